@@ -1,0 +1,280 @@
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::{RawPolicy, RawSubject, RawToken};
+
+fn policy(
+    namespace: &str,
+    name: &str,
+    age: i64,
+    service_account: &str,
+    tokens: &[(&str, &str)],
+) -> Arc<Policy> {
+    labelled(namespace, name, age, service_account, None, tokens)
+}
+
+fn labelled(
+    namespace: &str,
+    name: &str,
+    created: i64,
+    service_account: &str,
+    label: Option<(&str, &str)>,
+    tokens: &[(&str, &str)],
+) -> Arc<Policy> {
+    let raw = RawPolicy {
+        namespace: namespace.into(),
+        name: name.into(),
+        uid: format!("uid-{name}"),
+        created: Timestamp::from_second(created).unwrap(),
+        subjects: vec![RawSubject {
+            service_account: service_account.into(),
+            match_labels: label.map(|(k, v)| BTreeMap::from([(k.to_owned(), v.to_owned())])),
+        }],
+        tokens: tokens
+            .iter()
+            .map(|(name, audience)| RawToken {
+                name: (*name).into(),
+                kubernetes_audience: (*audience).into(),
+                lifetime: Some("10m".into()),
+                ..RawToken::default()
+            })
+            .collect(),
+    };
+    Arc::new(Policy::parse(&raw).unwrap())
+}
+
+fn subject(namespace: &str, service_account: &str, labels: &[(&str, &str)]) -> Arc<Subject> {
+    Arc::new(Subject {
+        namespace: Namespace::parse(namespace).unwrap(),
+        service_account: ServiceAccount::parse(service_account).unwrap(),
+        service_account_uid: Uid::parse("sa-1").unwrap(),
+        pod: PodName::parse("orders-0").unwrap(),
+        pod_uid: Uid::parse("pod-1").unwrap(),
+        labels: labels
+            .iter()
+            .map(|(k, v)| ((*k).into(), (*v).into()))
+            .collect(),
+    })
+}
+
+fn name(text: &str) -> TokenName {
+    TokenName::parse(text).unwrap()
+}
+
+fn set<const N: usize>(policies: [Arc<Policy>; N]) -> PolicySet {
+    policies.into_iter().collect()
+}
+
+#[test]
+fn grants_what_a_policy_gives() {
+    let policies = set([policy(
+        "shop",
+        "orders",
+        1,
+        "orders",
+        &[("vault", "https://vault.example")],
+    )]);
+    let grant = decide(&policies, &subject("shop", "orders", &[]), &name("vault")).unwrap();
+    assert_eq!(grant.audience().as_str(), "https://vault.example");
+    assert_eq!(grant.lifetime().seconds(), 600);
+    assert_eq!(grant.policy().to_string(), "shop/orders");
+}
+
+#[test]
+fn denies_another_service_account_namespace_label_and_name() {
+    let policies = set([labelled(
+        "shop",
+        "orders",
+        1,
+        "orders",
+        Some(("app", "orders")),
+        &[("vault", "v")],
+    )]);
+    let right = [("app", "orders")];
+    assert!(
+        decide(
+            &policies,
+            &subject("shop", "orders", &right),
+            &name("vault")
+        )
+        .is_ok()
+    );
+    for (namespace, service_account, labels, asked) in [
+        ("shop", "other", &right[..], "vault"),
+        ("bank", "orders", &right[..], "vault"),
+        ("shop", "orders", &[][..], "vault"),
+        ("shop", "orders", &[("app", "else")][..], "vault"),
+        ("shop", "orders", &right[..], "vaults"),
+    ] {
+        let denial = decide(
+            &policies,
+            &subject(namespace, service_account, labels),
+            &name(asked),
+        )
+        .unwrap_err();
+        assert_eq!(
+            denial.code,
+            Code::NoPolicy,
+            "{namespace} {service_account} {labels:?} {asked}"
+        );
+    }
+}
+
+#[test]
+fn a_denial_names_what_the_pod_has_and_nothing_of_others() {
+    let policies = set([
+        policy("shop", "orders", 1, "orders", &[("vault", "v")]),
+        policy("shop", "billing", 1, "billing", &[("stripe-live", "s")]),
+        policy("bank", "ledger", 1, "orders", &[("ledger", "l")]),
+    ]);
+    let denial = decide(
+        &policies,
+        &subject("shop", "orders", &[]),
+        &name("stripe-live"),
+    )
+    .unwrap_err();
+    assert_eq!(
+        denial.detail,
+        "no TokenPolicy in namespace \"shop\" gives pod \"orders-0\" the token \"stripe-live\"; this pod may have: vault"
+    );
+    let denial = decide(&policies, &subject("shop", "nobody", &[]), &name("vault")).unwrap_err();
+    assert!(
+        !denial.detail.contains("billing") && !denial.detail.contains("ledger"),
+        "{}",
+        denial.detail
+    );
+}
+
+#[test]
+fn the_older_of_two_policies_gives_the_token_and_the_younger_is_told() {
+    let older = policy(
+        "shop",
+        "z-older",
+        1,
+        "orders",
+        &[("vault", "old"), ("queue", "q")],
+    );
+    let younger = policy(
+        "shop",
+        "a-younger",
+        2,
+        "orders",
+        &[("vault", "new"), ("mail", "m")],
+    );
+    let policies = set([Arc::clone(&younger), Arc::clone(&older)]);
+    let subject = subject("shop", "orders", &[]);
+    assert_eq!(
+        decide(&policies, &subject, &name("vault"))
+            .unwrap()
+            .audience()
+            .as_str(),
+        "old"
+    );
+    let names: Vec<&str> = assigned(&policies, &subject)
+        .iter()
+        .map(|t| t.name.as_str())
+        .collect();
+    assert_eq!(names, ["mail", "queue", "vault"]);
+
+    let labels = BTreeMap::new();
+    let pods = [("orders", &labels)];
+    let taken = taken_names(&policies, &younger, &pods);
+    assert_eq!(taken, BTreeMap::from([(&name("vault"), &older.id)]));
+    assert_eq!(taken_names(&policies, &older, &pods), BTreeMap::new());
+    assert_eq!(
+        taken_names(&policies, &younger, &[]),
+        BTreeMap::new(),
+        "judged on live pods"
+    );
+    assert_eq!(
+        taken_names(&policies, &younger, &[("other", &labels)]),
+        BTreeMap::new()
+    );
+}
+
+#[test]
+fn policies_of_one_second_are_ordered_by_uid() {
+    let a = policy("shop", "a", 1, "orders", &[("vault", "a")]);
+    let b = policy("shop", "b", 1, "orders", &[("vault", "b")]);
+    for policies in [set([Arc::clone(&a), Arc::clone(&b)]), set([b, a])] {
+        let grant = decide(&policies, &subject("shop", "orders", &[]), &name("vault")).unwrap();
+        assert_eq!(grant.audience().as_str(), "a");
+    }
+}
+
+fn any_policy() -> impl Strategy<Value = Arc<Policy>> {
+    let tokens = prop::collection::btree_map("[a-c]", "[p-r]", 1..3);
+    (
+        "[m-n]",
+        0u32..1000,
+        0i64..3,
+        "[s-t]",
+        prop::option::of("[x-y]"),
+        tokens,
+    )
+        .prop_map(|(namespace, id, created, service_account, label, tokens)| {
+            // one audience a policy: the second token of the same is left out
+            let mut seen = BTreeSet::new();
+            let tokens: Vec<_> = tokens
+                .iter()
+                .filter(|(_, a)| seen.insert((*a).clone()))
+                .collect();
+            let tokens: Vec<_> = tokens
+                .iter()
+                .map(|(n, a)| (n.as_str(), a.as_str()))
+                .collect();
+            let label = label.as_deref().map(|value| ("l", value));
+            labelled(
+                &namespace,
+                &format!("p{id}"),
+                created,
+                &service_account,
+                label,
+                &tokens,
+            )
+        })
+}
+
+proptest! {
+    #[test]
+    fn no_grant_exceeds_what_a_policy_that_selects_the_subject_gives(
+        policies in prop::collection::vec(any_policy(), 0..8),
+        namespace in "[m-n]", service_account in "[s-t]", label in "[x-y]", asked in "[a-c]",
+    ) {
+        let all: PolicySet = policies.iter().cloned().collect();
+        let subject = subject(&namespace, &service_account, &[("l", &label)]);
+        let asked = name(&asked);
+        let giving: Vec<&Arc<Policy>> = policies
+            .iter()
+            .filter(|p| p.id.namespace.as_str() == namespace)
+            .filter(|p| p.selects(&service_account, &subject.labels))
+            .filter(|p| p.token(asked.as_str()).is_some())
+            .collect();
+        match decide(&all, &subject, &asked) {
+            Ok(grant) => {
+                let eldest = giving.iter().min_by(|a, b| a.seniority.cmp(&b.seniority)).expect("somebody gave it");
+                let token = eldest.token(asked.as_str()).unwrap();
+                prop_assert_eq!(grant.audience(), &token.audience);
+                prop_assert_eq!(grant.lifetime(), token.lifetime);
+            }
+            Err(denial) => {
+                prop_assert_eq!(denial.code, Code::NoPolicy);
+                prop_assert!(giving.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_assigned_is_exactly_what_is_granted(
+        policies in prop::collection::vec(any_policy(), 0..8),
+        namespace in "[m-n]", service_account in "[s-t]", label in "[x-y]",
+    ) {
+        let policies: PolicySet = policies.into_iter().collect();
+        let subject = subject(&namespace, &service_account, &[("l", &label)]);
+        let assigned: BTreeSet<_> = assigned(&policies, &subject).into_iter().map(|t| t.name.clone()).collect();
+        for asked in ["a", "b", "c"].map(name) {
+            prop_assert_eq!(decide(&policies, &subject, &asked).is_ok(), assigned.contains(&asked));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The domain of Hallpass: what a policy is, who may hold which token, how long, and why not.
+//!
+//! Everything here is a plain function over plain data. There is no clock, no randomness, no file,
+//! no network: `now` and `jitter` are arguments, and IO sits in the programs at both ends.
+//!
+//! Read [`decide`] first: it is the only place where a [`decide::Grant`] is made.
+#![warn(missing_docs, clippy::wildcard_enum_match_arm)]
+
+pub mod decide;
+pub mod denial;
+pub mod lifetime;
+pub mod name;
+pub mod policy;
+pub mod secret;
+pub mod token;
+pub mod wire;
