@@ -1,0 +1,77 @@
+//! The CRDs as YAML: what `crds/yaml` and the chart hold, byte by byte the same.
+//!
+//! The program of this crate writes it and a test compares it. It is plain YAML and never a helm
+//! template, so it can also be applied with kubectl.
+
+use std::path::{Path, PathBuf};
+
+use kube::CustomResourceExt;
+use serde_json::Value;
+
+use crate::token_policy::TokenPolicy;
+
+/// The CRD of `TokenPolicy`; the same text on every run.
+#[must_use]
+#[expect(
+    clippy::expect_used,
+    reason = "the CRD is a constant that the tests print"
+)]
+pub fn token_policies() -> String {
+    let mut crd = serde_json::to_value(TokenPolicy::crd()).expect("a CRD has string keys only");
+    strip_nullable(&mut crd);
+    unwrap_descriptions(&mut crd);
+    let yaml = serde_saphyr::to_string(&crd).expect("a JSON value is always YAML");
+    format!("{HEADER}{yaml}")
+}
+
+/// Where the text of [`token_policies`] is kept in this repository.
+#[must_use]
+pub fn paths() -> [PathBuf; 2] {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    [
+        root.join("yaml/tokenpolicies.yaml"),
+        root.join("../charts/hallpass/templates/crd-tokenpolicies.yaml"),
+    ]
+}
+
+/// With `nullable`, an explicit null would be stored and `has()` be true for it; without, the API
+/// server drops the null, and a field is either written or absent.
+fn strip_nullable(value: &mut Value) {
+    visit_objects(value, &mut |object| {
+        if object.get("nullable").is_some_and(Value::is_boolean) {
+            object.remove("nullable");
+        }
+    });
+}
+
+/// The lines of a doc comment are broken for the source; `kubectl explain` breaks them for the
+/// terminal. Paragraphs stay.
+fn unwrap_descriptions(value: &mut Value) {
+    visit_objects(value, &mut |object| {
+        if let Some(Value::String(text)) = object.get_mut("description") {
+            let paragraphs: Vec<String> = text
+                .split("\n\n")
+                .map(|paragraph| paragraph.replace('\n', " "))
+                .collect();
+            *text = paragraphs.join("\n\n");
+        }
+    });
+}
+
+fn visit_objects(value: &mut Value, visit: &mut impl FnMut(&mut serde_json::Map<String, Value>)) {
+    match value {
+        Value::Object(object) => {
+            visit(object);
+            object
+                .values_mut()
+                .for_each(|value| visit_objects(value, visit));
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|value| visit_objects(value, visit)),
+        _ => {}
+    }
+}
+
+const HEADER: &str =
+    "# Written by `cargo run -p hallpass-crds` from crds/src; a test fails when they differ.\n";
