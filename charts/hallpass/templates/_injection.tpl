@@ -1,0 +1,34 @@
+{{/* CEL: every container of the pod, init containers included. */}}
+{{- define "hallpass.allContainers" -}}
+(object.spec.containers + object.spec.?initContainers.orValue([]))
+{{- end }}
+
+{{/* CEL, on a mount m: whether it takes what is the sidecar's. The path is read as the kubelet reads it: a relative one from the
+     root, "//" and "/./" as "/". A volume of ours that the pod itself names would exist only after injection: Kubernetes refuses
+     such a pod as long as it is left alone. */}}
+{{- define "hallpass.isOurMount" -}}
+m.name.startsWith('hallpass-') || m.mountPath.matches('^(/|[.]/)*(var/(/|[.]/)*)?run/(/|[.]/)*hallpass(/.*)?$')
+{{- end }}
+
+{{/* CEL: why the sidecar cannot be added to this pod, as a sentence; empty if it can. Injection leaves such a pod alone (a
+     mutation that makes a pod invalid would refuse it without a reason), validation refuses it with the sentence. */}}
+{{- define "hallpass.misfit" -}}
+object.spec.?os.?name.or(object.spec.?nodeSelector[?'kubernetes.io/os']).orValue('') == 'windows'
+  ? 'the sidecar runs on Linux only, and the pod asks for Windows'
+: object.spec.?hostNetwork.orValue(false) && object.spec.?dnsPolicy.orValue('') != 'ClusterFirstWithHostNet'
+  ? 'a pod with hostNetwork finds the operator only with dnsPolicy: ClusterFirstWithHostNet'
+: {{ include "hallpass.allContainers" . }}.exists(c, c.name == 'hallpass')
+  ? 'the container name hallpass is the name of the sidecar; rename that container'
+: object.spec.?volumes.orValue([]).exists(v, v.name.startsWith('hallpass-'))
+  ? 'volume names that begin with hallpass- are reserved; rename volume ' + object.spec.volumes.filter(v, v.name.startsWith('hallpass-'))[0].name
+: {{ include "hallpass.allContainers" . }}.exists(c, c.?volumeMounts.orValue([]).exists(m, {{ include "hallpass.isOurMount" . }}))
+  ? 'the tokens are mounted at /var/run/hallpass; container '
+    + {{ include "hallpass.allContainers" . }}.filter(c, c.?volumeMounts.orValue([]).exists(m, {{ include "hallpass.isOurMount" . }}))[0].name
+    + ' mounts something there already, move it'
+: ''
+{{- end }}
+
+{{/* CEL: whether the pod only mirrors what a kubelet already runs from a file of its own. */}}
+{{- define "hallpass.isMirror" -}}
+object.metadata.?annotations[?'kubernetes.io/config.mirror'].hasValue()
+{{- end }}
