@@ -23,6 +23,8 @@ pub enum Code {
     PodGone,
     /// The service account of the bearer token is deleted, or another one of the same name.
     ServiceAccountGone,
+    /// The stored policy says what no policy may say: it is left out.
+    Invalid,
     /// No policy gives this pod that token.
     NoPolicy,
     /// The socket has no token of that name.
@@ -59,7 +61,7 @@ pub enum Code {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::NoBearer,
         Self::MalformedBearer,
         Self::ExpiredBearer,
@@ -68,6 +70,7 @@ impl Code {
         Self::BadSignature,
         Self::PodGone,
         Self::ServiceAccountGone,
+        Self::Invalid,
         Self::NoPolicy,
         Self::NoSuchToken,
         Self::NameTaken,
@@ -98,6 +101,7 @@ impl Code {
             Self::BadSignature => "BadSignature",
             Self::PodGone => "PodGone",
             Self::ServiceAccountGone => "ServiceAccountGone",
+            Self::Invalid => "Invalid",
             Self::NoPolicy => "NoPolicy",
             Self::NoSuchToken => "NoSuchToken",
             Self::NameTaken => "NameTaken",
@@ -130,6 +134,7 @@ impl Code {
             | Self::BadSignature => 401,
             Self::PodGone
             | Self::ServiceAccountGone
+            | Self::Invalid
             | Self::NoPolicy
             | Self::NameTaken
             | Self::ServiceAccountMissing
@@ -159,6 +164,7 @@ impl Code {
             Self::BadSignature => "the signature of the bearer token does not fit",
             Self::PodGone => "the pod is gone",
             Self::ServiceAccountGone => "the service account is gone",
+            Self::Invalid => "the stored policy is not valid",
             Self::NoPolicy => "no policy gives this pod that token",
             Self::NoSuchToken => "there is no token of that name here",
             Self::NameTaken => "an older policy gives the same pods a token of that name",

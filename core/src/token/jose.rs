@@ -13,9 +13,6 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
-/// The longest token that is looked at.
-pub(super) const LONGEST_TOKEN: usize = 8 * 1024;
-
 /// Why a text cannot be read as a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
@@ -182,6 +179,9 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         Ok(Value::Object(members))
     }
 }
+
+/// The longest token that is looked at.
+pub(super) const LONGEST_TOKEN: usize = 8 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -7,15 +7,6 @@ use serde_json::Value;
 
 use super::jose::{self, Flaw, Members, Parts};
 
-/// The longest document that is looked at.
-const LONGEST_DOCUMENT: usize = 128 * 1024;
-
-/// The most keys that a document may have.
-const MOST_KEYS: usize = 64;
-
-/// The longest `kid`: what Kubernetes allows to an external signer (KEP-740).
-const LONGEST_KID: usize = 1024;
-
 /// The keys that can verify tokens, by `kid`.
 ///
 /// # Guarantees
@@ -181,6 +172,15 @@ fn unsigned(jwk: Members<'_>, name: &'static str) -> Option<Vec<u8>> {
     let bytes = jose::bytes(jwk.text(name).ok()?).ok()?;
     (*bytes.first()? != 0).then_some(bytes)
 }
+
+/// The longest document that is looked at.
+const LONGEST_DOCUMENT: usize = 128 * 1024;
+
+/// The most keys that a document may have.
+const MOST_KEYS: usize = 64;
+
+/// The longest `kid`: what Kubernetes allows to an external signer (KEP-740).
+const LONGEST_KID: usize = 1024;
 
 #[cfg(test)]
 mod tests;

@@ -18,12 +18,6 @@ use crate::{
     secret::Secret,
 };
 
-/// How far the clock of the API server and ours may be apart: the only leeway there is.
-pub const LEEWAY: SignedDuration = SignedDuration::from_secs(5);
-
-/// The algorithms that the API server signs with. A token with another one was never made by it.
-const ALGORITHMS: [&str; 4] = ["RS256", "ES256", "ES384", "ES512"];
-
 /// What a token must say to be accepted. Both are compared as they are written.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
@@ -232,6 +226,12 @@ fn time(claims: Members<'_>, name: &'static str) -> Result<Timestamp, Flaw> {
     let time = Timestamp::from_second(seconds).ok();
     time.filter(|_| seconds >= 0).ok_or(Flaw::Member(name))
 }
+
+/// How far the clock of the API server and ours may be apart: the only leeway there is.
+const LEEWAY: SignedDuration = SignedDuration::from_secs(5);
+
+/// The algorithms that the API server signs with. A token with another one was never made by it.
+const ALGORITHMS: [&str; 4] = ["RS256", "ES256", "ES384", "ES512"];
 
 #[cfg(test)]
 mod tests;

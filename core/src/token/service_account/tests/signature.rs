@@ -35,9 +35,14 @@ fn t01_refuses_none_and_every_other_spelling_of_an_algorithm() {
     for alg in [
         "", "HS256", "PS256", "ES256K", "EdDSA", "RS512", "ES256 ", " ES256",
     ] {
-        let header = json!({"alg": alg, "kid": "es256-key"}).to_string();
-        assert_eq!(cluster.header(&header), malformed(Flaw::Algorithm), "{alg}");
+        // Nor with a key that nobody here has: it must not look as if somebody else might have it.
+        for kid in ["es256-key", "unheard-of"] {
+            let header = json!({"alg": alg, "kid": kid}).to_string();
+            assert_eq!(cluster.header(&header), malformed(Flaw::Algorithm), "{alg}");
+        }
     }
+    let header = r#"{"alg":"ES512","kid":"unheard-of"}"#;
+    assert_eq!(cluster.header(header), Some(Fault::UnknownKey));
     let token = cluster.es256.token(&claims());
     let unsigned = &token[..=token.rfind('.').unwrap()];
     assert_eq!(cluster.fault(unsigned), Some(Fault::BadSignature));

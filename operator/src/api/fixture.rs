@@ -1,0 +1,235 @@
+//! The whole operator behind its router: only the API server is scripted.
+
+use std::sync::Arc;
+
+use axum::{Router, body::Body, response::Response};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hallpass_core::wire::Problem;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::{Api, finish, router, routes};
+use crate::{
+    attest::Attestor,
+    audit::{Audit, tests::Lines},
+    index::{
+        Index,
+        fixture::{pod, policy, service_account, token},
+    },
+    issue::Issuance,
+    issuer::{
+        fixture::{ApiServer, Reply, START, TOKEN_PATH, mint, now},
+        kubernetes::{Minter, OperatorId},
+    },
+    telemetry::Metrics,
+};
+
+const AUDIENCE: &str = "hallpass.dev/hallpass-system";
+const ISSUER: &str = "https://kubernetes.default.svc";
+
+/// An operator that serves namespace `shop`: its pod `orders-0` may hold `queue` and `vault`, its pod
+/// `idle-0` nothing.
+pub(super) struct Operator {
+    pub(super) lines: Lines,
+    pub(super) metrics: Metrics,
+    pub(super) server: ApiServer,
+    pub(super) api: Option<Api>,
+    key: rcgen::KeyPair,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Operator {
+    pub(super) async fn new() -> Self {
+        Self::minting(mint).await
+    }
+
+    pub(super) async fn minting(answer: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> Self {
+        let mut policy = policy("shop", "orders", "orders");
+        policy.spec.tokens = vec![token("vault"), token("queue")];
+        let pods = vec![
+            pod("shop", "orders-0", "orders"),
+            pod("shop", "idle-0", "idle"),
+        ];
+        let accounts = vec![
+            service_account("shop", "orders"),
+            service_account("shop", "idle"),
+        ];
+        Self::with(Index::filled(vec![policy], pods, accounts), answer).await
+    }
+
+    pub(super) async fn with(
+        index: Index,
+        answer: impl Fn(&Value) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let jwks = jwks(&key);
+        let server = ApiServer::default()
+            .on("GET /openid/v1/jwks", move |_| {
+                Reply::Json(200, jwks.clone())
+            })
+            .on("GET /.well-known/openid-configuration", |_| {
+                Reply::Json(200, json!({"issuer": ISSUER}))
+            })
+            .on(TOKEN_PATH, answer);
+        let (lines, metrics) = (Lines::default(), Metrics::new());
+        let id = OperatorId {
+            namespace: "hallpass-system".into(),
+            name: "hallpass".into(),
+        };
+        let minter = Minter::new(server.client(), id, metrics.clone());
+        let attestor = attestor(&index, &server, &metrics).await;
+        let audit = Audit::new(lines.clone());
+        let issuance = Issuance::new(index.clone(), minter, audit, metrics.clone());
+        let api = Api {
+            attestor,
+            index,
+            issuance,
+            metrics: metrics.clone(),
+            clock: now,
+        };
+        Self {
+            lines,
+            metrics,
+            server,
+            api: Some(api),
+            key,
+        }
+    }
+
+    pub(super) fn router(&mut self) -> Router {
+        router(self.api.take().unwrap())
+    }
+
+    /// The router with a route more.
+    pub(super) fn router_with(&mut self, path: &str, route: axum::routing::MethodRouter) -> Router {
+        let api = Arc::new(self.api.take().unwrap());
+        finish(api.clone(), routes(api).route(path, route))
+    }
+
+    /// The identity token of that pod.
+    pub(super) fn bearer(&self, pod: &str, account: &str) -> String {
+        self.signed(&identity(pod, account))
+    }
+
+    pub(super) fn signed(&self, claims: &Value) -> String {
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"ES256","kid":"one"}"#);
+        let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let key = EncodingKey::from_ec_der(self.key.serialized_der());
+        let signature = crypto::sign(message.as_bytes(), &key, Algorithm::ES256).unwrap();
+        format!("{message}.{signature}")
+    }
+}
+
+/// The claims of the identity token of that pod in namespace `shop`.
+pub(super) fn identity(pod: &str, account: &str) -> Value {
+    json!({
+        "aud": [AUDIENCE],
+        "iss": ISSUER,
+        "iat": START - 60,
+        "nbf": START - 60,
+        "exp": START + 7140,
+        "jti": "identity",
+        "sub": format!("system:serviceaccount:shop:{account}"),
+        "kubernetes.io": {
+            "namespace": "shop",
+            "node": {"name": "node-a", "uid": "uid-node-a"},
+            "pod": {"name": pod, "uid": format!("uid-shop-{pod}")},
+            "serviceaccount": {"name": account, "uid": format!("uid-shop-{account}")},
+        },
+    })
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The problem document, after what every one of them must be.
+    pub(super) fn problem(&self) -> Problem {
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem: Problem = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(problem.status, self.status.as_u16());
+        assert_eq!(
+            problem.request_id.as_deref(),
+            Some(self.header("x-request-id"))
+        );
+        let wait = problem
+            .retry_after_seconds
+            .map(|s| s.to_string())
+            .unwrap_or_default();
+        assert_eq!(wait, self.header("retry-after"));
+        problem
+    }
+
+    pub(super) fn code(&self) -> (u16, String) {
+        (self.status.as_u16(), self.problem().code.into_owned())
+    }
+}
+
+/// A request with an `Authorization` header.
+pub(super) fn request(
+    method: &str,
+    path: &str,
+    bearer: &str,
+    body: impl Into<Body>,
+) -> Request<Body> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("authorization", format!("Bearer {bearer}"))
+        .body(body.into())
+        .unwrap()
+}
+
+pub(super) async fn send(router: &Router, request: Request<Body>) -> Answer {
+    read(router.clone().oneshot(request).await.unwrap()).await
+}
+
+async fn read(response: Response) -> Answer {
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes().to_vec();
+    Answer {
+        status: head.status,
+        headers: head.headers,
+        body,
+    }
+}
+
+/// An attestor that has read the keys.
+async fn attestor(index: &Index, server: &ApiServer, metrics: &Metrics) -> Arc<Attestor> {
+    let attestor = Attestor::new(
+        index.clone(),
+        server.client(),
+        AUDIENCE.to_owned(),
+        metrics.clone(),
+    );
+    let attestor = Arc::new(attestor);
+    tokio::spawn(Arc::clone(&attestor).run());
+    while !attestor.ready() {
+        tokio::task::yield_now().await;
+    }
+    attestor
+}
+
+fn jwks(key: &rcgen::KeyPair) -> Value {
+    // An uncompressed point: 4, x, y.
+    let (x, y) = key.public_key_raw()[1..].split_at(32);
+    let encode = |n: &[u8]| URL_SAFE_NO_PAD.encode(n);
+    json!({"keys": [
+        {"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "one", "x": encode(x), "y": encode(y)},
+    ]})
+}

@@ -1,0 +1,115 @@
+//! What happens around every request: its id, its time limit, its panic, its metric, its line.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures::FutureExt;
+use hallpass_core::denial::Code;
+use http::{Extensions, HeaderName, HeaderValue, header::AUTHORIZATION};
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, error};
+
+use super::{Api, problem::Refused};
+use crate::{audit::RequestId, issue::refusal::Refusal, telemetry::label::Route};
+
+/// A request's id and when it was read.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    pub(super) id: RequestId,
+    pub(super) at: Timestamp,
+    pub(super) since: Instant,
+}
+
+impl Arrival {
+    /// The arrival of the request with those extensions.
+    pub(super) fn of(extensions: &Extensions) -> Result<&Self, Refusal> {
+        extensions
+            .get()
+            .ok_or_else(|| Refusal::new(Code::Internal, "the request was not received properly"))
+    }
+}
+
+/// Runs the request and looks at what became of it.
+pub(super) async fn observe(
+    State(api): State<Arc<Api>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let arrival = Arrival {
+        id: RequestId::random(),
+        at: (api.clock)(),
+        since: Instant::now(),
+    };
+    let route = route(request.uri().path());
+    request.extensions_mut().insert(arrival.clone());
+    for (_, value) in request
+        .headers_mut()
+        .iter_mut()
+        .filter(|(name, _)| *name == AUTHORIZATION)
+    {
+        value.set_sensitive(true);
+    }
+    let (code, mut response) = answer(&api, request, next, &arrival.id).await;
+    if let Ok(id) = HeaderValue::from_str(arrival.id.as_str()) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+    let took = arrival.since.elapsed();
+    api.metrics.request(route, code, took);
+    debug!(
+        request.id = arrival.id.as_str(),
+        request.route = route.as_str(),
+        response.status = response.status().as_u16(),
+        denial.code = code.map(Code::as_str),
+        request.milliseconds = took.as_millis(),
+        "request answered"
+    );
+    response
+}
+
+async fn answer(
+    api: &Api,
+    request: Request,
+    next: Next,
+    id: &RequestId,
+) -> (Option<Code>, Response) {
+    // Whatever a handler shares is locked for single assignments or swapped whole: nothing is half done
+    // behind a panic.
+    let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let mut response = match timeout(TIME, run).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_panic)) => {
+            // The hook has printed where it was; its message may hold anything.
+            api.metrics.panicked();
+            error!(request.id = id.as_str(), "a handler panicked");
+            refuse(
+                Code::Internal,
+                "the operator's log has more under this request's id",
+            )
+        }
+        Err(_elapsed) => refuse(Code::Unavailable, "the request took longer than 20 s"),
+    };
+    match response.extensions_mut().remove::<Refused>() {
+        None => (None, response),
+        Some(refused) => (Some(refused.code()), refused.respond(id)),
+    }
+}
+
+fn refuse(code: Code, detail: &str) -> Response {
+    Refused::from(Refusal::new(code, detail)).into_response()
+}
+
+fn route(path: &str) -> Route {
+    match path {
+        "/v1/assignments" => Route::Assignments,
+        "/v1/tokens" => Route::Tokens,
+        _ => Route::Other,
+    }
+}
+
+const TIME: Duration = Duration::from_secs(20);
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,0 +1,190 @@
+//! Brings connections in, and sees to it that nobody holds one for nothing.
+
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use rustls::ServerConfig;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tower::Service;
+use tracing::{debug, error, warn};
+
+use self::paced::{Pace, Paced};
+
+mod paced;
+
+/// How long, and how many.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// Connections at once; the next one waits in the kernel.
+    pub connections: usize,
+    /// For the TLS handshake.
+    pub handshake: Duration,
+    /// From the first byte of a request to the end of its headers; and from the handshake to the end of
+    /// the first request's headers.
+    pub head: Duration,
+    /// Between two requests.
+    pub idle: Duration,
+    /// For the caller to take a part of the answer.
+    pub write: Duration,
+    /// For open requests to end at shutdown.
+    pub drain: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            handshake: Duration::from_secs(5),
+            head: Duration::from_secs(5),
+            // Longer than two polls of a sidecar.
+            idle: Duration::from_secs(75),
+            write: Duration::from_secs(10),
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Serves `router` over TLS until `shutdown`, then lets open requests end, for 20 s at most.
+///
+/// # Guarantees
+/// A caller that is slow, silent or gone loses its connection; no failure of one connection ends another
+/// or the loop.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
+    serve_within(ConnectionLimits::default(), listener, tls, router, shutdown).await;
+}
+
+/// [`serve`] with other limits.
+pub async fn serve_within(
+    limits: ConnectionLimits,
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let acceptor = TlsAcceptor::from(tls);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (stream, slot) = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(ended) = connections.join_next() => {
+                note(ended);
+                continue;
+            }
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        let Some(slot) = slot else { break };
+        let connection = Connection {
+            limits,
+            acceptor: acceptor.clone(),
+            router: router.clone(),
+            watcher: graceful.watcher(),
+            _slot: slot,
+        };
+        connections.spawn(connection.run(stream));
+    }
+    // No new connections while the open ones end.
+    drop(listener);
+    if timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        warn!("requests were cut off at shutdown");
+    }
+    connections.shutdown().await;
+}
+
+/// The next connection, once there is room for it. Never fails: what keeps a connection from being taken,
+/// such as the limit of open files, passes.
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // It fails only when closed, which nobody does; the caller ends then.
+    let slot = Arc::clone(slots).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, slot),
+            Err(e) => {
+                warn!(error = e.to_string(), "connection not accepted");
+                sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+fn note(ended: Result<io::Result<()>, tokio::task::JoinError>) {
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => debug!(error = e.to_string(), "connection ended early"),
+        Err(e) => error!(error = e.to_string(), "connection task lost"),
+    }
+}
+
+struct Connection {
+    limits: ConnectionLimits,
+    acceptor: TlsAcceptor,
+    router: Router,
+    watcher: Watcher,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream) -> io::Result<()> {
+        let Self {
+            limits,
+            acceptor,
+            router,
+            watcher,
+            _slot,
+        } = self;
+        stream.set_nodelay(true)?;
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(limits.write));
+        let stream = timeout(limits.handshake, acceptor.accept(Box::pin(stream))).await??;
+        let pace = Arc::new(Pace::default());
+        let stream = Paced::new(stream, Arc::clone(&pace), limits.head);
+        let service = service_fn(move |request| {
+            pace.serve();
+            let pace = Arc::clone(&pace);
+            let answer = router.clone().call(request);
+            async move {
+                let answer = answer.await;
+                pace.rest();
+                answer
+            }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            // Counts from the end of the answer before, so it is the idle time; Paced has the shorter one.
+            .header_read_timeout(limits.idle)
+            .max_headers(MOST_HEADERS)
+            .max_buf_size(HEAD_SIZE)
+            .serve_connection(TokioIo::new(stream), service);
+        watcher.watch(connection).await.map_err(io::Error::other)
+    }
+}
+
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+const MOST_HEADERS: usize = 64;
+const HEAD_SIZE: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+//! The router in process: everything behind it is real but the API server.
+
+mod assignments;
+mod refusals;
+mod requests;
+mod tokens;

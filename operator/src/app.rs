@@ -1,0 +1,180 @@
+//! Wiring: makes every part, starts the tasks, and ends them in order.
+//!
+//! A task that ends on its own, or panics, ends the process with an error: a replica that only looks
+//! alive is worse than one that starts anew.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use kube::Client;
+use rustls::crypto::aws_lc_rs;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tracing::{error, info};
+
+use self::{
+    part::{Parts, Phase},
+    task::{TaskError, Tasks},
+};
+use crate::{
+    config::Config,
+    telemetry::{Metrics, log::Chain},
+};
+
+mod audience;
+mod part;
+pub mod task;
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// Somebody else chose the provider of cryptography.
+    #[error("choose the provider of cryptography")]
+    ChooseProvider,
+    /// No signal handler.
+    #[error("listen for signals")]
+    ListenForSignals(#[source] io::Error),
+    /// No socket.
+    #[error("listen at {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It does not run in a pod, and there is no kubeconfig.
+    #[error("find the API server")]
+    FindApiServer(#[source] Box<kube::config::InferConfigError>),
+    /// No client for the API server.
+    #[error("make the client for the API server")]
+    MakeClient(#[source] Box<kube::Error>),
+    /// No TLS.
+    #[error("set up TLS")]
+    SetUpTls(#[source] rustls::Error),
+    /// A part gave up.
+    #[error("a part of the operator is gone")]
+    Task(#[from] TaskError),
+    /// The end took too long.
+    #[error("shutting down took longer than {0:?}")]
+    Stuck(Duration),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What could not be started, or which part ended on its own.
+pub async fn run(config: Config) -> Result<(), AppError> {
+    let mut signals = Signals::new()?;
+    aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_taken| AppError::ChooseProvider)?;
+    let api = listen(config.api_addr).await?;
+    let health = listen(config.metrics_addr).await?;
+    let parts = Parts::new(&config, client().await?, Metrics::new());
+    let readiness = parts.readiness(audience_fault(&config).await);
+    let (phase, phases) = watch::channel(Phase::Serving);
+    // The first are to run for ever, the second until they are told to end.
+    let (mut steady, mut closing) = (Tasks::default(), Tasks::default());
+    parts.observe(health, readiness.clone(), &mut steady);
+    parts
+        .start(api, phases, &mut steady, &mut closing)
+        .map_err(AppError::SetUpTls)?;
+    info!(version = env!("CARGO_PKG_VERSION"), "operator started");
+    tokio::select! {
+        ended = steady.first_end() => return Err(ended.into()),
+        ended = closing.first_end() => return Err(ended.into()),
+        () = signals.terminated() => {}
+    }
+    info!("operator shuts down");
+    readiness.drain();
+    phase.send_replace(Phase::Leaving);
+    tokio::select! {
+        ended = steady.first_end() => return Err(ended.into()),
+        () = sleep(LINGER) => {}
+    }
+    phase.send_replace(Phase::Closing);
+    timeout(CLOSE, closing.all_end())
+        .await
+        .map_err(|_elapsed| AppError::Stuck(CLOSE))??;
+    info!("operator ended");
+    Ok(())
+}
+
+/// The port, also on a node without IPv6 where all addresses are meant.
+async fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
+    let bound = match TcpListener::bind(address).await {
+        Err(error)
+            if address.is_ipv6() && address.ip().is_unspecified() && lacks_family(&error) =>
+        {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| AppError::Listen { address, source })
+}
+
+fn lacks_family(error: &io::Error) -> bool {
+    // EAFNOSUPPORT where the kernel has no IPv6, EADDRNOTAVAIL where it is switched off.
+    error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+async fn client() -> Result<Client, AppError> {
+    let mut config = kube::Config::infer()
+        .await
+        .map_err(|e| AppError::FindApiServer(Box::new(e)))?;
+    // Covers the TLS handshake too. Every call has a limit of its own: a watch must be able to wait.
+    config.connect_timeout = Some(CONNECT);
+    Client::try_from(config).map_err(|e| AppError::MakeClient(Box::new(e)))
+}
+
+/// What is wrong with the list of the API server's audiences. It is a part of the pod's template, so
+/// what is wrong now stays wrong until another pod takes over.
+async fn audience_fault(config: &Config) -> Result<(), String> {
+    let checked = audience::check_file(Path::new(OWN_TOKEN), &config.api_server_audiences).await;
+    checked.map_err(|error| {
+        let text = Chain(&error).to_string();
+        error!(error = text, "the API server's audiences are not all known");
+        text
+    })
+}
+
+/// What asks this process to end: the kubelet by SIGTERM, a person by SIGINT. As the first process of
+/// its container it has no default handler for either.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, AppError> {
+        let listen = |kind| signal(kind).map_err(AppError::ListenForSignals);
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn terminated(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// Until every node has heard that this replica takes no more requests.
+const LINGER: Duration = Duration::from_secs(3);
+/// For open requests (20 s) and the Lease. Together with [`LINGER`] less than the pod's 30 s.
+const CLOSE: Duration = Duration::from_secs(23);
+const OWN_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+const EAFNOSUPPORT: i32 = 97;

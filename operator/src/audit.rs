@@ -1,0 +1,153 @@
+//! The record of what was issued and refused: JSON lines, one per token.
+//!
+//! Called by [`crate::issue`] alone. A record holds the hash of a token, never the token.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use hallpass_core::{decide::Subject, denial::Code, name::TokenName, wire};
+use jiff::Timestamp;
+
+use self::record::Record;
+use crate::issuer::{IssuedToken, hex};
+
+mod record;
+
+/// What was written down. Only [`Audit::record`] makes one.
+#[derive(Debug)]
+pub struct Audited<T>(T);
+
+impl Audited<IssuedToken> {
+    /// The token as it goes over the wire.
+    #[must_use]
+    pub fn into_wire(self) -> wire::IssuedToken {
+        self.0.into_wire()
+    }
+}
+
+/// What the logs of both sides and the audit call one request: random, never the caller's choice.
+#[derive(Debug, Clone)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// A new one.
+    #[must_use]
+    pub fn random() -> Self {
+        let bytes: [u8; 16] = rand::random();
+        Self(hex(&bytes).into())
+    }
+
+    /// 32 hexadecimal digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a record could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// It has no JSON form.
+    #[error("encode the audit record")]
+    EncodeRecord(#[source] serde_json::Error),
+    /// The stream does not take it.
+    #[error("write the audit record")]
+    WriteRecord(#[source] io::Error),
+    /// The thread that wrote it was lost.
+    #[error("wait for the audit record to be written")]
+    AwaitWriter(#[source] tokio::task::JoinError),
+}
+
+/// Writes records. Cheap to clone.
+#[derive(Clone)]
+pub struct Audit(Arc<Mutex<Stream>>);
+
+struct Stream {
+    writer: Box<dyn Write + Send>,
+    /// The last line may have ended in the middle.
+    torn: bool,
+}
+
+impl std::fmt::Debug for Audit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Audit")
+    }
+}
+
+impl Audit {
+    /// Records go to that stream, a line in one write.
+    #[must_use]
+    pub fn new(writer: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Stream {
+            writer: Box::new(writer),
+            torn: false,
+        })))
+    }
+
+    /// Records that a token was issued, and gives it back as what may leave the operator.
+    ///
+    /// # Guarantees
+    /// The record was written and flushed as one line. Without it there is no token: it is dropped.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn record(
+        &self,
+        request: &RequestId,
+        issued: IssuedToken,
+        now: Timestamp,
+    ) -> Result<Audited<IssuedToken>, AuditError> {
+        self.write(&Record::issued(request, &issued, now)).await?;
+        Ok(Audited(issued))
+    }
+
+    /// Records that a token was refused.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn denied(
+        &self,
+        request: &RequestId,
+        subject: &Subject,
+        name: &TokenName,
+        code: Code,
+        now: Timestamp,
+    ) -> Result<(), AuditError> {
+        self.write(&Record::denied(request, subject, name, code, now))
+            .await
+    }
+
+    async fn write(&self, record: &Record<'_>) -> Result<(), AuditError> {
+        let mut line = serde_json::to_vec(record).map_err(AuditError::EncodeRecord)?;
+        line.push(b'\n');
+        let stream = Arc::clone(&self.0);
+        // A log collector that stands still holds the threads of this pool, not those that serve.
+        tokio::task::spawn_blocking(move || {
+            // A panic in the midst of a write leaves `torn` set: the next line begins on its own.
+            stream
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .append(&line)
+        })
+        .await
+        .map_err(AuditError::AwaitWriter)?
+        .map_err(AuditError::WriteRecord)
+    }
+}
+
+impl Stream {
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if std::mem::replace(&mut self.torn, true) {
+            self.writer.write_all(b"\n")?;
+        }
+        self.writer.write_all(line)?;
+        self.writer.flush()?;
+        self.torn = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

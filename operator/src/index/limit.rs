@@ -1,0 +1,89 @@
+//! A client that notices when nobody answers any more.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use futures::{Stream, stream};
+use http::Request;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use kube::{Client, client::Body};
+use tokio::time::timeout;
+use tower::BoxError;
+
+/// The API server went silent in the middle of something.
+#[derive(Debug, thiserror::Error)]
+#[error("the API server was silent for {0:?}")]
+struct Silence(Duration);
+
+/// The same client, but a request fails when no answer begins, or an answer does not go on, within
+/// `silence`. Without that a list whose packets are dropped would be waited for until the kernel gives
+/// up, a quarter of an hour later.
+pub(super) fn limited(client: Client, silence: Duration) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let client = client.clone();
+        async move {
+            let answer = timeout(silence, client.send(request)).await;
+            let answer = answer.map_err(|_elapsed| Silence(silence))?;
+            Ok::<_, BoxError>(answer?.map(|body| limited_body(body, silence)))
+        }
+    });
+    Client::new(service, namespace)
+}
+
+fn limited_body(
+    body: Body,
+    silence: Duration,
+) -> StreamBody<impl Stream<Item = Result<Frame<Bytes>, BoxError>>> {
+    StreamBody::new(stream::unfold(Some(body), move |body| async move {
+        let mut body = body?;
+        match timeout(silence, body.frame()).await {
+            Ok(Some(Ok(frame))) => Some((Ok(frame), Some(body))),
+            Ok(Some(Err(error))) => Some((Err(BoxError::from(error)), None)),
+            Ok(None) => None,
+            Err(_elapsed) => Some((Err(Silence(silence).into()), None)),
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::*;
+
+    /// What an API server answers that begins with these chunks and then goes silent.
+    fn silent_after(chunks: &'static [&'static str]) -> Client {
+        let service = tower::service_fn(move |_: Request<Body>| async move {
+            if chunks.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            let chunks = chunks
+                .iter()
+                .map(|c| Ok::<_, BoxError>(Frame::data(Bytes::from(*c))));
+            let frames = futures::StreamExt::chain(stream::iter(chunks), stream::pending());
+            Ok::<_, BoxError>(Response::new(StreamBody::new(frames)))
+        });
+        Client::new(service, "default")
+    }
+
+    async fn read(chunks: &'static [&'static str]) -> String {
+        let client = limited(silent_after(chunks), Duration::from_secs(20));
+        let request = Request::get("/version").body(Vec::new()).unwrap();
+        let error = client.request_text(request).await.unwrap_err();
+        crate::telemetry::log::Chain(&error).to_string()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_never_begins_is_an_error() {
+        let error = read(&[]).await;
+        assert!(error.contains("silent for 20s"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_stops_halfway_is_an_error() {
+        let error = read(&["{\"kind\":"]).await;
+        assert!(error.contains("silent for 20s"), "{error}");
+    }
+}

@@ -1,0 +1,216 @@
+//! What one watch has delivered, by namespace and name.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{PoisonError, RwLock},
+};
+
+use hallpass_core::name::Namespace;
+use kube::runtime::watcher::Event;
+
+/// An object on its way into a [`Shelf`].
+#[derive(Debug, Clone)]
+pub(super) struct Filed<T> {
+    pub(super) namespace: Namespace,
+    pub(super) name: Box<str>,
+    pub(super) record: T,
+}
+
+/// The objects of one watch.
+///
+/// # Guarantees
+/// While a watch lists anew, the objects of before stay; the new list takes their place at once, when
+/// it is complete.
+#[derive(Debug)]
+pub(super) struct Shelf<T>(RwLock<State<T>>);
+
+#[derive(Debug)]
+struct State<T> {
+    current: Objects<T>,
+    listing: Objects<T>,
+    synced: bool,
+}
+
+type Objects<T> = BTreeMap<Namespace, BTreeMap<Box<str>, T>>;
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self(RwLock::new(State {
+            current: BTreeMap::new(),
+            listing: BTreeMap::new(),
+            synced: false,
+        }))
+    }
+}
+
+impl<T: Clone + PartialEq> Shelf<T> {
+    /// Takes one event of the watch and returns the namespaces that are not what they were.
+    pub(super) fn take(&self, event: Event<Filed<T>>) -> BTreeSet<Namespace> {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Init => {
+                state.listing.clear();
+                BTreeSet::new()
+            }
+            Event::InitApply(filed) => {
+                put(&mut state.listing, filed);
+                BTreeSet::new()
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut state.listing);
+                let before = std::mem::replace(&mut state.current, listed);
+                state.synced = true;
+                differing(&before, &state.current)
+            }
+            Event::Apply(filed) => put(&mut state.current, filed).into_iter().collect(),
+            Event::Delete(filed) => remove(&mut state.current, filed).into_iter().collect(),
+        }
+    }
+
+    /// Whether a whole list has been delivered.
+    pub(super) fn synced(&self) -> bool {
+        self.read(|state| state.synced)
+    }
+
+    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<T> {
+        self.read(|state| state.current.get(namespace)?.get(name).cloned())
+    }
+
+    /// The objects of one namespace, by name.
+    pub(super) fn of(&self, namespace: &str) -> BTreeMap<Box<str>, T> {
+        self.read(|state| state.current.get(namespace).cloned().unwrap_or_default())
+    }
+
+    /// Every namespace that has an object.
+    pub(super) fn namespaces(&self) -> BTreeSet<Namespace> {
+        self.read(|state| state.current.keys().cloned().collect())
+    }
+
+    /// How many objects there are for which `wanted` holds.
+    pub(super) fn count(&self, wanted: impl Fn(&T) -> bool) -> usize {
+        self.read(|state| {
+            let all = state.current.values().flat_map(BTreeMap::values);
+            all.filter(|record| wanted(record)).count()
+        })
+    }
+
+    /// What `pick` makes of every object.
+    pub(super) fn collect<B, C: FromIterator<B>>(&self, pick: impl Fn(&T) -> Option<B>) -> C {
+        self.read(|state| {
+            let all = state.current.values().flat_map(BTreeMap::values);
+            all.filter_map(pick).collect()
+        })
+    }
+
+    fn read<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
+        // A writer that panicked leaves whole entries behind: an event is one insertion or one swap.
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn put<T: PartialEq>(objects: &mut Objects<T>, filed: Filed<T>) -> Option<Namespace> {
+    let Filed {
+        namespace,
+        name,
+        record,
+    } = filed;
+    let there = objects.entry(namespace.clone()).or_default();
+    if there.get(&name) == Some(&record) {
+        return None;
+    }
+    there.insert(name, record);
+    Some(namespace)
+}
+
+fn remove<T>(objects: &mut Objects<T>, filed: Filed<T>) -> Option<Namespace> {
+    let there = objects.get_mut(&filed.namespace)?;
+    there.remove(&filed.name)?;
+    if there.is_empty() {
+        objects.remove(&filed.namespace);
+    }
+    Some(filed.namespace)
+}
+
+fn differing<T: PartialEq>(before: &Objects<T>, after: &Objects<T>) -> BTreeSet<Namespace> {
+    let namespaces: BTreeSet<&Namespace> = before.keys().chain(after.keys()).collect();
+    namespaces
+        .into_iter()
+        .filter(|namespace| before.get(*namespace) != after.get(*namespace))
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filed(namespace: &str, name: &str, record: u8) -> Filed<u8> {
+        Filed {
+            namespace: Namespace::parse(namespace).unwrap(),
+            name: name.into(),
+            record,
+        }
+    }
+
+    fn take(shelf: &Shelf<u8>, event: Event<Filed<u8>>) -> Vec<String> {
+        let touched = shelf.take(event).into_iter();
+        touched.map(|n| n.as_str().to_owned()).collect()
+    }
+
+    fn listed(objects: &[(&str, &str, u8)]) -> Shelf<u8> {
+        let shelf = Shelf::default();
+        take(&shelf, Event::Init);
+        for (namespace, name, record) in objects {
+            take(&shelf, Event::InitApply(filed(namespace, name, *record)));
+        }
+        take(&shelf, Event::InitDone);
+        shelf
+    }
+
+    #[test]
+    fn is_synced_only_after_a_whole_list() {
+        let shelf = Shelf::default();
+        take(&shelf, Event::Init);
+        take(&shelf, Event::InitApply(filed("shop", "a", 1)));
+        assert!(!shelf.synced());
+        assert_eq!(shelf.get("shop", "a"), None);
+        take(&shelf, Event::InitDone);
+        assert!(shelf.synced());
+        assert_eq!(shelf.get("shop", "a"), Some(1));
+    }
+
+    #[test]
+    fn a_new_list_takes_the_place_of_the_old_one_at_once() {
+        let shelf = listed(&[("shop", "a", 1), ("shop", "b", 1), ("bank", "a", 1)]);
+        take(&shelf, Event::Init);
+        take(&shelf, Event::InitApply(filed("shop", "a", 2)));
+        take(&shelf, Event::InitApply(filed("bank", "a", 1)));
+        assert_eq!(shelf.get("shop", "b"), Some(1), "the old list still serves");
+        assert_eq!(take(&shelf, Event::InitDone), ["shop"]);
+        assert_eq!(shelf.get("shop", "a"), Some(2));
+        assert_eq!(shelf.get("shop", "b"), None);
+    }
+
+    #[test]
+    fn a_list_that_is_broken_off_leaves_nothing_behind() {
+        let shelf = listed(&[("shop", "a", 1)]);
+        take(&shelf, Event::Init);
+        take(&shelf, Event::InitApply(filed("shop", "gone", 1)));
+        take(&shelf, Event::Init);
+        take(&shelf, Event::InitApply(filed("shop", "a", 1)));
+        assert_eq!(take(&shelf, Event::InitDone), [] as [&str; 0]);
+        assert_eq!(shelf.get("shop", "gone"), None);
+    }
+
+    #[test]
+    fn only_a_change_touches_a_namespace() {
+        let shelf = listed(&[("shop", "a", 1)]);
+        let apply = |record| take(&shelf, Event::Apply(filed("shop", "a", record)));
+        assert_eq!(apply(1), [] as [&str; 0]);
+        assert_eq!(apply(2), ["shop"]);
+        let delete = || take(&shelf, Event::Delete(filed("shop", "a", 2)));
+        assert_eq!(delete(), ["shop"]);
+        assert_eq!(delete(), [] as [&str; 0]);
+        assert_eq!(shelf.namespaces().len(), 0);
+    }
+}

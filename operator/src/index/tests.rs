@@ -1,0 +1,105 @@
+use hallpass_core::policy::Policy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    fixture::{pod, policy, service_account, unreadable},
+    *,
+};
+
+fn names(policies: &[Arc<Policy>]) -> Vec<&str> {
+    policies.iter().map(|p| &*p.id.name).collect()
+}
+
+#[test]
+fn gives_no_view_before_every_watch_has_delivered() {
+    let index = Index::new(Metrics::default());
+    index.take_policies(listed([]));
+    index.take_pods(listed([]));
+    assert_eq!(index.snapshot().unwrap_err(), NotSynced);
+    index.take_service_accounts(listed([]));
+    assert!(index.snapshot().is_ok());
+}
+
+#[test]
+fn a_pod_is_what_its_metadata_says() {
+    let mut finishing = pod("shop", "orders-1", "orders");
+    finishing.metadata.deletion_timestamp = "2026-11-01T00:00:00Z".parse().ok().map(Time);
+    let index = Index::filled(
+        vec![],
+        vec![finishing],
+        vec![service_account("shop", "orders")],
+    );
+    let snapshot = index.snapshot().unwrap();
+    let pod = snapshot.pod("shop", "orders-1").unwrap();
+    assert_eq!(pod.uid.as_str(), "uid-shop-orders-1");
+    assert_eq!(pod.service_account.as_deref(), Some("orders"));
+    assert!(pod.is_live("2026-11-01T00:01:00Z".parse().unwrap()));
+    assert!(!pod.is_live("2026-11-01T00:01:01Z".parse().unwrap()));
+    let uid = snapshot.service_account("shop", "orders").unwrap();
+    assert_eq!(uid.as_str(), "uid-shop-orders");
+    assert_eq!(snapshot.pod("bank", "orders-1"), None);
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_does_not_stop_the_watch() {
+    let index = Index::filled(vec![policy("shop", "old", "orders")], vec![], vec![]);
+    index.take_policies(vec![
+        Event::Apply(unreadable("shop", "broken")),
+        Event::Apply(DeserializeGuard(Ok(policy("shop", "new", "orders")))),
+    ]);
+    let snapshot = index.snapshot().unwrap();
+    assert_eq!(names(snapshot.policies().of("shop")), ["new", "old"]);
+    let records = snapshot.records("shop");
+    assert!(matches!(
+        records["broken"].spec,
+        Err(Unusable::Unreadable(_))
+    ));
+    let metrics = index.0.metrics.encode().unwrap();
+    assert!(metrics.contains(r#"hallpass_unreadable_objects{kind="TokenPolicy"} 1"#));
+    assert!(metrics.contains(r#"hallpass_watch_objects{kind="TokenPolicy"} 3"#));
+}
+
+#[test]
+fn a_policy_that_breaks_a_rule_is_left_out_and_remembered() {
+    let mut long = policy("shop", "long", "orders");
+    long.spec.tokens[0].lifetime = Some("2h".to_owned());
+    let index = Index::filled(vec![long], vec![], vec![]);
+    let snapshot = index.snapshot().unwrap();
+    assert_eq!(names(snapshot.policies().of("shop")), [] as [&str; 0]);
+    let error = snapshot.records("shop")["long"].spec.clone().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "spec.tokens[0].lifetime must be between 10m and 1h"
+    );
+}
+
+#[test]
+fn a_policy_that_becomes_unusable_no_longer_counts() {
+    let index = Index::filled(vec![policy("shop", "orders", "orders")], vec![], vec![]);
+    index.take_policies(vec![Event::Apply(unreadable("shop", "orders"))]);
+    assert_eq!(index.snapshot().unwrap().policies().of("shop").len(), 0);
+}
+
+#[test]
+fn a_view_in_hand_keeps_its_policies() {
+    let index = Index::filled(vec![policy("shop", "orders", "orders")], vec![], vec![]);
+    let before = index.snapshot().unwrap();
+    let deleted = DeserializeGuard(Ok(policy("shop", "orders", "orders")));
+    index.take_policies(vec![Event::Delete(deleted)]);
+    assert_eq!(before.policies().of("shop").len(), 1);
+    assert_eq!(index.snapshot().unwrap().policies().of("shop").len(), 0);
+}
+
+#[test]
+fn a_written_status_touches_the_namespace_but_not_the_policies() {
+    let index = Index::filled(vec![policy("shop", "orders", "orders")], vec![], vec![]);
+    drop(index.changes().take());
+    let before = index.snapshot().unwrap();
+    let mut written = policy("shop", "orders", "orders");
+    written.metadata.resource_version = Some("2".to_owned());
+    written.status = Some(hallpass_crds::token_policy::TokenPolicyStatus::default());
+    index.take_policies(vec![Event::Apply(DeserializeGuard(Ok(written)))]);
+    assert_eq!(index.changes().take().len(), 1);
+    let after = index.snapshot().unwrap();
+    assert!(Arc::ptr_eq(before.policies(), after.policies()));
+}

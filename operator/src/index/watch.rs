@@ -1,0 +1,129 @@
+//! One watch that never gives up: what it delivers, how it waits after an error.
+
+use std::{fmt::Debug, time::Duration};
+
+use futures::StreamExt;
+use hallpass_core::lifetime;
+use kube::{
+    Api, Resource,
+    runtime::{
+        WatchStreamExt,
+        utils::Backoff,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tracing::{debug, info, warn};
+
+use crate::telemetry::{Metrics, label::Kind, log::Chain};
+
+/// Delivers the events of a watch in batches to `take`, and returns only when the watch ends, which
+/// none does.
+///
+/// # Guarantees
+/// An error is counted, logged once per outage, and waited out; nothing that was delivered is taken
+/// back.
+pub(super) async fn follow<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    kind: Kind,
+    metrics: &Metrics,
+    mut take: impl FnMut(Vec<Event<K>>),
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let events = watcher(api, config.timeout(TIMEOUT_SECONDS)).backoff(Pause::default());
+    let mut batches = std::pin::pin!(events.ready_chunks(BATCH));
+    let mut failing = false;
+    while let Some(batch) = batches.next().await {
+        let mut events = Vec::with_capacity(batch.len());
+        for item in batch {
+            match item {
+                Ok(event) => events.push(event),
+                Err(error) => {
+                    metrics.watch_error(kind);
+                    report(kind, &error, failing);
+                    failing = true;
+                }
+            }
+        }
+        // The start of a new list says nothing yet about whether the API server answers.
+        if events.iter().any(|e| !matches!(e, Event::Init)) && failing {
+            failing = false;
+            info!(watch.kind = kind.as_str(), "the watch is back");
+        }
+        if !events.is_empty() {
+            take(events);
+        }
+    }
+}
+
+fn report(kind: Kind, error: &watcher::Error, again: bool) {
+    let (kind, error) = (kind.as_str(), Chain(error));
+    if again {
+        debug!(watch.kind = kind, %error, "the watch still fails");
+    } else {
+        warn!(watch.kind = kind, %error, "a watch failed: serving what it delivered before");
+    }
+}
+
+/// The pauses after errors in a row.
+///
+/// # Guarantees
+/// They double up to [`LONGEST_PAUSE`], each with a random half, so that replicas do not come back in
+/// step.
+#[derive(Debug, Default)]
+struct Pause {
+    failures: u32,
+}
+
+impl Iterator for Pause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.failures = self.failures.saturating_add(1);
+        Some(pause(self.failures, rand::random()))
+    }
+}
+
+impl Backoff for Pause {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+fn pause(failures: u32, jitter: f64) -> Duration {
+    lifetime::retry_after(failures, None, jitter).min(LONGEST_PAUSE)
+}
+
+/// How long the API server lets one watch request run. A connection that died in silence is noticed
+/// 5 s later.
+const TIMEOUT_SECONDS: u32 = 10;
+
+/// The longest time without a byte that is not a fault: a quiet watch ends after [`TIMEOUT_SECONDS`].
+pub(super) const SILENCE: Duration = Duration::from_secs(TIMEOUT_SECONDS as u64 + 5);
+
+/// A cluster that comes back is seen again after this time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How many events are taken at once, if so many are there.
+const BATCH: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_five_seconds() {
+        let of = |failures| pause(failures, 1.0).as_secs();
+        assert_eq!((1..=6).map(of).collect::<Vec<_>>(), [1, 2, 4, 5, 5, 5]);
+        assert_eq!(pause(1, 0.0), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn a_success_starts_the_pauses_anew() {
+        let mut pause = Pause { failures: 9 };
+        pause.reset();
+        assert!(pause.next() <= Some(Duration::from_secs(1)));
+    }
+}

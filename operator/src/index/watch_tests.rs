@@ -1,0 +1,241 @@
+//! The watches against an API server that fails in every way that it has.
+
+use std::{sync::Mutex, time::Duration};
+
+use axum::body::Bytes;
+use futures::{StreamExt, stream};
+use http::{Request, Response};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use tower::BoxError;
+
+use super::{
+    fixture::{pod, policy, service_account, unreadable},
+    *,
+};
+
+/// What the API server stores, and what goes wrong with it.
+#[derive(Debug, Default)]
+struct Server {
+    policies: Vec<Value>,
+    pods: Vec<Value>,
+    service_accounts: Vec<Value>,
+    /// What the next watch of policies says, a line each.
+    next: Vec<Value>,
+    /// How many of the next lists of pods are refused.
+    refusals: u32,
+    /// Nothing is answered any more.
+    silent: bool,
+    queries: Vec<String>,
+}
+
+type Shared = Arc<Mutex<Server>>;
+
+impl Server {
+    /// The code and the lines of an answer, and whether more may follow.
+    fn answer(&mut self, path: &str, query: &str) -> (u16, Vec<Value>, bool) {
+        self.queries.push(format!("{path}?{query}"));
+        let watches = query.contains("watch=true");
+        match path {
+            "/apis/hallpass.dev/v1alpha1/tokenpolicies" if watches => {
+                (200, std::mem::take(&mut self.next), true)
+            }
+            _ if watches => (200, vec![], true),
+            "/apis/hallpass.dev/v1alpha1/tokenpolicies" => (200, vec![list(&self.policies)], false),
+            "/api/v1/serviceaccounts" => (200, vec![list(&self.service_accounts)], false),
+            "/api/v1/pods" if self.refusals > 0 => {
+                self.refusals -= 1;
+                let status = json!({"kind": "Status", "status": "Failure", "code": 500, "reason": "InternalError"});
+                (500, vec![status], false)
+            }
+            "/api/v1/pods" => (200, vec![list(&self.pods)], false),
+            path => panic!("unexpected call: {path}"),
+        }
+    }
+}
+
+fn list(items: &[Value]) -> Value {
+    json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "10"}, "items": items})
+}
+
+fn event(kind: &str, object: &Value) -> Value {
+    json!({"type": kind, "object": object})
+}
+
+fn stored(policy: &TokenPolicy) -> Value {
+    serde_json::to_value(policy).unwrap()
+}
+
+/// The stored form of the object that `unreadable` makes.
+fn stored_unreadable(name: &str) -> Value {
+    let metadata = unreadable("shop", name).0.unwrap_err().metadata;
+    json!({
+        "apiVersion": "hallpass.dev/v1alpha1", "kind": "TokenPolicy",
+        "metadata": metadata, "spec": {"subjects": "everybody"},
+    })
+}
+
+fn client(server: &Shared) -> Client {
+    let server = Arc::clone(server);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let server = Arc::clone(&server);
+        async move {
+            if server.lock().unwrap().silent {
+                std::future::pending::<()>().await;
+            }
+            let uri = request.uri();
+            let (code, lines, open) = server
+                .lock()
+                .unwrap()
+                .answer(uri.path(), uri.query().unwrap_or_default());
+            let lines = lines.into_iter().map(|line| {
+                let line = Bytes::from(format!("{line}\n"));
+                Ok::<_, BoxError>(Frame::data(line))
+            });
+            let frames = if open {
+                stream::iter(lines).chain(stream::pending()).boxed()
+            } else {
+                stream::iter(lines).boxed()
+            };
+            Response::builder()
+                .status(code)
+                .body(StreamBody::new(frames))
+        }
+    });
+    Client::new(service, "hallpass-system")
+}
+
+fn server() -> Shared {
+    let object = |o| serde_json::to_value(o).unwrap();
+    Arc::new(Mutex::new(Server {
+        policies: vec![stored(&policy("shop", "orders", "orders"))],
+        pods: vec![object(pod("shop", "orders-1", "orders"))],
+        service_accounts: vec![serde_json::to_value(service_account("shop", "orders")).unwrap()],
+        ..Server::default()
+    }))
+}
+
+fn start(server: &Shared) -> Index {
+    let index = Index::new(Metrics::default());
+    tokio::spawn(index.clone().run(client(server)));
+    index
+}
+
+async fn seconds(n: u64) {
+    sleep(Duration::from_secs(n)).await;
+}
+
+fn names(index: &Index) -> Vec<String> {
+    let snapshot = index.snapshot().unwrap();
+    let mut names: Vec<String> = snapshot
+        .policies()
+        .of("shop")
+        .iter()
+        .map(|p| p.id.name.to_string())
+        .collect();
+    names.sort();
+    names
+}
+
+fn counted(index: &Index, line: &str) -> bool {
+    index.0.metrics.encode().unwrap().lines().any(|l| l == line)
+}
+
+#[tokio::test(start_paused = true)]
+async fn is_filled_by_three_lists_that_ask_for_no_more_than_is_used() {
+    let server = server();
+    let index = start(&server);
+    seconds(1).await;
+    let snapshot = index.snapshot().unwrap();
+    assert_eq!(names(&index), ["orders"]);
+    assert!(snapshot.pod("shop", "orders-1").is_some());
+    assert!(snapshot.service_account("shop", "orders").is_some());
+    let queries = server.lock().unwrap().queries.clone();
+    let of_pods = queries
+        .iter()
+        .find(|q| q.starts_with("/api/v1/pods?"))
+        .unwrap();
+    assert!(
+        of_pods.contains("labelSelector=hallpass.dev%2Finjected%3Dtrue"),
+        "{of_pods}"
+    );
+    assert!(
+        of_pods.contains("fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed"),
+        "{of_pods}"
+    );
+    let watch = queries.iter().find(|q| q.contains("watch=true")).unwrap();
+    assert!(watch.contains("timeoutSeconds=10"), "{watch}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_refused_is_tried_again() {
+    let server = server();
+    server.lock().unwrap().refusals = 3;
+    let index = start(&server);
+    seconds(1).await;
+    assert_eq!(index.snapshot().unwrap_err(), NotSynced);
+    seconds(8).await;
+    assert!(index.snapshot().is_ok());
+    assert!(counted(
+        &index,
+        r#"hallpass_watch_errors_total{kind="Pod"} 3"#
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_goes_on_past_an_object_that_cannot_be_read() {
+    let server = server();
+    server.lock().unwrap().next = vec![
+        event("ADDED", &stored_unreadable("broken")),
+        event("ADDED", &stored(&policy("shop", "more", "orders"))),
+    ];
+    let index = start(&server);
+    seconds(1).await;
+    assert_eq!(names(&index), ["more", "orders"]);
+    assert!(counted(
+        &index,
+        r#"hallpass_unreadable_objects{kind="TokenPolicy"} 1"#
+    ));
+    assert!(counted(
+        &index,
+        r#"hallpass_watch_errors_total{kind="TokenPolicy"} 0"#
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_fell_behind_lists_anew_and_serves_meanwhile() {
+    let server = server();
+    let gone = json!({"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"});
+    server.lock().unwrap().next = vec![event("ERROR", &gone)];
+    let index = start(&server);
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(names(&index), ["orders"]);
+    server.lock().unwrap().policies = vec![stored(&policy("shop", "renamed", "orders"))];
+    seconds(2).await;
+    assert_eq!(names(&index), ["renamed"]);
+    assert!(counted(
+        &index,
+        r#"hallpass_watch_errors_total{kind="TokenPolicy"} 1"#
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_is_served_while_the_api_server_is_silent() {
+    let server = server();
+    let index = start(&server);
+    seconds(1).await;
+    server.lock().unwrap().silent = true;
+    seconds(600).await;
+    assert_eq!(names(&index), ["orders"]);
+    assert!(!counted(
+        &index,
+        r#"hallpass_watch_errors_total{kind="TokenPolicy"} 0"#
+    ));
+    server.lock().unwrap().silent = false;
+    server.lock().unwrap().next = vec![event("ADDED", &stored(&policy("shop", "more", "orders")))];
+    seconds(21).await;
+    assert_eq!(names(&index), ["more", "orders"]);
+}

@@ -1,0 +1,185 @@
+//! From a name that a pod asks for to a token: look, decide, hold to the rate, mint, write down.
+//!
+//! Called by [`crate::api`] with a subject that [`crate::attest`] vouches for. Nothing is kept here but
+//! the rate limit: every replica answers alike.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use hallpass_core::{
+    decide::{PolicySet, Subject, assigned, decide, unselected},
+    denial::Code,
+    name::TokenName,
+};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use self::{limit::Limits, refusal::Refusal};
+use crate::{
+    audit::{Audit, Audited, RequestId},
+    index::Index,
+    issuer::{IssuedToken, kubernetes::Minter},
+    telemetry::{Metrics, log::Chain},
+};
+
+pub mod limit;
+pub mod refusal;
+
+/// Issues tokens.
+#[derive(Debug)]
+pub struct Issuance {
+    index: Index,
+    minter: Minter,
+    audit: Audit,
+    limits: Limits,
+    metrics: Metrics,
+}
+
+/// One request of one pod.
+#[derive(Debug)]
+pub struct Ask {
+    /// What the logs call it.
+    pub request: RequestId,
+    /// The attested pod.
+    pub subject: Arc<Subject>,
+    /// When it was read.
+    pub at: Timestamp,
+    /// The same moment, for what passed since.
+    pub since: Instant,
+}
+
+/// A token, or why not, for each name that was asked for.
+pub type Outcomes = Vec<(TokenName, Result<Audited<IssuedToken>, Refusal>)>;
+
+impl Issuance {
+    /// A pipeline whose rate limit is empty.
+    #[must_use]
+    pub fn new(index: Index, minter: Minter, audit: Audit, metrics: Metrics) -> Self {
+        Self {
+            index,
+            minter,
+            audit,
+            limits: Limits::default(),
+            metrics,
+        }
+    }
+
+    /// Issues the tokens of those names, or every one that the pod may hold, in that order.
+    ///
+    /// # Guarantees
+    /// Every token has its record; so has every refusal of a name.
+    ///
+    /// # Errors
+    /// [`Code::NotSynced`] before there is anything to decide on; [`Code::NoPolicy`] where all are asked
+    /// for and there is none.
+    pub async fn issue(
+        &self,
+        ask: &Ask,
+        names: Option<Vec<TokenName>>,
+    ) -> Result<Outcomes, Refusal> {
+        let snapshot = self.index.snapshot()?;
+        let policies = snapshot.policies();
+        let names = match names {
+            Some(names) => names,
+            None => self.all(policies, &ask.subject)?,
+        };
+        let outcomes = stream::iter(names).map(|name| async {
+            let outcome = self.issue_one(policies, ask, &name).await;
+            self.note(ask, &name, outcome.as_ref().err()).await;
+            (name, outcome)
+        });
+        Ok(outcomes.buffered(AT_ONCE).collect().await)
+    }
+
+    async fn issue_one(
+        &self,
+        policies: &PolicySet,
+        ask: &Ask,
+        name: &TokenName,
+    ) -> Result<Audited<IssuedToken>, Refusal> {
+        let grant = decide(policies, &ask.subject, name)?;
+        if ask.since.elapsed() > LAST_START {
+            return Err(Refusal::new(
+                Code::Unavailable,
+                "the tokens before it took too long to mint",
+            ));
+        }
+        self.limits.take(&grant, ask.now())?;
+        let minted = self.minter.mint(&grant, ask.now()).await;
+        let issued = minted.map_err(|e| {
+            let refusal = Refusal::from(&e);
+            self.limits.failed(&grant, &refusal);
+            if e.is_transient() {
+                warn!(
+                    request.id = ask.request.as_str(),
+                    error = %Chain(&e),
+                    "token not minted"
+                );
+            }
+            refusal
+        })?;
+        let audited = self.audit.record(&ask.request, issued, ask.now()).await;
+        audited.map_err(|e| {
+            error!(
+                request.id = ask.request.as_str(),
+                error = %Chain(&e),
+                "token dropped: no audit record"
+            );
+            Refusal::new(Code::Internal, "the audit record could not be written")
+        })
+    }
+
+    fn all(&self, policies: &PolicySet, subject: &Subject) -> Result<Vec<TokenName>, Refusal> {
+        let names: Vec<_> = assigned(policies, subject)
+            .iter()
+            .map(|t| t.name.clone())
+            .collect();
+        if names.is_empty() {
+            self.metrics.denied(Code::NoPolicy);
+            return Err(unselected(subject).into());
+        }
+        Ok(names)
+    }
+
+    async fn note(&self, ask: &Ask, name: &TokenName, refusal: Option<&Refusal>) {
+        let Some(refusal) = refusal else {
+            self.metrics.issued();
+            return;
+        };
+        self.metrics.denied(refusal.code);
+        let written = self
+            .audit
+            .denied(&ask.request, &ask.subject, name, refusal.code, ask.now())
+            .await;
+        if let Err(e) = written {
+            // The refusal stands: nothing leaves the operator that would want a record.
+            error!(
+                request.id = ask.request.as_str(),
+                error = %Chain(&e),
+                "refusal without an audit record"
+            );
+        }
+    }
+}
+
+impl Ask {
+    /// The time of this step, counted from when the request was read.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        SignedDuration::try_from(self.since.elapsed())
+            .ok()
+            .and_then(|passed| self.at.saturating_add(passed).ok())
+            .unwrap_or(self.at)
+    }
+}
+
+/// How many of a request's tokens are minted at the same time.
+const AT_ONCE: usize = 8;
+
+/// No token is begun later than this after its request, so that those before it are still answered
+/// within the request's 20 s.
+const LAST_START: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

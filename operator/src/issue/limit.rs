@@ -1,0 +1,133 @@
+//! How often one pod gets one token from this replica: twice at once, then once in ten seconds.
+//!
+//! It keeps a broken sidecar from spending the API server's time. Only what a policy grants to a live
+//! pod reaches it, so nobody fills it with names of their own making.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hallpass_core::{
+    decide::Grant,
+    denial::Code,
+    name::{Namespace, TokenName, Uid},
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::refusal::Refusal;
+
+/// The state of the limit.
+///
+/// # Guarantees
+/// An entry is dropped once it is worth no more than none, so it holds what was minted in the last 20 s
+/// and nothing else. A namespace has at most [`NAMESPACE_MOST`] entries; when it has them, its further
+/// tokens wait, and no other namespace's.
+#[derive(Debug, Default)]
+pub struct Limits(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    namespaces: HashMap<Namespace, HashMap<(Uid, TokenName), Entry>>,
+    swept: Timestamp,
+}
+
+/// The generic cell rate algorithm, in its form with one number: `due` is when the entry would be idle.
+#[derive(Debug)]
+struct Entry {
+    due: Timestamp,
+    /// How the last try ended, if it failed: who asks again too early is told that again, and not
+    /// merely that it is too early.
+    failure: Option<Refusal>,
+}
+
+impl Limits {
+    /// Counts one try to mint.
+    ///
+    /// # Errors
+    /// [`Code::TooOften`], or the refusal that the last try ended with; both say exactly how long to wait.
+    pub fn take(&self, grant: &Grant, now: Timestamp) -> Result<(), Refusal> {
+        let mut state = self.state();
+        state.sweep(now);
+        let subject = grant.subject();
+        let entries = state
+            .namespaces
+            .entry(subject.namespace.clone())
+            .or_default();
+        let key = (subject.pod_uid.clone(), grant.token().clone());
+        if entries.len() >= NAMESPACE_MOST && !entries.contains_key(&key) {
+            return Err(Refusal::new(
+                Code::TooOften,
+                "this namespace is issued too many tokens at once",
+            ));
+        }
+        let entry = entries.entry(key).or_insert(Entry {
+            due: now,
+            failure: None,
+        });
+        // Further away than the limit can set it: the clock was put back.
+        let due = if entry.due.duration_since(now) > FULL {
+            now
+        } else {
+            entry.due.max(now)
+        };
+        let ahead = due.duration_since(now);
+        if ahead > PERIOD + SLACK {
+            let wait = Duration::try_from(ahead - PERIOD).unwrap_or_default();
+            let refusal = entry.failure.clone().unwrap_or_else(|| {
+                Refusal::new(
+                    Code::TooOften,
+                    "each token of a pod is issued at most once in 10 s",
+                )
+            });
+            return Err(refusal.after(wait));
+        }
+        entry.due = due.saturating_add(PERIOD).unwrap_or(due);
+        entry.failure = None;
+        Ok(())
+    }
+
+    /// Notes how the try for that grant ended.
+    pub fn failed(&self, grant: &Grant, refusal: &Refusal) {
+        let subject = grant.subject();
+        let key = (subject.pod_uid.clone(), grant.token().clone());
+        let mut state = self.state();
+        let entry = state
+            .namespaces
+            .get_mut(&subject.namespace)
+            .and_then(|entries| entries.get_mut(&key));
+        if let Some(entry) = entry {
+            entry.failure = Some(refusal.clone());
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is one assignment: there is no half-made state behind a panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn sweep(&mut self, now: Timestamp) {
+        if now.duration_since(self.swept).abs() < FULL {
+            return;
+        }
+        self.swept = now;
+        self.namespaces.retain(|_, entries| {
+            entries.retain(|_, entry| entry.due > now);
+            !entries.is_empty()
+        });
+    }
+}
+
+const PERIOD: SignedDuration = SignedDuration::from_secs(10);
+/// Two at once, each worth a period, and the slack: an entry is never due later than this.
+const FULL: SignedDuration = SignedDuration::from_millis(20_100);
+/// Requests overtake each other, and clocks are corrected: so much earlier is not too early.
+const SLACK: SignedDuration = SignedDuration::from_millis(100);
+/// Two thousand pods with ten tokens each, all within 20 s on one replica.
+pub const NAMESPACE_MOST: usize = 20_000;
+
+#[cfg(test)]
+mod tests;

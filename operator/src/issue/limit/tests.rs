@@ -1,0 +1,148 @@
+use super::*;
+use crate::issuer::fixture::{grant_for, now, subject_in};
+
+fn wait(taken: Result<(), Refusal>) -> (Code, Duration) {
+    let refusal = taken.unwrap_err();
+    (refusal.code, refusal.retry_after.unwrap())
+}
+
+fn later(seconds: i64) -> Timestamp {
+    now() + SignedDuration::from_secs(seconds)
+}
+
+#[test]
+fn two_at_once_then_one_in_ten_seconds() {
+    let (limits, grant) = (
+        Limits::default(),
+        grant_for(&subject_in("shop", "orders-0"), "vault"),
+    );
+    limits.take(&grant, now()).unwrap();
+    limits.take(&grant, now()).unwrap();
+    assert_eq!(
+        wait(limits.take(&grant, now())),
+        (Code::TooOften, Duration::from_secs(10))
+    );
+    assert_eq!(
+        wait(limits.take(&grant, later(3))),
+        (Code::TooOften, Duration::from_secs(7))
+    );
+    limits.take(&grant, later(10)).unwrap();
+    assert_eq!(
+        wait(limits.take(&grant, later(10))),
+        (Code::TooOften, Duration::from_secs(10))
+    );
+    limits.take(&grant, later(40)).unwrap();
+    limits.take(&grant, later(40)).unwrap();
+}
+
+#[test]
+fn the_wait_is_told_in_whole_seconds_that_suffice() {
+    let (limits, grant) = (
+        Limits::default(),
+        grant_for(&subject_in("shop", "orders-0"), "vault"),
+    );
+    limits.take(&grant, now()).unwrap();
+    limits.take(&grant, now()).unwrap();
+    let early = limits
+        .take(&grant, now() + SignedDuration::from_millis(2_500))
+        .unwrap_err();
+    assert_eq!(early.retry_after_seconds(), Some(8));
+    limits
+        .take(&grant, now() + SignedDuration::from_millis(10_500))
+        .unwrap();
+}
+
+#[test]
+fn each_token_of_each_pod_has_its_own() {
+    let limits = Limits::default();
+    for grant in [
+        grant_for(&subject_in("shop", "orders-0"), "vault"),
+        grant_for(&subject_in("shop", "orders-0"), "queue"),
+        grant_for(&subject_in("shop", "orders-1"), "vault"),
+        grant_for(&subject_in("bank", "orders-0"), "vault"),
+    ] {
+        limits.take(&grant, now()).unwrap();
+        limits.take(&grant, now()).unwrap();
+    }
+}
+
+#[test]
+fn who_asks_too_early_after_a_failure_is_told_the_failure_again() {
+    let (limits, grant) = (
+        Limits::default(),
+        grant_for(&subject_in("shop", "orders-0"), "vault"),
+    );
+    let forbidden = Refusal::new(Code::MintForbidden, "run this");
+    for _ in 0..2 {
+        limits.take(&grant, now()).unwrap();
+        limits.failed(&grant, &forbidden);
+    }
+    let again = limits.take(&grant, later(4)).unwrap_err();
+    assert_eq!(again, forbidden.after(Duration::from_secs(6)));
+    limits.take(&grant, later(10)).unwrap();
+    assert_eq!(wait(limits.take(&grant, later(10))).0, Code::TooOften);
+}
+
+#[test]
+fn a_clock_that_is_put_back_locks_nobody_out() {
+    let (limits, grant) = (
+        Limits::default(),
+        grant_for(&subject_in("shop", "orders-0"), "vault"),
+    );
+    limits.take(&grant, later(3600)).unwrap();
+    limits.take(&grant, later(3600)).unwrap();
+    limits.take(&grant, now()).unwrap();
+}
+
+#[test]
+fn idle_entries_are_dropped() {
+    let limits = Limits::default();
+    limits
+        .take(&grant_for(&subject_in("shop", "orders-0"), "vault"), now())
+        .unwrap();
+    limits
+        .take(
+            &grant_for(&subject_in("bank", "orders-0"), "vault"),
+            later(30),
+        )
+        .unwrap();
+    let held: Vec<_> = limits
+        .state()
+        .namespaces
+        .keys()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(held, ["bank"]);
+}
+
+#[test]
+fn a_namespace_that_is_full_keeps_no_other_from_its_tokens() {
+    let limits = Limits::default();
+    let shop = Namespace::parse("shop").unwrap();
+    let entries = (0..NAMESPACE_MOST).map(|i| {
+        let key = (
+            Uid::parse(&format!("uid-{i}")).unwrap(),
+            TokenName::parse("vault").unwrap(),
+        );
+        (
+            key,
+            Entry {
+                due: later(10),
+                failure: None,
+            },
+        )
+    });
+    limits.state().namespaces.insert(shop, entries.collect());
+    limits.state().swept = now();
+    let full = limits.take(&grant_for(&subject_in("shop", "orders-0"), "vault"), now());
+    assert_eq!(wait(full).0, Code::TooOften);
+    limits
+        .take(&grant_for(&subject_in("bank", "orders-0"), "vault"), now())
+        .unwrap();
+    limits
+        .take(
+            &grant_for(&subject_in("shop", "orders-0"), "vault"),
+            later(21),
+        )
+        .unwrap();
+}

@@ -1,0 +1,174 @@
+use serde_json::Value;
+
+use super::*;
+use crate::{
+    audit::tests::Lines,
+    index::fixture::{policy, token},
+    issuer::{
+        fixture::{ApiServer, PLANTED, REVIEW_PATH, Reply, TOKEN_PATH, mint, now, status, subject},
+        kubernetes::OperatorId,
+    },
+};
+
+fn issuance(server: &ApiServer, names: &[&str]) -> (Issuance, Lines, Metrics) {
+    let mut policy = policy("shop", "policy", "orders");
+    policy.spec.tokens = names.iter().map(|n| token(n)).collect();
+    let index = Index::filled(vec![policy], vec![], vec![]);
+    let (lines, metrics) = (Lines::default(), Metrics::new());
+    let operator = OperatorId {
+        namespace: "hallpass-system".into(),
+        name: "hallpass".into(),
+    };
+    let minter = Minter::new(server.client(), operator, metrics.clone());
+    (
+        Issuance::new(index, minter, Audit::new(lines.clone()), metrics.clone()),
+        lines,
+        metrics,
+    )
+}
+
+fn ask() -> Ask {
+    Ask {
+        request: RequestId::random(),
+        subject: subject(),
+        at: now(),
+        since: Instant::now(),
+    }
+}
+
+fn names(names: &[&str]) -> Option<Vec<TokenName>> {
+    Some(names.iter().map(|n| TokenName::parse(n).unwrap()).collect())
+}
+
+/// Each name with `-` for a token, or the code of its refusal.
+fn told(outcomes: &Outcomes) -> Vec<(&str, &str)> {
+    let word = |o: &Result<_, Refusal>| o.as_ref().err().map_or("-", |r| r.code.as_str());
+    outcomes
+        .iter()
+        .map(|(name, o)| (name.as_str(), word(o)))
+        .collect()
+}
+
+fn events(lines: &Lines) -> Vec<(String, String)> {
+    let text = lines.text();
+    let read = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    let word = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    text.lines()
+        .map(read)
+        .map(|r| (word(&r["token.name"]), word(&r["denial.code"])))
+        .collect()
+}
+
+#[tokio::test]
+async fn answers_for_each_name_in_the_order_asked() {
+    let server = ApiServer::default().on(TOKEN_PATH, mint);
+    let (issuance, lines, metrics) = issuance(&server, &["a", "b", "c"]);
+    let outcomes = issuance
+        .issue(&ask(), names(&["c", "x", "a"]))
+        .await
+        .unwrap();
+    assert_eq!(told(&outcomes), [("c", "-"), ("x", "NoPolicy"), ("a", "-")]);
+    let mut written = events(&lines);
+    written.sort();
+    let expected = [("a", ""), ("c", ""), ("x", "NoPolicy")];
+    assert_eq!(written, expected.map(|(n, c)| (n.to_owned(), c.to_owned())));
+    let text = metrics.encode().unwrap();
+    assert!(text.contains("hallpass_tokens_issued_total 2\n"), "{text}");
+    assert!(
+        text.contains("hallpass_denials_total{code=\"NoPolicy\"} 1\n"),
+        "{text}"
+    );
+    assert!(!format!("{outcomes:?}{}", lines.text()).contains(PLANTED));
+}
+
+#[tokio::test]
+async fn without_names_it_issues_all_that_the_pod_may_hold() {
+    let server = ApiServer::default().on(TOKEN_PATH, mint);
+    let (issuance, ..) = issuance(&server, &["b", "a"]);
+    let outcomes = issuance.issue(&ask(), None).await.unwrap();
+    assert_eq!(told(&outcomes), [("a", "-"), ("b", "-")]);
+}
+
+#[tokio::test]
+async fn a_pod_without_a_policy_may_hold_nothing() {
+    let server = ApiServer::default();
+    let (issuance, ..) = issuance(&server, &["a"]);
+    let mut other = ask();
+    other.subject = crate::issuer::fixture::subject_in("bank", "orders-0");
+    let refusal = issuance.issue(&other, None).await.unwrap_err();
+    assert_eq!(refusal.code, Code::NoPolicy);
+    assert!(!refusal.detail.contains("shop"), "{}", refusal.detail);
+}
+
+#[tokio::test]
+async fn the_third_token_at_once_waits() {
+    let server = ApiServer::default().on(TOKEN_PATH, mint);
+    let (issuance, ..) = issuance(&server, &["a"]);
+    for expected in ["-", "-", "TooOften"] {
+        let outcomes = issuance.issue(&ask(), None).await.unwrap();
+        assert_eq!(told(&outcomes), [("a", expected)]);
+    }
+    assert_eq!(server.calls().len(), 2);
+}
+
+#[tokio::test]
+async fn a_missing_right_is_told_at_every_try_and_asked_about_twice() {
+    let server = ApiServer::default()
+        .on(TOKEN_PATH, |_| status(403, "serviceaccounts", "forbidden"))
+        .on(REVIEW_PATH, |_| {
+            Reply::Json(
+                201,
+                serde_json::json!({"spec": {}, "status": {"allowed": false}}),
+            )
+        });
+    let (issuance, ..) = issuance(&server, &["a"]);
+    for _ in 0..5 {
+        let outcomes = issuance.issue(&ask(), None).await.unwrap();
+        assert_eq!(told(&outcomes), [("a", "MintForbidden")]);
+    }
+    assert_eq!(server.calls().len(), 4);
+}
+
+#[tokio::test]
+async fn without_an_audit_record_there_is_no_token() {
+    let server = ApiServer::default().on(TOKEN_PATH, mint);
+    let (issuance, lines, metrics) = issuance(&server, &["a"]);
+    lines.fail_after(0);
+    let outcomes = issuance.issue(&ask(), None).await.unwrap();
+    assert_eq!(told(&outcomes), [("a", "Internal")]);
+    assert!(
+        metrics
+            .encode()
+            .unwrap()
+            .contains("hallpass_tokens_issued_total 0\n")
+    );
+}
+
+#[tokio::test]
+async fn decides_nothing_before_the_index_is_there() {
+    let server = ApiServer::default();
+    let (mut issuance, ..) = issuance(&server, &["a"]);
+    issuance.index = Index::new(Metrics::new());
+    let refusal = issuance.issue(&ask(), None).await.unwrap_err();
+    assert_eq!(
+        (refusal.code, refusal.retry_after_seconds()),
+        (Code::NotSynced, Some(2))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_hangs_does_not_take_the_whole_time_of_the_request() {
+    let server = ApiServer::default().on(TOKEN_PATH, |_| Reply::Silence);
+    let many: Vec<String> = (0..30).map(|i| format!("t{i:02}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let (issuance, ..) = issuance(&server, &many);
+    let ask = ask();
+    let outcomes = issuance.issue(&ask, None).await.unwrap();
+    assert!(
+        told(&outcomes)
+            .iter()
+            .all(|(_, word)| *word == "Unavailable")
+    );
+    assert_eq!(ask.since.elapsed(), Duration::from_secs(16));
+    assert_eq!(server.calls().len(), 16);
+}

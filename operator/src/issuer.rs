@@ -1,0 +1,154 @@
+//! Where tokens come from. A token is minted from nothing but a [`Grant`], and nobody gets one out of
+//! here before [`crate::audit`] has written it down.
+
+use std::time::Duration;
+
+use hallpass_core::{decide::Grant, denial::Code, secret::Secret, wire};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use self::minted::Mismatch;
+
+pub mod kubernetes;
+pub mod minted;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+
+/// A token that fits its grant: service account, pod and audience were compared. Only an issuer makes
+/// one. It leaves the operator as [`Audited`](crate::audit::Audited) alone.
+#[derive(Debug)]
+pub struct IssuedToken {
+    grant: Grant,
+    id: String,
+    token: Secret<String>,
+    issued_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl IssuedToken {
+    /// What it was minted from.
+    #[must_use]
+    pub const fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// Its `jti`: what the API server's own audit log calls it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// From when on it is worthless.
+    #[must_use]
+    pub const fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// The SHA-256 of the token in hexadecimal digits: recognises it, and is of no other use.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        hex(&Sha256::digest(self.token.expose().as_bytes()))
+    }
+
+    /// The token as it goes over the wire; [`Audited`](crate::audit::Audited) asks for it, nobody else.
+    pub(crate) fn into_wire(self) -> wire::IssuedToken {
+        wire::IssuedToken {
+            name: self.grant.token().clone(),
+            audience: self.grant.audience().clone(),
+            token: self.token,
+            issued_at: self.issued_at,
+            expires_at: self.expires_at,
+        }
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Why a grant could not be turned into a token. The text is for the one who asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// The pod of the grant does not exist any more.
+    #[error("the pod is gone, or another one has its name now")]
+    PodGone,
+    /// The service account of the grant does not exist any more.
+    #[error("the service account is gone, or another one has its name now")]
+    ServiceAccountGone,
+    /// Hallpass lacks the right.
+    #[error(
+        "Hallpass may not mint tokens in namespace \"{namespace}\"; who may, allows it with: {command}"
+    )]
+    Forbidden {
+        /// Where.
+        namespace: String,
+        /// What grants the right.
+        command: String,
+    },
+    /// The right is there, and the API server still refused: an admission policy, or a pod that does
+    /// not run under that service account.
+    #[error("the API server refused: {message}")]
+    Refused {
+        /// Its own words, shortened.
+        message: String,
+    },
+    /// What came back is not what was asked for: it is dropped.
+    #[error("the API server minted another token than was asked for: {0}")]
+    Mismatch(Mismatch),
+    /// The API server asks to wait.
+    #[error("the API server is busy")]
+    Busy {
+        /// How long.
+        retry_after: Duration,
+    },
+    /// The API server answered with a fault of its own.
+    #[error("the API server failed with status {status}")]
+    Failed {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The call itself failed.
+    #[error("the API server could not be reached")]
+    Call(#[source] Box<kube::Error>),
+    /// The answer broke off, or was far too long.
+    #[error("the answer of the API server broke off")]
+    ReadAnswer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No answer within the time that a request has.
+    #[error("the API server did not answer in time")]
+    TimedOut,
+}
+
+impl MintError {
+    /// The finite reason.
+    #[must_use]
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::PodGone => Code::PodGone,
+            Self::ServiceAccountGone => Code::ServiceAccountGone,
+            Self::Forbidden { .. } => Code::MintForbidden,
+            Self::Refused { .. } | Self::Mismatch(_) => Code::MintRefused,
+            Self::Busy { .. }
+            | Self::Failed { .. }
+            | Self::Call(_)
+            | Self::ReadAnswer(_)
+            | Self::TimedOut => Code::Unavailable,
+        }
+    }
+
+    /// Whether the same call can end well a little later, with nothing changed by anybody.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.code() == Code::Unavailable
+    }
+
+    /// The wait that the API server asked for.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after } => Some(*retry_after),
+            _ => None,
+        }
+    }
+}

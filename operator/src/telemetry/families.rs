@@ -1,0 +1,191 @@
+//! The metric families: their names, their help, and the series that are there from the start.
+
+use hallpass_core::denial::Code;
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::Registry,
+};
+
+use super::label::{Kind, ReviewOutcome, Route, StatusWrite};
+
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+/// The families behind [`Metrics`](super::Metrics).
+#[derive(Debug)]
+pub(super) struct Families {
+    registry: Registry,
+    pub(super) requests: Family<Labels<2>, Counter>,
+    pub(super) request_duration: Family<Labels<1>, Histogram>,
+    pub(super) tokens_issued: Counter,
+    pub(super) denials: Family<Labels<1>, Counter>,
+    pub(super) mint_duration: Histogram,
+    pub(super) watch_objects: Family<Labels<1>, Gauge>,
+    pub(super) watch_errors: Family<Labels<1>, Counter>,
+    pub(super) unreadable_objects: Family<Labels<1>, Gauge>,
+    pub(super) leader: Gauge,
+    pub(super) status_writes: Family<Labels<1>, Counter>,
+    pub(super) keys: Gauge,
+    pub(super) token_reviews: Family<Labels<1>, Counter>,
+    pub(super) certificate_expiry: Gauge,
+    pub(super) panics: Counter,
+}
+
+impl Families {
+    /// All of them, registered and at zero.
+    pub(super) fn new() -> Self {
+        let mut families = Self {
+            registry: Registry::with_prefix("hallpass"),
+            requests: Family::default(),
+            request_duration: Family::new_with_constructor(histogram),
+            tokens_issued: Counter::default(),
+            denials: Family::default(),
+            mint_duration: histogram(),
+            watch_objects: Family::default(),
+            watch_errors: Family::default(),
+            unreadable_objects: Family::default(),
+            leader: Gauge::default(),
+            status_writes: Family::default(),
+            keys: Gauge::default(),
+            token_reviews: Family::default(),
+            certificate_expiry: Gauge::default(),
+            panics: Counter::default(),
+        };
+        families.register_requests();
+        families.register_state();
+        families.start_at_zero();
+        families
+    }
+
+    /// What prints them.
+    pub(super) const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    // OpenMetrics appends _total to the name of a counter and _info to that of an info.
+    fn register_requests(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "requests",
+            "Requests to the API, by outcome",
+            self.requests.clone(),
+        );
+        r.register(
+            "request_duration_seconds",
+            "Time to answer a request to the API",
+            self.request_duration.clone(),
+        );
+        r.register(
+            "tokens_issued",
+            "Tokens handed out",
+            self.tokens_issued.clone(),
+        );
+        r.register(
+            "denials",
+            "Tokens and callers that were refused",
+            self.denials.clone(),
+        );
+        r.register(
+            "mint_duration_seconds",
+            "Time that the API server took to mint a token",
+            self.mint_duration.clone(),
+        );
+        r.register(
+            "token_reviews",
+            "Tokens that only the API server could judge",
+            self.token_reviews.clone(),
+        );
+        r.register(
+            "panics",
+            "Requests that ended in a fault of Hallpass itself",
+            self.panics.clone(),
+        );
+    }
+
+    fn register_state(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "watch_objects",
+            "Objects in the index",
+            self.watch_objects.clone(),
+        );
+        r.register(
+            "watch_errors",
+            "Failures of a watch",
+            self.watch_errors.clone(),
+        );
+        r.register(
+            "unreadable_objects",
+            "Stored objects that cannot be read and are left out",
+            self.unreadable_objects.clone(),
+        );
+        r.register(
+            "leader",
+            "1 on the replica that writes status",
+            self.leader.clone(),
+        );
+        r.register(
+            "status_writes",
+            "Writes of a status",
+            self.status_writes.clone(),
+        );
+        r.register(
+            "keys",
+            "Keys of the cluster that identity tokens are checked with",
+            self.keys.clone(),
+        );
+        r.register(
+            "certificate_expiry_timestamp_seconds",
+            "End of the serving certificate in use, 0 while there is none",
+            self.certificate_expiry.clone(),
+        );
+        r.register(
+            "build",
+            "The running version",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+    }
+
+    fn start_at_zero(&self) {
+        for route in Route::ALL {
+            drop(
+                self.requests
+                    .get_or_create(&[("route", route.as_str()), ("code", OK)]),
+            );
+            drop(
+                self.request_duration
+                    .get_or_create(&[("route", route.as_str())]),
+            );
+        }
+        for code in Code::ALL {
+            drop(self.denials.get_or_create(&[("code", code.as_str())]));
+        }
+        for kind in Kind::ALL {
+            let labels = [("kind", kind.as_str())];
+            drop(self.watch_objects.get_or_create(&labels));
+            drop(self.watch_errors.get_or_create(&labels));
+            drop(self.unreadable_objects.get_or_create(&labels));
+        }
+        for outcome in StatusWrite::ALL {
+            drop(
+                self.status_writes
+                    .get_or_create(&[("outcome", outcome.as_str())]),
+            );
+        }
+        for outcome in ReviewOutcome::ALL {
+            drop(
+                self.token_reviews
+                    .get_or_create(&[("outcome", outcome.as_str())]),
+            );
+        }
+    }
+}
+
+fn histogram() -> Histogram {
+    // Ours takes milliseconds, a mint tens of them; the slow end is where calls are cut off.
+    Histogram::new([
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    ])
+}
+
+/// The label `code` of a request that succeeded.
+pub(super) const OK: &str = "OK";

@@ -1,0 +1,94 @@
+//! Logs: one JSON object per line on stderr. Stdout belongs to the audit.
+
+use std::{
+    error::Error,
+    fmt,
+    panic::{self, PanicHookInfo},
+};
+
+use tracing::{error, level_filters::LevelFilter};
+use tracing_subscriber::{
+    filter::Targets, fmt as lines, layer::SubscriberExt, util::SubscriberInitExt,
+};
+
+/// Starts logging. Other crates never say more than `info`: what they tell below that may hold what
+/// they send.
+///
+/// # Errors
+/// If logging was started before.
+pub fn start(level: LevelFilter) -> Result<(), AlreadyStarted> {
+    let filter = Targets::new()
+        .with_default(level.min(LevelFilter::INFO))
+        .with_target("hallpass", level);
+    let lines = lines::layer()
+        .json()
+        .flatten_event(true)
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()
+        .map_err(AlreadyStarted)?;
+    panic::set_hook(Box::new(tell_panic));
+    Ok(())
+}
+
+/// A panic is one line among the others, not a text of its own form.
+fn tell_panic(info: &PanicHookInfo<'_>) {
+    let message = info.payload_as_str().unwrap_or("not a text");
+    let location = info.location().map(ToString::to_string);
+    error!(panic.message = message, panic.location = location, "panic");
+}
+
+/// Logging was started twice.
+#[derive(Debug, thiserror::Error)]
+#[error("start logging")]
+pub struct AlreadyStarted(#[source] tracing_subscriber::util::TryInitError);
+
+/// Prints an error and all its causes, once: `outer: inner: innermost`.
+#[derive(Debug, Clone, Copy)]
+pub struct Chain<'a>(pub &'a dyn Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        f.write_str(&said)?;
+        let mut next = self.0.source();
+        while let Some(error) = next {
+            let text = error.to_string();
+            // Some libraries repeat the cause in their own text.
+            if !said.contains(&text) {
+                write!(f, ": {text}")?;
+                said = text;
+            }
+            next = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("read the Secret")]
+    struct Outer(#[source] Middle);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("ask the API server: refused")]
+    struct Middle(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("refused")]
+    struct Inner;
+
+    #[test]
+    fn a_chain_tells_every_cause_once() {
+        let error = Outer(Middle(Inner));
+        assert_eq!(
+            Chain(&error).to_string(),
+            "read the Secret: ask the API server: refused"
+        );
+    }
+}

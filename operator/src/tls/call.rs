@@ -1,0 +1,30 @@
+//! Calls to the API server that end.
+
+use std::time::Duration;
+
+/// Why a call brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("no answer within {0:?}")]
+    NoAnswer(Duration),
+    #[error(transparent)]
+    Answered(Box<kube::Error>),
+}
+
+impl CallError {
+    /// The object was changed by somebody else since it was read.
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Answered(error) if matches!(&**error, kube::Error::Api(status) if status.code == 409))
+    }
+}
+
+/// Waits for the answer, but not for ever: kube's client would.
+pub(super) async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
+    match tokio::time::timeout(LIMIT, call).await {
+        Ok(answer) => answer.map_err(|e| CallError::Answered(Box::new(e))),
+        // Elapsed says nothing but that.
+        Err(_) => Err(CallError::NoAnswer(LIMIT)),
+    }
+}
+
+const LIMIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,189 @@
+//! Makes certificates: a CA, and the serving certificate under it. Pure but for the random keys.
+
+use std::{cmp::min, time::Duration};
+
+use hallpass_core::secret::Secret;
+use jiff::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+};
+
+/// A certificate and its key, both in PEM.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) certificate: String,
+    pub(super) key: Secret<String>,
+}
+
+/// Why no certificate could be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MakeError {
+    #[error("make a key")]
+    MakeKey(#[source] rcgen::Error),
+    #[error("read the key of the CA")]
+    ReadAuthorityKey(#[source] rcgen::Error),
+    #[error("read the certificate of the CA")]
+    ReadAuthority(#[source] rcgen::Error),
+    #[error("sign the certificate")]
+    Sign(#[source] rcgen::Error),
+}
+
+/// A new CA that signs serving certificates and nothing below them.
+pub(super) fn authority(now: Timestamp) -> Result<Pair, MakeError> {
+    let key = new_key()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name("Hallpass serving CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    live(&mut params, now - BACKDATED, now + AUTHORITY_LIFE);
+    let certificate = params.self_signed(key.expose()).map_err(MakeError::Sign)?;
+    Ok(Pair {
+        certificate: certificate.pem(),
+        key: Secret::new(key.expose().serialize_pem()),
+    })
+}
+
+/// A new serving certificate for `dns` with a key of its own, signed by `authority`. It does not
+/// outlive `authority_end`.
+pub(super) fn serving(
+    authority: &Pair,
+    authority_end: Timestamp,
+    dns: &[String],
+    now: Timestamp,
+) -> Result<Pair, MakeError> {
+    let signer = KeyPair::from_pem(authority.key.expose())
+        .map(Secret::new)
+        .map_err(MakeError::ReadAuthorityKey)?;
+    let issuer = Issuer::from_ca_cert_pem(&authority.certificate, signer.expose())
+        .map_err(MakeError::ReadAuthority)?;
+    let key = new_key()?;
+    let mut params = CertificateParams::new(dns).map_err(MakeError::Sign)?;
+    // A common name has at most 64 characters, our names may have more: only the SANs name the server.
+    params.distinguished_name = common_name("Hallpass operator");
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    live(
+        &mut params,
+        now - BACKDATED,
+        min(now + SERVING_LIFE, authority_end),
+    );
+    let certificate = params
+        .signed_by(key.expose(), &issuer)
+        .map_err(MakeError::Sign)?;
+    Ok(Pair {
+        certificate: certificate.pem(),
+        key: Secret::new(key.expose().serialize_pem()),
+    })
+}
+
+/// Whether less than half of a certificate's life is left.
+pub(super) fn is_due(from: Timestamp, until: Timestamp, now: Timestamp) -> bool {
+    let left = until.duration_since(now);
+    left.saturating_mul(2) < until.duration_since(from)
+}
+
+fn new_key() -> Result<Secret<KeyPair>, MakeError> {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+        .map(Secret::new)
+        .map_err(MakeError::MakeKey)
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
+}
+
+fn live(params: &mut CertificateParams, from: Timestamp, until: Timestamp) {
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + from.as_duration().unsigned_abs();
+    params.not_after = epoch + until.as_duration().unsigned_abs();
+}
+
+/// A sidecar's clock may be behind ours.
+const BACKDATED: Duration = Duration::from_secs(5 * 60);
+pub(super) const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+const SERVING_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use x509_parser::{parse_x509_certificate, pem::parse_x509_pem};
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2026-07-01T00:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_ca_signs_servers_and_no_other_ca() {
+        let made = authority(now()).unwrap();
+        let (_, pem) = parse_x509_pem(made.certificate.as_bytes()).unwrap();
+        let (_, ca) = parse_x509_certificate(&pem.contents).unwrap();
+        let constraints = ca.basic_constraints().unwrap().unwrap();
+        assert!(constraints.critical && constraints.value.ca);
+        assert_eq!(constraints.value.path_len_constraint, Some(0));
+        assert!(ca.key_usage().unwrap().unwrap().value.key_cert_sign());
+        let life = ca.validity().not_after.timestamp() - now().as_second();
+        assert_eq!(life, 3650 * 24 * 3600);
+    }
+
+    #[test]
+    fn a_serving_certificate_serves_its_names_for_90_days() {
+        let ca = authority(now()).unwrap();
+        let dns = ["a.b.svc".to_owned(), "a.b.svc.cluster.local".to_owned()];
+        let made = serving(&ca, now() + AUTHORITY_LIFE, &dns, now()).unwrap();
+        let (_, pem) = parse_x509_pem(made.certificate.as_bytes()).unwrap();
+        let (_, leaf) = parse_x509_certificate(&pem.contents).unwrap();
+        let names = leaf.subject_alternative_name().unwrap().unwrap();
+        let names: Vec<_> = names
+            .value
+            .general_names
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            names,
+            ["DNSName(a.b.svc)", "DNSName(a.b.svc.cluster.local)"]
+        );
+        let usage = leaf.extended_key_usage().unwrap().unwrap().value;
+        assert!(usage.server_auth && !usage.client_auth && !usage.any);
+        assert!(!leaf.is_ca());
+        assert_eq!(
+            leaf.validity().not_after.timestamp() - now().as_second(),
+            90 * 24 * 3600
+        );
+    }
+
+    #[test]
+    fn a_serving_certificate_does_not_outlive_its_ca() {
+        let ca = authority(now()).unwrap();
+        let end = now() + Duration::from_secs(3600);
+        let made = serving(&ca, end, &["a.b.svc".to_owned()], now()).unwrap();
+        let (_, pem) = parse_x509_pem(made.certificate.as_bytes()).unwrap();
+        let (_, leaf) = parse_x509_certificate(&pem.contents).unwrap();
+        assert_eq!(leaf.validity().not_after.timestamp(), end.as_second());
+    }
+
+    #[test]
+    fn a_certificate_is_due_when_less_than_half_of_its_life_is_left() {
+        let until = now() + Duration::from_secs(100);
+        for (passed, due) in [
+            (0, false),
+            (49, false),
+            (50, false),
+            (51, true),
+            (100, true),
+            (200, true),
+        ] {
+            assert_eq!(
+                is_due(now(), until, now() + Duration::from_secs(passed)),
+                due,
+                "{passed}"
+            );
+        }
+    }
+}

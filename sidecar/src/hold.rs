@@ -1,0 +1,277 @@
+//! What this pod holds: the slots, the assignments they come from, and the files they are in.
+//!
+//! [`Hold`] is shared by all: `refresh` writes into it, `serve` reads from it. Its lock is held for a
+//! few lines at a time, never across an await. Expiry is judged by whoever looks, at that moment.
+
+mod failure;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod record;
+pub(crate) mod refresh;
+mod slot;
+mod view;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use hallpass_core::{
+    name::{ContainerName, TokenName},
+    wire::Notice,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use crate::{
+    assignment::is_seen_by,
+    serve::files::Files,
+    surroundings::{Jitter, Moment},
+    telemetry::Counters,
+};
+
+use self::slot::Slot;
+pub(crate) use self::{
+    failure::Failure,
+    slot::{HeldToken, Standing},
+    view::{Listed, Readiness, Reading},
+};
+
+/// The tokens of this pod.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+    hurried: Notify,
+    jitter: Jitter,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug)]
+struct State {
+    slots: BTreeMap<TokenName, Slot>,
+    places: Vec<Place>,
+    poll: Poll,
+}
+
+/// A container and the files that it sees.
+#[derive(Debug)]
+struct Place {
+    container: ContainerName,
+    files: Files,
+}
+
+/// How the assignments stand.
+#[derive(Debug)]
+struct Poll {
+    due: Instant,
+    not_before: Instant,
+    failures: u32,
+    /// When the operator last answered; [`None`] until it has done so once.
+    answered: Option<Moment>,
+    last: Option<Arc<Failure>>,
+    notice: Option<Notice>,
+}
+
+/// What is to be done next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Ask for the assignments.
+    Poll,
+    /// Ask for these tokens.
+    Fetch(Vec<TokenName>),
+    /// Nothing before that moment, unless somebody [hurries](Hold::hurried).
+    Rest(Instant),
+}
+
+impl Hold {
+    pub(crate) fn new(
+        places: impl IntoIterator<Item = (ContainerName, Files)>,
+        now: Moment,
+        jitter: Jitter,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let places = places.into_iter();
+        let state = State {
+            slots: BTreeMap::new(),
+            places: places
+                .map(|(container, files)| Place { container, files })
+                .collect(),
+            poll: Poll {
+                due: now.instant,
+                not_before: now.instant,
+                failures: 0,
+                answered: None,
+                last: None,
+                notice: None,
+            },
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: watch::Sender::new(()),
+            hurried: Notify::new(),
+            jitter,
+            counters,
+        }
+    }
+
+    /// Wakes whenever something has changed since the last look.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Resolves when somebody waits for what is not there.
+    pub(crate) async fn hurried(&self) {
+        self.hurried.notified().await;
+    }
+
+    /// What is to be done at `now`.
+    pub(crate) fn next(&self, now: Moment) -> Next {
+        let mut state = self.lock();
+        self.wipe(&mut state, now);
+        let due = |slot: &Slot| slot.due() <= now.instant;
+        if state.slots.values().any(due) {
+            let slots = state.slots.iter();
+            let names = slots.filter(|(_, slot)| due(slot) || slot.joins(now));
+            return Next::Fetch(names.map(|(name, _)| name.clone()).collect());
+        }
+        if state.poll.due <= now.instant {
+            return Next::Poll;
+        }
+        let dues = state.slots.values().map(Slot::due);
+        Next::Rest(dues.fold(state.poll.due, Instant::min))
+    }
+
+    /// Wipes what is past its time, from memory and files; tells when that is to be done again.
+    pub(crate) fn expire(&self, now: Moment) -> Option<Instant> {
+        let mut state = self.lock();
+        if self.wipe(&mut state, now) {
+            self.hurried.notify_one();
+        }
+        let slots = state.slots.values();
+        let ends =
+            slots.filter_map(|slot| Some(now.instant + slot.at(now).token()?.remaining(now)));
+        ends.min()
+    }
+
+    fn wipe(&self, state: &mut State, now: Moment) -> bool {
+        let mut expired = false;
+        for (name, slot) in &mut state.slots {
+            if slot.expire(now) {
+                expired = true;
+                tracing::warn!(token.name = name.as_str(), "token expired");
+            }
+        }
+        if expired {
+            self.settle(state, now);
+        }
+        expired
+    }
+
+    /// Makes the files what the slots say, and tells whoever watches.
+    fn settle(&self, state: &mut State, now: Moment) {
+        let State { slots, places, .. } = state;
+        for Place { container, files } in places {
+            let seen = slots.iter().filter_map(|(name, slot)| {
+                let seen = is_seen_by(&slot.assignment, container);
+                let token = seen.then(|| slot.at(now).token().cloned()).flatten()?;
+                Some((name.clone(), token))
+            });
+            if let Err(error) = files.settle(&seen.collect()) {
+                self.counters.file_errors.add();
+                tracing::error!(
+                    container = container.as_str(),
+                    error = error.chain(),
+                    "token files are not up to date"
+                );
+            }
+        }
+        self.changed.send_replace(());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic leaves whole values behind: every step below takes effect by one assignment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hallpass_core::wire::{Assignments, TokenEntry};
+
+    use super::{
+        fixture::{after, assignment, issued, start, token_name},
+        *,
+    };
+
+    fn hold(names: &[&str], now: Moment) -> Hold {
+        let directory = tempfile::tempdir().unwrap();
+        let app = ContainerName::parse("app").unwrap();
+        let files = Files::open(directory.path()).unwrap();
+        let hold = Hold::new([(app, files)], now, Jitter::new(|| 0.5), Arc::default());
+        let tokens = names.iter().map(|name| assignment(name, 600)).collect();
+        let answer = Assignments {
+            tokens,
+            notice: None,
+        };
+        hold.polled(Some(answer), Duration::from_secs(300), now);
+        hold
+    }
+
+    fn issue(hold: &Hold, name: &str, seconds: i64, now: Moment) {
+        let entry = TokenEntry::Issued(issued(name, "planted", seconds));
+        hold.fetched(&[token_name(name)], vec![entry], now, now);
+    }
+
+    #[test]
+    fn tokens_that_are_due_about_now_go_in_one_request() {
+        let now = start();
+        let hold = hold(&["bank", "mail", "vault"], now);
+        let all = ["bank", "mail", "vault"].map(token_name);
+        assert_eq!(hold.next(now), Next::Fetch(all.to_vec()));
+        issue(&hold, "bank", 200, now);
+        issue(&hold, "mail", 240, now);
+        issue(&hold, "vault", 600, now);
+        // Due at half of each life: 100, 120 and 300.
+        let first = after(now, 100);
+        assert_eq!(hold.next(after(now, 99)), Next::Rest(first.instant));
+        assert_eq!(hold.next(first), Next::Fetch(all[..2].to_vec()));
+    }
+
+    #[test]
+    fn a_token_for_another_audience_is_not_kept() {
+        let now = start();
+        let hold = hold(&["vault"], now);
+        let mut other = issued("vault", "planted", 600);
+        other.audience = hallpass_core::name::Audience::parse("https://other.example").unwrap();
+        hold.fetched(
+            &[token_name("vault")],
+            vec![TokenEntry::Issued(other)],
+            now,
+            now,
+        );
+        let app = ContainerName::parse("app").unwrap();
+        let listed = hold.list(&app, now);
+        assert_eq!(listed[0].state, hallpass_core::wire::TokenState::Pending);
+        assert_eq!(listed[0].last.as_ref().unwrap().code, "Internal");
+    }
+
+    #[test]
+    fn the_whole_hold_prints_no_token() {
+        let now = start();
+        let hold = hold(&["vault"], now);
+        issue(&hold, "vault", 600, now);
+        let app = ContainerName::parse("app").unwrap();
+        let reading = hold.read(&app, "vault", now);
+        assert!(matches!(reading, Reading::Valid { .. }));
+        let printed = format!("{hold:?} {reading:?}");
+        assert!(
+            printed.contains("[secret]") && !printed.contains("planted"),
+            "{printed}"
+        );
+    }
+}

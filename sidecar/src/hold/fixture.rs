@@ -1,0 +1,61 @@
+//! Tokens for tests.
+
+use std::{sync::Arc, time::Duration};
+
+use hallpass_core::{
+    name::{Audience, TokenName},
+    secret::Secret,
+    wire::{Assignment, IssuedToken},
+};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::HeldToken;
+use crate::surroundings::Moment;
+
+pub(crate) fn token_name(name: &str) -> TokenName {
+    TokenName::parse(name).unwrap()
+}
+
+pub(crate) fn assignment(name: &str, lifetime_seconds: u32) -> Assignment {
+    Assignment {
+        name: token_name(name),
+        audience: Audience::parse("https://api.example").unwrap(),
+        lifetime_seconds,
+        required: true,
+        containers: None,
+    }
+}
+
+/// A token of the audience in [`assignment`], made at second zero.
+pub(crate) fn issued(name: &str, token: &str, seconds: i64) -> IssuedToken {
+    IssuedToken {
+        name: token_name(name),
+        token: Secret::new(token.to_owned()),
+        audience: Audience::parse("https://api.example").unwrap(),
+        issued_at: Timestamp::UNIX_EPOCH,
+        expires_at: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds),
+    }
+}
+
+pub(crate) fn held(name: &str, token: &str, seconds: i64) -> Arc<HeldToken> {
+    let start = start();
+    Arc::new(HeldToken::new(issued(name, token, seconds), start).unwrap())
+}
+
+/// A moment to begin with.
+pub(crate) fn start() -> Moment {
+    Moment {
+        wall: Timestamp::UNIX_EPOCH,
+        instant: Instant::now(),
+    }
+}
+
+/// The moment that is `seconds` after `moment` on both clocks.
+pub(crate) fn after(moment: Moment, seconds: u64) -> Moment {
+    let passed = Duration::from_secs(seconds);
+    Moment {
+        wall: moment.wall + passed,
+        instant: moment.instant + passed,
+    }
+}

@@ -1,0 +1,113 @@
+//! The loop that talks to the operator: one question at a time, and a rest whenever nothing is due.
+
+use std::{convert::Infallible, sync::Arc};
+
+use hallpass_core::name::TokenName;
+use http::HeaderValue;
+use tracing::{info, warn};
+
+use super::{Failure, Hold, Next};
+use crate::{
+    surroundings::Clock,
+    upstream::{Polled, Upstream, UpstreamError},
+};
+
+/// Keeps what is held in step with the operator.
+#[derive(Debug)]
+pub(crate) struct Refresher {
+    hold: Arc<Hold>,
+    upstream: Upstream,
+    clock: Clock,
+    etag: Option<HeaderValue>,
+    answered: bool,
+}
+
+impl Refresher {
+    pub(crate) const fn new(hold: Arc<Hold>, upstream: Upstream, clock: Clock) -> Self {
+        Self {
+            hold,
+            upstream,
+            clock,
+            etag: None,
+            answered: false,
+        }
+    }
+
+    /// Never ends. All that it remembers beyond one question is in [`Hold`], so that it can be made
+    /// anew after a panic.
+    pub(crate) async fn run(mut self) -> Infallible {
+        loop {
+            match self.hold.next(self.clock.now()) {
+                Next::Poll => self.poll().await,
+                Next::Fetch(names) => self.fetch(names).await,
+                Next::Rest(until) => {
+                    self.upstream.rest();
+                    tokio::select! {
+                        () = tokio::time::sleep_until(until) => {}
+                        () = self.hold.hurried() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn poll(&mut self) {
+        let answer = self.upstream.assignments(self.etag.as_ref()).await;
+        let now = self.clock.now();
+        match answer {
+            Ok(Polled {
+                assignments,
+                etag,
+                max_age,
+            }) => {
+                if !std::mem::replace(&mut self.answered, true) {
+                    info!("the operator answers");
+                }
+                self.etag = etag.or_else(|| self.etag.take());
+                self.hold.polled(assignments, max_age, now);
+            }
+            Err(error) => {
+                self.answered = false;
+                let failure = Failure::of_request(&error, now);
+                warn!(denial.code = %failure.code, error = failure.detail, "assignments not received");
+                self.hold.poll_failed(failure, now);
+            }
+        }
+    }
+
+    async fn fetch(&mut self, names: Vec<TokenName>) {
+        let asked = self.clock.now();
+        let answer = self.upstream.tokens(names.clone()).await;
+        let now = self.clock.now();
+        match answer {
+            Ok(entries) => self.hold.fetched(&names, entries, asked, now),
+            Err(error) => {
+                let failure = Failure::of_request(&error, now);
+                let each = match error {
+                    UpstreamError::Refused { problem, .. } => problem.tokens,
+                    _ => Vec::new(),
+                };
+                self.hold.fetch_failed(&names, &failure, &each, now);
+            }
+        }
+    }
+}
+
+/// Wipes tokens at the end of their life, also while the other loop waits for an answer.
+pub(crate) async fn expire(hold: Arc<Hold>, clock: Clock) -> Infallible {
+    let mut changed = hold.subscribe();
+    loop {
+        let next = hold.expire(clock.now());
+        let timer = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = timer => {}
+            // The sender lives in `hold`, which is held here.
+            _ = changed.changed() => {}
+        }
+    }
+}

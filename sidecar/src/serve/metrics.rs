@@ -1,0 +1,126 @@
+//! `GET /metrics`: the text format of Prometheus, version 0.0.4.
+
+use std::fmt::Write as _;
+
+use hallpass_core::wire::TokenState;
+use jiff::Timestamp;
+
+use crate::{
+    hold::Listed,
+    telemetry::{ByOutcome, Counter, Counters},
+};
+
+/// The text, for a container that sees `tokens`.
+pub(crate) fn text(counters: &Counters, tokens: &[Listed], answered: Option<Timestamp>) -> String {
+    let mut page = Page(String::with_capacity(2048));
+    let Counters {
+        reads,
+        refreshes,
+        polls,
+        panics,
+        file_errors,
+        accept_errors,
+    } = counters;
+    page.outcomes(
+        "reads",
+        "Reads of a token on the sockets of this pod.",
+        reads,
+    );
+    page.outcomes(
+        "refreshes",
+        "Tokens asked for from the operator.",
+        refreshes,
+    );
+    page.outcomes("polls", "Assignments asked for from the operator.", polls);
+    page.counter("panics", "Panics that were outlived.", panics);
+    page.counter(
+        "file_errors",
+        "Times that token files could not be brought up to date.",
+        file_errors,
+    );
+    page.counter(
+        "accept_errors",
+        "Connections that could not be accepted.",
+        accept_errors,
+    );
+    page.states(tokens);
+    page.expiries(tokens);
+    if let Some(at) = answered {
+        page.head(
+            "last_poll_timestamp_seconds",
+            "gauge",
+            "When the operator last said which tokens to hold.",
+        );
+        page.line("last_poll_timestamp_seconds", "", at.as_second());
+    }
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        self.write(format_args!(
+            "# HELP hallpass_sidecar_{name} {help}\n# TYPE hallpass_sidecar_{name} {kind}\n"
+        ));
+    }
+
+    fn line(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
+        self.write(format_args!("hallpass_sidecar_{name}{labels} {value}\n"));
+    }
+
+    fn write(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a String cannot fail.
+        self.0.write_fmt(text).unwrap_or_default();
+    }
+
+    fn counter(&mut self, noun: &str, help: &str, counter: &Counter) {
+        let name = format!("{noun}_total");
+        self.head(&name, "counter", help);
+        self.line(&name, "", counter.read());
+    }
+
+    fn outcomes(&mut self, noun: &str, help: &str, counts: &ByOutcome) {
+        let name = format!("{noun}_total");
+        self.head(&name, "counter", help);
+        for (code, count) in counts.iter() {
+            // Success always has a line; a code from its first time on, since there are many.
+            if count > 0 || code == "OK" {
+                self.line(&name, &format!(r#"{{code="{code}"}}"#), count);
+            }
+        }
+    }
+
+    fn states(&mut self, tokens: &[Listed]) {
+        self.head(
+            "tokens",
+            "gauge",
+            "Tokens that this container sees, by state.",
+        );
+        let states = [
+            ("pending", TokenState::Pending),
+            ("fresh", TokenState::Fresh),
+            ("stale", TokenState::Stale),
+            ("expired", TokenState::Expired),
+        ];
+        for (word, state) in states {
+            let count = tokens.iter().filter(|token| token.state == state).count();
+            self.line("tokens", &format!(r#"{{state="{word}"}}"#), count);
+        }
+    }
+
+    fn expiries(&mut self, tokens: &[Listed]) {
+        let name = "token_expiry_timestamp_seconds";
+        self.head(
+            name,
+            "gauge",
+            "When each token that this container sees expires.",
+        );
+        for token in tokens {
+            if let Some(at) = token.expires_at {
+                let label = format!(r#"{{token="{}"}}"#, token.name);
+                self.line(name, &label, at.as_second());
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Logs and counters. The text of `/metrics` is written in `serve::metrics`.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use hallpass_core::denial::Code;
+use tracing::error;
+
+/// Sends logs to stderr as JSON lines, and a panic's place (never its words) with them.
+pub(crate) fn init() {
+    tracing_subscriber::fmt()
+        .json()
+        .with_max_level(tracing::Level::INFO)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string);
+        error!(place, "panic");
+    }));
+}
+
+/// What is counted over the whole process.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Reads of a token on the sockets.
+    pub reads: ByOutcome,
+    /// Tokens asked for from the operator.
+    pub refreshes: ByOutcome,
+    /// Assignments asked for from the operator.
+    pub polls: ByOutcome,
+    /// Panics that were outlived.
+    pub panics: Counter,
+    /// Token files that could not be written or removed.
+    pub file_errors: Counter,
+    /// Connections that could not be accepted.
+    pub accept_errors: Counter,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// A counter per outcome: success, each code, and any code that is newer than this program.
+pub(crate) struct ByOutcome([Counter; OUTCOMES]);
+
+const OUTCOMES: usize = Code::ALL.len() + 2;
+
+impl Default for ByOutcome {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl fmt::Debug for ByOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl ByOutcome {
+    /// Counts a success.
+    pub(crate) fn succeeded(&self) {
+        self.0[0].add();
+    }
+
+    /// Counts a failure under its code.
+    pub(crate) fn failed(&self, word: &str) {
+        let place = Code::ALL.iter().position(|code| code.as_str() == word);
+        self.0[place.map_or(OUTCOMES - 1, |place| place + 1)].add();
+    }
+
+    /// Every outcome with its count.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let words = std::iter::once("OK")
+            .chain(Code::ALL.iter().map(|code| code.as_str()))
+            .chain(std::iter::once("Other"));
+        words.zip(self.0.iter().map(Counter::read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_counted_under_its_own_word_and_an_unknown_one_under_other() {
+        let counts = ByOutcome::default();
+        counts.succeeded();
+        counts.failed("Pending");
+        counts.failed("FromTheFuture");
+        let seen: Vec<_> = counts.iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(seen, [("OK", 1), ("Pending", 1), ("Other", 1)]);
+    }
+}

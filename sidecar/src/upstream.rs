@@ -1,0 +1,275 @@
+//! The one HTTPS client: it asks the operator for the assignments and the tokens of this pod.
+//!
+//! A connection is used for a burst of requests and closed by [`Upstream::rest`]; every step has a
+//! time limit, and no answer is read beyond 1 MiB.
+
+mod connect;
+mod error;
+
+use std::time::Duration;
+
+use hallpass_core::{
+    name::TokenName,
+    secret::Secret,
+    wire::{Assignments, Problem, TokenEntry, TokensRequest, TokensResponse},
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Bytes, Incoming};
+use tokio::time::timeout;
+
+use crate::{config::Operator, identity::Identity};
+
+pub(crate) use self::error::UpstreamError;
+use self::{connect::Connector, error::Step};
+
+/// The client.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    identity: Identity,
+    connector: Connector,
+    host: String,
+    connection: Option<connect::Sender>,
+}
+
+/// An answer to `GET /v1/assignments`.
+#[derive(Debug)]
+pub(crate) struct Polled {
+    /// What is to be held; absent where nothing has changed since the last answer.
+    pub assignments: Option<Assignments>,
+    /// The version of what is to be held, for the next question.
+    pub etag: Option<HeaderValue>,
+    /// When to ask again.
+    pub max_age: Duration,
+}
+
+impl Upstream {
+    pub(crate) fn new(operator: Operator, identity: Identity) -> Self {
+        Self {
+            host: operator.to_string(),
+            connector: Connector::new(operator, identity.clone()),
+            identity,
+            connection: None,
+        }
+    }
+
+    /// What this pod is to hold.
+    ///
+    /// # Errors
+    /// The operator was not reached, refused, or answered something else.
+    pub(crate) async fn assignments(
+        &mut self,
+        etag: Option<&HeaderValue>,
+    ) -> Result<Polled, UpstreamError> {
+        let answer = self.ask(Method::GET, "/v1/assignments", etag, &[]).await?;
+        let assignments = match answer.status {
+            StatusCode::NOT_MODIFIED => None,
+            StatusCode::OK => Some(parse::<Assignments>(&answer)?),
+            _ => return Err(answer.refusal()),
+        };
+        Ok(Polled {
+            assignments,
+            etag: answer.headers.get(header::ETAG).cloned(),
+            max_age: max_age(&answer.headers),
+        })
+    }
+
+    /// The tokens of these names, or why not: all in one request.
+    ///
+    /// # Errors
+    /// The operator was not reached, refused every one, or answered something else.
+    pub(crate) async fn tokens(
+        &mut self,
+        names: Vec<TokenName>,
+    ) -> Result<Vec<TokenEntry>, UpstreamError> {
+        let body = serde_json::to_vec(&TokensRequest { names: Some(names) })
+            .map_err(UpstreamError::WriteRequest)?;
+        let answer = self.ask(Method::POST, "/v1/tokens", None, &body).await?;
+        match answer.status {
+            StatusCode::OK => Ok(parse::<TokensResponse>(&answer)?.tokens),
+            _ => Err(answer.refusal()),
+        }
+    }
+
+    /// Closes the connection: nothing will be asked for a while.
+    pub(crate) fn rest(&mut self) {
+        self.connection = None;
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        path: &'static str,
+        etag: Option<&HeaderValue>,
+        body: &[u8],
+    ) -> Result<Answer, UpstreamError> {
+        // Read before anything is sent, and each time: the kubelet replaces it.
+        let mut bearer = bearer(&self.identity.token()?)?;
+        bearer.set_sensitive(true);
+        let request = || {
+            let mut request = Request::new(Full::new(Bytes::copy_from_slice(body)));
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = http::Uri::from_static(path);
+            let headers = request.headers_mut();
+            headers.insert(header::AUTHORIZATION, bearer.clone());
+            if let Ok(host) = HeaderValue::from_str(&self.host) {
+                headers.insert(header::HOST, host);
+            }
+            if let Some(etag) = etag {
+                headers.insert(header::IF_NONE_MATCH, etag.clone());
+            }
+            if !body.is_empty() {
+                headers.insert(header::CONTENT_TYPE, JSON);
+            }
+            request
+        };
+        // The operator may have closed a connection that was kept: that is no answer of its.
+        if let Some(mut kept) = self.connection.take() {
+            match exchange(&mut kept, request()).await {
+                Err(UpstreamError::Exchange(_)) => {}
+                answer => {
+                    self.connection = answer.is_ok().then_some(kept);
+                    return answer;
+                }
+            }
+        }
+        let mut fresh = self.connector.open().await?;
+        let answer = exchange(&mut fresh, request()).await?;
+        self.connection = Some(fresh);
+        Ok(answer)
+    }
+}
+
+/// A whole answer. Its body may hold tokens.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Secret<Vec<u8>>,
+}
+
+impl Answer {
+    fn refusal(&self) -> UpstreamError {
+        let retry_after = seconds(self.headers.get(header::RETRY_AFTER));
+        // An answer that is no problem document comes from something in between.
+        let problem = serde_json::from_slice::<Problem>(self.body.expose()).ok();
+        match problem.filter(|problem| !problem.code.is_empty()) {
+            Some(problem) => UpstreamError::Refused {
+                retry_after: retry_after.or(problem.retry_after_seconds),
+                problem: Box::new(problem),
+            },
+            None => UpstreamError::Unexplained {
+                status: self.status,
+                retry_after,
+            },
+        }
+    }
+}
+
+async fn exchange(
+    connection: &mut connect::Sender,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, UpstreamError> {
+    let exchange = async {
+        connection.ready().await.map_err(UpstreamError::Exchange)?;
+        let response = connection.send_request(request).await;
+        collect(response.map_err(UpstreamError::Exchange)?).await
+    };
+    timeout(REQUEST, exchange)
+        .await
+        .unwrap_or(Err(UpstreamError::TooSlow {
+            step: Step::Request,
+            limit: REQUEST,
+        }))
+}
+
+async fn collect(response: Response<Incoming>) -> Result<Answer, UpstreamError> {
+    let (parts, mut incoming) = response.into_parts();
+    let expected = usize::try_from(incoming.size_hint().lower()).unwrap_or(BODY);
+    let mut body = Vec::with_capacity(expected.min(BODY));
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(UpstreamError::Exchange)?;
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        if body.len() + data.len() > BODY {
+            return Err(UpstreamError::AnswerTooLarge { limit: BODY });
+        }
+        body.extend_from_slice(data);
+    }
+    Ok(Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: Secret::new(body),
+    })
+}
+
+fn parse<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, UpstreamError> {
+    // The parser's own words may quote what it read, a token included: only the place is kept.
+    serde_json::from_slice(answer.body.expose()).map_err(|error| UpstreamError::ReadAnswer {
+        line: error.line(),
+        column: error.column(),
+    })
+}
+
+fn bearer(token: &Secret<String>) -> Result<HeaderValue, UpstreamError> {
+    let text = Secret::new(format!("Bearer {}", token.expose()));
+    // The error says no more, and a quote of the token would be too much.
+    HeaderValue::from_str(text.expose()).map_err(|_bare| UpstreamError::IdentityMalformed)
+}
+
+fn max_age(headers: &HeaderMap) -> Duration {
+    let control = headers.get(header::CACHE_CONTROL);
+    let told = control
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| {
+            let directives = value.split(',').map(str::trim);
+            directives
+                .filter_map(|directive| directive.strip_prefix("max-age="))
+                .find_map(|seconds| seconds.parse().ok())
+        });
+    told.map_or(MAX_AGE, Duration::from_secs)
+        .clamp(Duration::from_secs(1), Duration::from_secs(300))
+}
+
+/// `Retry-After` in its form of seconds (RFC 9110 §10.2.3); the operator writes no dates.
+fn seconds(value: Option<&HeaderValue>) -> Option<u32> {
+    value?.to_str().ok()?.trim().parse().ok()
+}
+
+const REQUEST: Duration = Duration::from_secs(15);
+const MAX_AGE: Duration = Duration::from_secs(30);
+const BODY: usize = 1 << 20;
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_what_the_answer_says_within_bounds() {
+        let cases = [
+            ("max-age=30", 30),
+            ("private, max-age=45", 45),
+            ("max-age=0", 1),
+            ("max-age=86400", 300),
+            ("no-store", 30),
+        ];
+        for (told, expected) in cases {
+            let value = HeaderValue::from_static(told);
+            let headers = HeaderMap::from_iter([(header::CACHE_CONTROL, value)]);
+            assert_eq!(max_age(&headers).as_secs(), expected, "{told}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_not_quoted() {
+        let answer = Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Secret::new(br#"{"tokens":"eyJ.planted.sig"}"#.to_vec()),
+        };
+        let error = parse::<TokensResponse>(&answer).unwrap_err();
+        let printed = format!("{error} {error:?}");
+        assert!(!printed.contains("planted"), "{printed}");
+    }
+}

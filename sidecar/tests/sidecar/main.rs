@@ -1,0 +1,17 @@
+//! The sidecar as its pod sees it: real sockets and files in a temporary directory, a real TLS operator
+//! in this process, and a clock that stands still unless a test moves it.
+
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests that fails is a test that fails"
+)]
+mod command;
+mod refreshing;
+mod serving;
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests that fails is a test that fails"
+)]
+mod support;
+mod surviving;
+mod trust;

@@ -1,0 +1,271 @@
+//! The pod around the sidecar under test.
+
+pub(crate) mod operator;
+pub(crate) mod request;
+
+use std::{
+    future::poll_fn,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::SeqCst},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use hallpass_sidecar::{
+    app::{self, StartError},
+    config::{Config, Operator},
+    surroundings::{Clock, Jitter, Surroundings},
+};
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+
+use self::{
+    operator::FakeOperator,
+    request::{Answer, get},
+};
+
+/// A pod with a sidecar that is being served.
+pub(crate) struct Pod {
+    pub(crate) operator: FakeOperator,
+    pub(crate) directory: Arc<TempDir>,
+    pub(crate) clock: TestClock,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<Result<(), StartError>>,
+    /// While this is held the clock moves only when a test moves it, however long a socket takes.
+    _still: mpsc::Sender<()>,
+}
+
+/// A wall clock that follows the runtime's, and can be set.
+#[derive(Clone)]
+pub(crate) struct TestClock {
+    start: Instant,
+    ahead: Arc<AtomicI64>,
+}
+
+impl TestClock {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            ahead: Arc::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let passed = SignedDuration::try_from(self.start.elapsed()).unwrap();
+        let ahead = SignedDuration::from_secs(self.ahead.load(SeqCst));
+        Timestamp::from_second(1_800_000_000).unwrap() + passed + ahead
+    }
+
+    /// What a machine sees that was asleep: the wall clock has moved, and no timer has run.
+    pub(crate) fn set_ahead(&self, by: Duration) {
+        self.ahead
+            .store(i64::try_from(by.as_secs()).unwrap(), SeqCst);
+    }
+}
+
+/// What a pod is made of, before its sidecar starts.
+pub(crate) struct Plan {
+    pub(crate) containers: Vec<&'static str>,
+    pub(crate) jitter: Jitter,
+    pub(crate) trusted: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            containers: vec!["app"],
+            jitter: Jitter::new(|| 0.5),
+            trusted: true,
+        }
+    }
+}
+
+impl Pod {
+    /// A pod with one container whose operator assigns `names`.
+    pub(crate) async fn with_tokens(names: &[&str]) -> Self {
+        Self::planned(Plan::default(), |operator| {
+            for name in names {
+                operator.assign(name, &format!("https://{name}.example"), 600);
+            }
+        })
+        .await
+    }
+
+    pub(crate) async fn planned(plan: Plan, prepare: impl FnOnce(&FakeOperator)) -> Self {
+        let still = stand_still();
+        let clock = TestClock::new();
+        let operator = FakeOperator::start(clock.clone()).await;
+        prepare(&operator);
+        let directory = tempfile::tempdir().unwrap();
+        for container in &plan.containers {
+            std::fs::create_dir_all(directory.path().join("run").join(container)).unwrap();
+        }
+        std::fs::write(directory.path().join("token"), "first-identity").unwrap();
+        if plan.trusted {
+            std::fs::write(directory.path().join("ca.pem"), operator.ca()).unwrap();
+        }
+        let clock = (still, clock);
+        Self::serve(
+            operator,
+            Arc::new(directory),
+            clock,
+            plan.jitter,
+            &plan.containers,
+        )
+        .await
+    }
+
+    /// The same pod after its sidecar has ended: it is started again.
+    pub(crate) async fn again(&self) -> Self {
+        let operator = self.operator.clone();
+        let clock = (stand_still(), self.clock.clone());
+        let directory = Arc::clone(&self.directory);
+        Self::serve(operator, directory, clock, Jitter::new(|| 0.5), &["app"]).await
+    }
+
+    async fn serve(
+        operator: FakeOperator,
+        directory: Arc<TempDir>,
+        (still, clock): (mpsc::Sender<()>, TestClock),
+        jitter: Jitter,
+        containers: &[&'static str],
+    ) -> Self {
+        let config = Config {
+            operator: Operator::parse(&operator.address()).unwrap(),
+            containers: directory.path().join("run"),
+            identity: directory.path().join("token"),
+            trust: directory.path().join("ca.pem"),
+        };
+        let wall = clock.clone();
+        let surroundings = Surroundings {
+            clock: Clock::new(move || wall.now()),
+            jitter,
+        };
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(app::serve(config, surroundings, async {
+            stopped.await.unwrap_or_default();
+        }));
+        let pod = Self {
+            operator,
+            directory,
+            clock,
+            stop: Some(stop),
+            serving,
+            _still: still,
+        };
+        for container in containers {
+            let socket = pod.socket(container);
+            eventually("the socket listens", async || {
+                std::os::unix::net::UnixStream::connect(&socket).is_ok()
+            })
+            .await;
+        }
+        pod
+    }
+
+    pub(crate) fn socket(&self, container: &str) -> PathBuf {
+        self.directory
+            .path()
+            .join("run")
+            .join(container)
+            .join("hallpass.sock")
+    }
+
+    pub(crate) fn file(&self, container: &str, name: &str) -> PathBuf {
+        let run = self.directory.path().join("run");
+        run.join(container).join("tokens").join(name)
+    }
+
+    /// Reads from the socket of the container `app`.
+    pub(crate) async fn get(&self, target: &str) -> Answer {
+        get(&self.socket("app"), target, &[]).await
+    }
+
+    /// The token of that name, bare; panics where there is none.
+    pub(crate) async fn token(&self, name: &str) -> String {
+        let target = format!("/v1/tokens/{name}");
+        let answer = get(&self.socket("app"), &target, &[("accept", "text/plain")]).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+
+    /// The state of a token, as the list tells it.
+    pub(crate) async fn state(&self, name: &str) -> String {
+        let list = self.get("/v1/tokens").await.json();
+        let tokens = list["tokens"].as_array().unwrap();
+        let token = tokens.iter().find(|token| token["name"] == name);
+        token.map_or_else(
+            || "absent".to_owned(),
+            |token| token["state"].as_str().unwrap().to_owned(),
+        )
+    }
+
+    /// Tells the sidecar to end, and waits until it has.
+    pub(crate) async fn stop(&mut self) -> Result<(), StartError> {
+        self.stop.take().unwrap().send(()).unwrap();
+        (&mut self.serving).await.unwrap()
+    }
+
+    /// Whether the sidecar still runs.
+    pub(crate) fn serves(&self) -> bool {
+        !self.serving.is_finished()
+    }
+}
+
+/// Moves the clock in steps, so that what is due in between happens in its order.
+pub(crate) async fn pass(time: Duration) {
+    let mut left = time;
+    while !left.is_zero() {
+        let step = left.min(Duration::from_secs(1));
+        tokio::time::advance(step).await;
+        // What is due now takes some turns of the runtime, and now and then the kernel takes its time.
+        let start = std::time::Instant::now();
+        let mut turns = 0;
+        while turns < 20 || start.elapsed() < Duration::from_millis(1) {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+        left -= step;
+    }
+}
+
+/// Looks until `what` is so; the clock stands still.
+pub(crate) async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !so().await {
+        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The outcome of `future`, which must not take long by the clock of the one who runs the test.
+pub(crate) async fn in_time<F: Future>(future: F) -> F::Output {
+    let start = std::time::Instant::now();
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        assert!(start.elapsed() < Duration::from_secs(20), "no end to it");
+        cx.waker().wake_by_ref();
+        future.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// Keeps a paused clock from jumping ahead whenever all tasks wait for a socket: it does not while a
+/// blocking task runs.
+fn stand_still() -> mpsc::Sender<()> {
+    let (held, end) = mpsc::channel::<()>();
+    drop(tokio::task::spawn_blocking(move || {
+        end.recv().unwrap_or_default()
+    }));
+    held
+}
+
+/// Everything in a file.
+pub(crate) fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}

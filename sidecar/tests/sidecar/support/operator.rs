@@ -1,0 +1,316 @@
+//! An operator that does what a test says, over real TLS.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use jiff::SignedDuration;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::TestClock;
+
+/// A handle to the operator, for the test.
+#[derive(Clone)]
+pub(crate) struct FakeOperator {
+    address: SocketAddr,
+    ca: String,
+    script: Arc<Mutex<Script>>,
+}
+
+/// What it says, and what it was asked.
+#[derive(Default)]
+struct Script {
+    assignments: BTreeMap<String, Value>,
+    notice: Option<Value>,
+    version: u32,
+    issued: u32,
+    away: bool,
+    refusal: Option<Value>,
+    refusals: BTreeMap<String, Value>,
+    asked: Vec<Asked>,
+}
+
+/// A request that came in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Asked {
+    pub(crate) path: &'static str,
+    pub(crate) bearer: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) status: u16,
+}
+
+#[derive(Clone)]
+struct Shared {
+    script: Arc<Mutex<Script>>,
+    clock: TestClock,
+}
+
+impl FakeOperator {
+    pub(crate) async fn start(clock: TestClock) -> Self {
+        let (ca, config) = certificates();
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        let script = Arc::new(Mutex::new(Script::default()));
+        let listener = Listener {
+            tcp,
+            tls: TlsAcceptor::from(Arc::new(config)),
+            script: Arc::clone(&script),
+        };
+        let shared = Shared {
+            script: Arc::clone(&script),
+            clock,
+        };
+        let router = Router::new()
+            .route("/v1/assignments", get(assignments))
+            .route("/v1/tokens", post(tokens))
+            .with_state(shared);
+        tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        Self {
+            address,
+            ca,
+            script,
+        }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(crate) fn ca(&self) -> &str {
+        &self.ca
+    }
+
+    /// Assigns a token, or changes its assignment.
+    pub(crate) fn assign(&self, name: &str, audience: &str, lifetime_seconds: u32) {
+        self.assign_to(name, audience, lifetime_seconds, None);
+    }
+
+    pub(crate) fn assign_to(
+        &self,
+        name: &str,
+        audience: &str,
+        lifetime_seconds: u32,
+        containers: Option<&[&str]>,
+    ) {
+        let mut assignment = json!({
+            "name": name, "audience": audience, "lifetime_seconds": lifetime_seconds, "required": true,
+        });
+        if let Some(containers) = containers {
+            assignment["containers"] = json!(containers);
+        }
+        self.change(|script| {
+            script.version += 1;
+            script.assignments.insert(name.to_owned(), assignment);
+        });
+    }
+
+    pub(crate) fn unassign(&self, name: &str) {
+        self.change(|script| {
+            script.version += 1;
+            script.assignments.remove(name);
+        });
+    }
+
+    pub(crate) fn notice(&self, detail: &str) {
+        self.change(|script| {
+            script.version += 1;
+            script.notice = Some(json!({"code": "NoPolicy", "detail": detail}));
+        });
+    }
+
+    /// Drops every connection, or no longer.
+    pub(crate) fn away(&self, away: bool) {
+        self.change(|script| script.away = away);
+    }
+
+    /// Refuses every request with this problem, or none.
+    pub(crate) fn refuse_all(&self, problem: Option<Value>) {
+        self.change(|script| script.refusal = problem);
+    }
+
+    /// Refuses the token of that name.
+    pub(crate) fn refuse(&self, name: &str, problem: Value) {
+        self.change(|script| drop(script.refusals.insert(name.to_owned(), problem)));
+    }
+
+    pub(crate) fn relent(&self, name: &str) {
+        self.change(|script| drop(script.refusals.remove(name)));
+    }
+
+    pub(crate) fn asked(&self, path: &str) -> Vec<Asked> {
+        let script = self.script.lock().unwrap();
+        script
+            .asked
+            .iter()
+            .filter(|asked| asked.path == path)
+            .cloned()
+            .collect()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.script.lock().unwrap());
+    }
+}
+
+/// A problem document.
+pub(crate) fn problem(code: &str, status: u16, detail: &str) -> Value {
+    json!({"type": "about:blank", "title": code, "status": status, "code": code, "detail": detail})
+}
+
+async fn assignments(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let mut script = shared.script.lock().unwrap();
+    let etag = format!("\"{}\"", script.version);
+    let known = headers
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == etag.as_bytes());
+    let paced = [
+        (header::ETAG, etag),
+        (header::CACHE_CONTROL, "max-age=30".to_owned()),
+    ];
+    let answer = match &script.refusal {
+        Some(problem) => refused(problem.clone()),
+        None if known => (StatusCode::NOT_MODIFIED, paced).into_response(),
+        None => {
+            let tokens: Vec<_> = script.assignments.values().cloned().collect();
+            let body = json!({"tokens": tokens, "notice": script.notice});
+            (paced, axum::Json(body)).into_response()
+        }
+    };
+    script.log("/v1/assignments", &headers, Vec::new(), &answer);
+    answer
+}
+
+async fn tokens(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    let mut script = shared.script.lock().unwrap();
+    let request: Value = serde_json::from_slice(&body).unwrap();
+    let names: Vec<String> = serde_json::from_value(request["names"].clone()).unwrap();
+    let now = shared.clock.now();
+    let mut entries = Vec::new();
+    let mut first = None;
+    for name in &names {
+        if let Some(problem) = script.refusals.get(name) {
+            first = first.or_else(|| Some(problem.clone()));
+            entries.push(json!({"name": name, "problem": problem}));
+            continue;
+        }
+        script.issued += 1;
+        let assignment = &script.assignments[name];
+        let life = assignment["lifetime_seconds"].as_i64().unwrap();
+        entries.push(json!({
+            "name": name,
+            "token": format!("planted.{name}.{}", script.issued),
+            "audience": assignment["audience"],
+            "issued_at": now,
+            "expires_at": now + SignedDuration::from_secs(life),
+        }));
+    }
+    let answer = match (&script.refusal, first) {
+        (Some(problem), _) => refused(problem.clone()),
+        (None, Some(mut problem)) if entries.iter().all(|entry| entry["token"].is_null()) => {
+            problem["tokens"] = json!(entries);
+            refused(problem)
+        }
+        (None, _) => axum::Json(json!({ "tokens": entries })).into_response(),
+    };
+    script.log("/v1/tokens", &headers, names, &answer);
+    answer
+}
+
+fn refused(problem: Value) -> Response {
+    let status =
+        StatusCode::from_u16(u16::try_from(problem["status"].as_u64().unwrap()).unwrap()).unwrap();
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/problem+json")],
+        problem.to_string(),
+    )
+        .into_response()
+}
+
+impl Script {
+    fn log(
+        &mut self,
+        path: &'static str,
+        headers: &HeaderMap,
+        names: Vec<String>,
+        answer: &Response,
+    ) {
+        let bearer = headers[header::AUTHORIZATION].to_str().unwrap();
+        self.asked.push(Asked {
+            path,
+            bearer: bearer.strip_prefix("Bearer ").unwrap().to_owned(),
+            names,
+            status: answer.status().as_u16(),
+        });
+    }
+}
+
+struct Listener {
+    tcp: TcpListener,
+    tls: TlsAcceptor,
+    script: Arc<Mutex<Script>>,
+}
+
+impl axum::serve::Listener for Listener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (tcp, address) = self.tcp.accept().await.unwrap();
+            if self.script.lock().unwrap().away {
+                continue;
+            }
+            if let Ok(tls) = self.tls.accept(tcp).await {
+                return (tls, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+/// A certificate authority of its own, and a certificate by it for this machine.
+fn certificates() -> (String, ServerConfig) {
+    let key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = authority.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(authority, key);
+    let own = KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names)
+        .unwrap()
+        .signed_by(&own, &issuer)
+        .unwrap();
+    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(own.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.into())
+        .unwrap();
+    (ca, config)
+}
+
+/// Another authority that has signed nothing.
+pub(crate) fn foreign_ca() -> String {
+    certificates().0
+}
