@@ -72,7 +72,8 @@ impl Issuance {
     ///
     /// # Errors
     /// [`Code::NotSynced`] before there is anything to decide on; [`Code::NoPolicy`] where all are asked
-    /// for and there is none.
+    /// for and there is none; [`Code::TooOften`] for a pod that asks for too many names, of which none
+    /// has a record then.
     pub async fn issue(
         &self,
         ask: &Ask,
@@ -84,6 +85,9 @@ impl Issuance {
             Some(names) => names,
             None => self.all(policies, &ask.subject)?,
         };
+        self.limits
+            .admit(&ask.subject, names.len(), ask.now())
+            .inspect_err(|refusal| self.metrics.denied(refusal.code))?;
         let outcomes = stream::iter(names).map(|name| async {
             let outcome = self.issue_one(policies, ask, &name).await;
             self.note(ask, &name, outcome.as_ref().err()).await;

@@ -15,5 +15,6 @@ pub mod index;
 pub mod issue;
 pub mod issuer;
 pub mod lease;
+mod share;
 pub mod telemetry;
 pub mod tls;

@@ -1,6 +1,6 @@
 //! Brings connections in, and sees to it that nobody holds one for nothing.
 
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::service::service_fn;
@@ -21,6 +21,7 @@ use tower::Service;
 use tracing::{debug, error, warn};
 
 use self::paced::{Pace, Paced};
+use crate::share::{Share, Shares};
 
 mod paced;
 
@@ -29,6 +30,9 @@ mod paced;
 pub struct ConnectionLimits {
     /// Connections at once; the next one waits in the kernel.
     pub connections: usize,
+    /// Of those, from one address; the next one is closed at once. A node's own address may stand for all
+    /// of its pods.
+    pub per_address: usize,
     /// For the TLS handshake.
     pub handshake: Duration,
     /// From the first byte of a request to the end of its headers; and from the handshake to the end of
@@ -46,6 +50,7 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             connections: 4096,
+            per_address: 512,
             handshake: Duration::from_secs(5),
             head: Duration::from_secs(5),
             // Longer than two polls of a sidecar.
@@ -60,7 +65,7 @@ impl Default for ConnectionLimits {
 ///
 /// # Guarantees
 /// A caller that is slow, silent or gone loses its connection; no failure of one connection ends another
-/// or the loop.
+/// or the loop; no one address takes all connections.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
@@ -81,10 +86,11 @@ pub async fn serve_within(
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let shares = Shares::new(limits.per_address);
     let acceptor = TlsAcceptor::from(tls);
     let mut shutdown = pin!(shutdown);
     loop {
-        let (stream, slot) = tokio::select! {
+        let (stream, address, slot) = tokio::select! {
             biased;
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => {
@@ -94,12 +100,17 @@ pub async fn serve_within(
             accepted = accept(&listener, &slots) => accepted,
         };
         let Some(slot) = slot else { break };
+        let Some(share) = shares.take(address.ip()) else {
+            debug!(%address, "connection closed: its address has its share already");
+            continue;
+        };
         let connection = Connection {
             limits,
             acceptor: acceptor.clone(),
             router: router.clone(),
             watcher: graceful.watcher(),
             _slot: slot,
+            _share: share,
         };
         connections.spawn(connection.run(stream));
     }
@@ -116,12 +127,12 @@ pub async fn serve_within(
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
     // It fails only when closed, which nobody does; the caller ends then.
     let slot = Arc::clone(slots).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, slot),
+            Ok((stream, address)) => return (stream, address, slot),
             Err(e) => {
                 warn!(error = e.to_string(), "connection not accepted");
                 sleep(ACCEPT_AGAIN).await;
@@ -144,6 +155,7 @@ struct Connection {
     router: Router,
     watcher: Watcher,
     _slot: OwnedSemaphorePermit,
+    _share: Share,
 }
 
 impl Connection {
@@ -154,6 +166,7 @@ impl Connection {
             router,
             watcher,
             _slot,
+            _share,
         } = self;
         stream.set_nodelay(true)?;
         let mut stream = TimeoutStream::new(stream);

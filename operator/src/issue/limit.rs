@@ -1,7 +1,9 @@
-//! How often one pod gets one token from this replica: twice at once, then once in ten seconds.
+//! How often one pod gets one token from this replica: twice at once, then once in ten seconds; and how
+//! many names one pod may ask for at all.
 //!
-//! It keeps a broken sidecar from spending the API server's time. Only what a policy grants to a live
-//! pod reaches it, so nobody fills it with names of their own making.
+//! The first keeps a broken sidecar from spending the API server's time. Only what a policy grants to a
+//! live pod reaches it, so nobody fills it with names of their own making. The second bounds what a pod
+//! that makes names up writes into the audit stream, which all share.
 
 use std::{
     collections::HashMap,
@@ -10,7 +12,7 @@ use std::{
 };
 
 use hallpass_core::{
-    decide::Grant,
+    decide::{Grant, Subject},
     denial::Code,
     name::{Namespace, TokenName, Uid},
 };
@@ -30,6 +32,8 @@ pub struct Limits(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     namespaces: HashMap<Namespace, HashMap<(Uid, TokenName), Entry>>,
+    /// When each pod that asked may ask for [`NAMES`] at once again.
+    pods: HashMap<Uid, Timestamp>,
     swept: Timestamp,
 }
 
@@ -43,6 +47,33 @@ struct Entry {
 }
 
 impl Limits {
+    /// Counts a request for so many names, whatever becomes of them.
+    ///
+    /// # Errors
+    /// [`Code::TooOften`], with how long to wait.
+    pub fn admit(&self, subject: &Subject, names: usize, now: Timestamp) -> Result<(), Refusal> {
+        // More than half of the room at once counts as half: who is given that many is not shut out.
+        let names = i32::try_from(names).unwrap_or(i32::MAX).min(NAMES / 2);
+        let mut state = self.state();
+        state.sweep(now);
+        let due = state.pods.entry(subject.pod_uid.clone()).or_insert(now);
+        // Further away than the limit can set it: the clock was put back.
+        let from = if due.duration_since(now) > ROOM {
+            now
+        } else {
+            (*due).max(now)
+        };
+        let then = from.saturating_add(EACH * names).unwrap_or(from);
+        let over = then.duration_since(now) - ROOM;
+        if over.is_positive() {
+            let wait = Duration::try_from(over).unwrap_or_default();
+            let refusal = Refusal::new(Code::TooOften, "this pod asks for too many tokens");
+            return Err(refusal.after(wait));
+        }
+        *due = then;
+        Ok(())
+    }
+
     /// Counts one try to mint.
     ///
     /// # Errors
@@ -114,6 +145,7 @@ impl State {
             return;
         }
         self.swept = now;
+        self.pods.retain(|_, due| *due > now);
         self.namespaces.retain(|_, entries| {
             entries.retain(|_, entry| entry.due > now);
             !entries.is_empty()
@@ -126,6 +158,10 @@ const PERIOD: SignedDuration = SignedDuration::from_secs(10);
 const FULL: SignedDuration = SignedDuration::from_millis(20_100);
 /// Requests overtake each other, and clocks are corrected: so much earlier is not too early.
 const SLACK: SignedDuration = SignedDuration::from_millis(100);
+/// So many names at once, and one more for each time that passes.
+const NAMES: i32 = 256;
+const EACH: SignedDuration = SignedDuration::from_millis(60);
+const ROOM: SignedDuration = SignedDuration::from_millis(60 * NAMES as i64);
 /// Two thousand pods with ten tokens each, all within 20 s on one replica.
 pub const NAMESPACE_MOST: usize = 20_000;
 

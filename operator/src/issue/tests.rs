@@ -112,6 +112,33 @@ async fn the_third_token_at_once_waits() {
 }
 
 #[tokio::test]
+async fn t39_a_pod_that_makes_names_up_cannot_flood_the_audit_stream() {
+    let server = ApiServer::default();
+    let (issuance, lines, metrics) = issuance(&server, &["a"]);
+    let many: Vec<String> = (0..64).map(|i| format!("t{i:02}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let ask = ask();
+    for _ in 0..4 {
+        issuance.issue(&ask, names(&many)).await.unwrap();
+    }
+    for _ in 0..10 {
+        let refusal = issuance.issue(&ask, names(&many)).await.unwrap_err();
+        assert_eq!(refusal.code, Code::TooOften);
+        assert_eq!(refusal.retry_after_seconds(), Some(4));
+    }
+    assert_eq!(events(&lines).len(), 256);
+    let text = metrics.encode().unwrap();
+    assert!(
+        text.contains("hallpass_denials_total{code=\"TooOften\"} 10\n"),
+        "{text}"
+    );
+    // Another pod is not the worse for it.
+    let mut other = self::ask();
+    other.subject = crate::issuer::fixture::subject_in("shop", "orders-1");
+    assert!(issuance.issue(&other, names(&["x"])).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_missing_right_is_told_at_every_try_and_asked_about_twice() {
     let server = ApiServer::default()
         .on(TOKEN_PATH, |_| status(403, "serviceaccounts", "forbidden"))

@@ -22,6 +22,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{Metrics, health::Readiness, log::Chain};
+use crate::share::Shares;
 
 /// The routes `/metrics`, `/healthz` and `/readyz`.
 pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
@@ -33,8 +34,10 @@ pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
 }
 
 /// Serves until it is dropped. A client that sends no request within [`HEADER_TIMEOUT`] is cut off,
-/// and no more than [`CONNECTIONS`] are open at once.
+/// and no more than [`CONNECTIONS`] are open at once, [`PER_ADDRESS`] of one address: whoever would keep
+/// the kubelet out would have it restart this program.
 pub async fn serve(listener: TcpListener, router: Router) {
+    let shares = Shares::new(PER_ADDRESS);
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -43,12 +46,15 @@ pub async fn serve(listener: TcpListener, router: Router) {
             return;
         };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                connections.spawn(async move {
-                    converse(stream, router).await;
-                    drop(permit);
-                });
+            Ok((stream, address)) => {
+                // Who has its share already is cut off.
+                if let Some(share) = shares.take(address.ip()) {
+                    let router = router.clone();
+                    connections.spawn(async move {
+                        converse(stream, router).await;
+                        drop((permit, share));
+                    });
+                }
             }
             Err(error) => {
                 warn!(error = %Chain(&error), "a connection to the metrics port was not accepted");
@@ -89,7 +95,8 @@ async fn ready(State(readiness): State<Readiness>) -> Response {
 
 /// Longer than Prometheus's usual pause between two scrapes is not needed: it connects anew.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 256;
+const PER_ADDRESS: usize = 8;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[cfg(test)]
@@ -98,6 +105,7 @@ mod tests {
     use http_body_util::BodyExt;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpSocket,
         time::timeout,
     };
     use tower::ServiceExt;
@@ -158,6 +166,32 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.contains(OPEN_METRICS), "{answer}");
         assert!(answer.contains("hallpass_leader 0\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn t39_whoever_takes_every_place_does_not_keep_the_kubelet_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(
+            listener,
+            router(Metrics::new(), Readiness::default()),
+        ));
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS {
+            held.push(TcpStream::connect(address).await.unwrap());
+        }
+        let kubelet = TcpSocket::new_v4().unwrap();
+        kubelet.bind(([127, 0, 0, 2], 0).into()).unwrap();
+        let mut stream = kubelet.connect(address).await.unwrap();
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        let read = timeout(HEADER_TIMEOUT / 2, stream.read_to_string(&mut answer)).await;
+        read.expect("answered in time").unwrap();
+        assert!(answer.ends_with("ok\n"), "{answer}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -28,6 +28,7 @@ struct Server {
 fn short() -> ConnectionLimits {
     ConnectionLimits {
         connections: 1,
+        per_address: 8,
         handshake: Duration::from_millis(500),
         head: Duration::from_millis(300),
         idle: Duration::from_secs(60),
@@ -207,6 +208,40 @@ async fn closes_a_connection_that_is_silent_for_too_long() {
     let mut answer = Vec::new();
     drop(stream.read_to_end(&mut answer).await);
     assert!(answer.ends_with(b"here"));
+}
+
+#[tokio::test]
+async fn t39_one_address_does_not_take_all_connections() {
+    let server = server(ConnectionLimits {
+        connections: 4,
+        per_address: 2,
+        ..short()
+    })
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.connect().await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"here") {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        held.push(stream);
+    }
+    assert!(server.connect().await.is_err(), "the third is closed");
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+    let other = socket
+        .connect(([127, 0, 0, 1], server.port).into())
+        .await
+        .unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    assert!(server.connector.connect(name, other).await.is_ok());
+    held.pop();
+    server.answers_another().await;
 }
 
 #[tokio::test]

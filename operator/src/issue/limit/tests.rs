@@ -53,6 +53,23 @@ fn the_wait_is_told_in_whole_seconds_that_suffice() {
 }
 
 #[test]
+fn a_pod_that_asked_for_many_names_may_go_on_at_a_pace() {
+    let (limits, subject) = (Limits::default(), subject_in("shop", "orders-0"));
+    let asks = |names, at| limits.admit(&subject, names, at);
+    asks(usize::MAX, now()).unwrap();
+    asks(128, now()).unwrap();
+    assert_eq!(
+        wait(asks(1, now())),
+        (Code::TooOften, Duration::from_millis(60))
+    );
+    asks(16, later(1)).unwrap();
+    asks(1, later(1)).unwrap_err();
+    asks(1, later(-3600)).unwrap();
+    asks(usize::MAX, later(60)).unwrap();
+    limits.admit(&subject_in("shop", "b"), 1, now()).unwrap();
+}
+
+#[test]
 fn each_token_of_each_pod_has_its_own() {
     let limits = Limits::default();
     for grant in [
