@@ -14,6 +14,7 @@ use std::{
 
 use hallpass_core::name::{ContainerName, TokenName};
 use lexopt::{Arg, ValueExt as _};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -56,6 +57,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 type Failed = Box<dyn Error + Send + Sync>;
 
 fn execute(arguments: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failed> {
+    // In a pod with shareProcessNamespace another container of the same user would otherwise read the
+    // identity token, and every container's tokens, under /proc/PID/root. Each command runs beside them.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     match parse(lexopt::Parser::from_iter(arguments))? {
         Command::Help => {
             io::stdout().write_all(help::TEXT.as_bytes())?;
@@ -134,7 +138,16 @@ fn terminated() -> io::Result<impl Future<Output = ()>> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::dumpable_behavior;
+
     use super::*;
+
+    #[test]
+    fn t28_no_process_of_the_same_user_may_look_into_this_one() {
+        let code = run(["hallpass-sidecar", "get"].map(OsString::from));
+        assert_eq!(code, ExitCode::FAILURE);
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+    }
 
     fn parsed(words: &[&str]) -> Result<Command, String> {
         let words = std::iter::once("hallpass-sidecar").chain(words.iter().copied());
