@@ -79,11 +79,7 @@ impl Families {
             "Tokens handed out",
             self.tokens_issued.clone(),
         );
-        r.register(
-            "denials",
-            "Tokens and callers that were refused",
-            self.denials.clone(),
-        );
+        r.register("denials", "Tokens that were refused", self.denials.clone());
         r.register(
             "mint_duration_seconds",
             "Time that the API server took to mint a token",

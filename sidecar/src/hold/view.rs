@@ -1,6 +1,6 @@
 //! What one container may know of what is held.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use hallpass_core::{
     denial::Code,
@@ -171,25 +171,16 @@ impl Poll {
 }
 
 impl Listed {
-    /// Why it is not there, in a code and a sentence.
-    pub(crate) fn reason(&self, now: Moment) -> (std::borrow::Cow<'static, str>, String) {
+    /// Why it is not there, in a code and a sentence. Its age is not in it: what the startup probe prints
+    /// becomes an event, and the kubelet counts up only one that says the same again.
+    pub(crate) fn reason(&self) -> (std::borrow::Cow<'static, str>, String) {
         let unexplained = match self.state {
             TokenState::Expired => Code::Expired,
             TokenState::Pending | TokenState::Fresh | TokenState::Stale => Code::Pending,
         };
         match &self.last {
-            Some(last) => {
-                let age = last.at.until(now);
-                (
-                    last.code.clone(),
-                    format!("{} ({} ago)", last.detail, seconds(age)),
-                )
-            }
+            Some(last) => (last.code.clone(), last.detail.clone()),
             None => (unexplained.as_str().into(), unexplained.title().to_owned()),
         }
     }
-}
-
-fn seconds(age: Duration) -> String {
-    format!("{} s", age.as_secs())
 }

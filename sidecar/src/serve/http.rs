@@ -186,7 +186,7 @@ impl Socket {
                 break readiness;
             }
         };
-        let mut response = ready(readiness, self.clock.now());
+        let mut response = ready(readiness);
         if let Some(wait) = wait
             && let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs()))
         {
@@ -292,18 +292,18 @@ fn list(tokens: Vec<Listed>, now: Moment) -> List {
     }
 }
 
-fn ready(readiness: Readiness, now: Moment) -> Response<Body> {
+fn ready(readiness: Readiness) -> Response<Body> {
     match readiness {
         Readiness::Ready => answer::whole(TEXT, "ready\n"),
-        Readiness::Unreached { last } => answer::problem(
-            Code::Pending,
-            told(UNREACHED.to_owned(), last.as_deref(), now),
-        ),
+        Readiness::Unreached { last } => {
+            let why = last.map(|last| format!("; {}: {}", last.code, last.detail));
+            answer::problem(
+                Code::Pending,
+                UNREACHED.to_owned() + &why.unwrap_or_default(),
+            )
+        }
         Readiness::Missing(missing) => {
-            let tokens: Vec<_> = missing
-                .into_iter()
-                .map(|token| refused(token, now))
-                .collect();
+            let tokens: Vec<_> = missing.into_iter().map(refused).collect();
             let names: Vec<_> = tokens.iter().map(|token| token.name.as_str()).collect();
             let detail = format!("required tokens are missing: {}", names.join(", "));
             answer::problem_of(Code::Pending, detail, tokens)
@@ -311,9 +311,11 @@ fn ready(readiness: Readiness, now: Moment) -> Response<Body> {
     }
 }
 
-fn refused(token: Listed, now: Moment) -> RefusedEntry {
-    let (code, detail) = token.reason(now);
-    let mut problem = Problem::new(Code::Pending, detail);
+fn refused(token: Listed) -> RefusedEntry {
+    let (code, detail) = token.reason();
+    // An operator newer than this program may give a code that it does not know.
+    let known = Code::ALL.into_iter().find(|known| known.as_str() == code);
+    let mut problem = Problem::new(known.unwrap_or(Code::Pending), detail);
     problem.code = code;
     RefusedEntry {
         name: token.name,
