@@ -17,6 +17,8 @@ object.spec.?os.?name.or(object.spec.?nodeSelector[?'kubernetes.io/os']).orValue
   ? 'the sidecar runs on Linux only, and the pod asks for Windows'
 : object.spec.?hostNetwork.orValue(false) && object.spec.?dnsPolicy.orValue('') != 'ClusterFirstWithHostNet'
   ? 'a pod with hostNetwork finds the operator only with dnsPolicy: ClusterFirstWithHostNet'
+: object.spec.?dnsPolicy.orValue('') == 'Default'
+  ? "a pod finds the operator only by the cluster's DNS, and dnsPolicy: Default is that of its node; leave it out"
 : {{ include "hallpass.allContainers" . }}.exists(c, c.name == 'hallpass')
   ? 'the container name hallpass is the name of the sidecar; rename that container'
 : object.spec.?volumes.orValue([]).exists(v, v.name.startsWith('hallpass-'))
