@@ -1,0 +1,105 @@
+//! The rows: what was measured, beside what, under which conditions.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use hallpass_e2e::cluster::checkout;
+use serde::{Deserialize, Serialize};
+
+/// One figure of ours beside the same figure of a peer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) metric: String,
+    pub(crate) value: f64,
+    pub(crate) unit: String,
+    pub(crate) peer: Option<String>,
+    pub(crate) peer_value: Option<f64>,
+    /// `value / peer_value`
+    pub(crate) ratio: Option<f64>,
+    pub(crate) conditions: String,
+}
+
+/// All rows of a run.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Report(Vec<Row>);
+
+impl Report {
+    /// What an earlier step of this run has written.
+    pub(crate) fn load() -> Result<Self> {
+        match fs::read(path()) {
+            Ok(json) => serde_json::from_slice(&json).context("read the results so far"),
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(why) => Err(why).context("read the results so far"),
+        }
+    }
+
+    pub(crate) fn save(&self) -> Result<()> {
+        fs::create_dir_all(path().parent().context("a file has a folder")?)?;
+        fs::write(path(), serde_json::to_vec_pretty(self)?).context("write the results")
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        id: &str,
+        metric: &str,
+        (value, unit): (f64, &str),
+        conditions: &str,
+    ) {
+        self.0.push(Row {
+            id: id.to_owned(),
+            metric: metric.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            peer: None,
+            peer_value: None,
+            ratio: None,
+            conditions: conditions.to_owned(),
+        });
+    }
+
+    /// Puts a peer beside the row that was added last.
+    pub(crate) fn beside(&mut self, peer: &str, peer_value: f64) {
+        if let Some(row) = self.0.last_mut() {
+            row.peer = Some(peer.to_owned());
+            row.peer_value = Some(peer_value);
+            row.ratio = Some(row.value / peer_value);
+        }
+    }
+
+    /// The value of an earlier row.
+    pub(crate) fn value(&self, id: &str, metric: &str) -> Option<f64> {
+        self.0
+            .iter()
+            .find(|row| row.id == id && row.metric == metric)
+            .map(|row| row.value)
+    }
+
+    #[expect(clippy::print_stdout, reason = "the table is what the command is for")]
+    pub(crate) fn print(&self) {
+        println!(
+            "{:<10} {:<34} {:>10} {:<6} {:<34} {:>10} {:>7}",
+            "id", "metric", "value", "unit", "peer", "value", "ratio"
+        );
+        for row in &self.0 {
+            let peer = row.peer.as_deref().unwrap_or("-");
+            let number =
+                |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
+            println!(
+                "{:<10} {:<34} {:>10.2} {:<6} {:<34} {:>10} {:>7}",
+                row.id,
+                row.metric,
+                row.value,
+                row.unit,
+                peer,
+                number(row.peer_value),
+                number(row.ratio)
+            );
+        }
+    }
+}
+
+fn path() -> PathBuf {
+    checkout().join("target/bench/results.json")
+}

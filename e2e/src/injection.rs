@@ -1,0 +1,312 @@
+//! What injection adds to a pod: taken out again, piece by piece, until the pod is what it would be
+//! without.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::{Cluster, IDENTITY_AUDIENCE, RELEASE},
+    manifest::Manifest,
+};
+
+/// What is particular to the injection of one pod.
+#[derive(Debug, Clone)]
+pub struct Injection<'a> {
+    service_account: &'a str,
+    waits: bool,
+    own_socket: &'a [&'a str],
+    resources: Option<Value>,
+}
+
+impl Default for Injection<'_> {
+    fn default() -> Self {
+        Self {
+            service_account: "default",
+            waits: true,
+            own_socket: &[],
+            resources: None,
+        }
+    }
+}
+
+impl<'a> Injection<'a> {
+    /// The pod runs under that service account.
+    #[must_use]
+    pub const fn under(mut self, service_account: &'a str) -> Self {
+        self.service_account = service_account;
+        self
+    }
+
+    /// The pod starts at once.
+    #[must_use]
+    pub const fn immediate(mut self) -> Self {
+        self.waits = false;
+        self
+    }
+
+    /// These containers have a `HALLPASS_SOCKET` of their own.
+    #[must_use]
+    pub const fn own_socket(mut self, containers: &'a [&'a str]) -> Self {
+        self.own_socket = containers;
+        self
+    }
+
+    /// The sidecar has exactly these resources.
+    #[must_use]
+    pub fn resources(mut self, resources: Value) -> Self {
+        self.resources = Some(resources);
+        self
+    }
+
+    /// Creates the pod with and without the sidecar, and once more as the API server printed it, and
+    /// checks both. Nothing is stored. Returns the pod with the sidecar.
+    ///
+    /// # Errors
+    /// It was refused, or is not as it should be.
+    pub async fn of(&self, cluster: &Cluster, pod: &Manifest) -> Result<Value> {
+        let plain = pod.clone().label("hallpass.dev/inject", "false");
+        let plain = plain.without("/metadata/labels/hallpass.dev~1injected");
+        let plain = cluster.create(&plain).accepted().await.context("plain")?;
+        let pod = pod.clone().injected();
+        let seen = cluster.create(&pod).accepted().await.context("injected")?;
+        self.check(&seen, &plain)?;
+        let again = cluster.create(&printed(&seen)).accepted().await;
+        let again = again.context("injected and created again")?;
+        self.check(&again, &plain)
+            .context("injected and created again")?;
+        Ok(seen)
+    }
+
+    /// Checks that the pod is `plain` with the sidecar in it, and nothing else.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn check(&self, pod: &Value, plain: &Value) -> Result<()> {
+        let (mut pod, mut plain) = (comparable(pod)?, comparable(plain)?);
+        self.take_marks(&mut pod, &mut plain)?;
+        let inits = &mut pod["spec"]["initContainers"];
+        ensure!(
+            inits[0]["name"] == "hallpass",
+            "the first init container is {}",
+            inits[0]["name"]
+        );
+        let sidecar = take(inits, |c| c["name"] == "hallpass").context("it was there")?;
+        let (mut mounts, mut volumes) = (Vec::new(), Vec::new());
+        for (list, letter) in [("containers", 'c'), ("initContainers", 'i')] {
+            let containers = pod["spec"][list].as_array_mut().into_iter().flatten();
+            for (position, container) in containers.enumerate() {
+                let volume = format!("hallpass-{letter}{position}");
+                self.take_directory(container, &volume)?;
+                let name = container["name"].as_str().context("a name")?;
+                mounts.push(json!({"name": volume, "mountPath": format!("/run/hallpass/{name}")}));
+                volumes.push(json!({
+                    "name": volume, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"},
+                }));
+            }
+        }
+        volumes.push(identity());
+        let ours: Vec<Value> = std::iter::from_fn(|| {
+            let volumes = pod["spec"]["volumes"].as_array_mut()?;
+            let at = volumes.iter().position(is_ours)?;
+            Some(volumes.remove(at))
+        })
+        .collect();
+        same("the volumes", &json!(ours), &json!(volumes))?;
+        self.check_sidecar(sidecar, mounts)?;
+        for pod in [&mut pod, &mut plain] {
+            tidy(pod);
+        }
+        same("the rest of the pod", &pod["spec"], &plain["spec"])?;
+        same("its metadata", &pod["metadata"], &plain["metadata"])
+    }
+
+    fn take_marks(&self, pod: &mut Value, plain: &mut Value) -> Result<()> {
+        for (map, key, value) in [
+            ("labels", "hallpass.dev/injected", "true"),
+            (
+                "annotations",
+                "hallpass.dev/service-account",
+                self.service_account,
+            ),
+        ] {
+            // a forged one in the plain pod is overwritten
+            remove(&mut plain["metadata"][map], key);
+            same(key, &remove(&mut pod["metadata"][map], key), &json!(value))?;
+        }
+        Ok(())
+    }
+
+    fn take_directory(&self, container: &mut Value, volume: &str) -> Result<()> {
+        let name = container["name"].as_str().context("a name")?.to_owned();
+        let mount = take(&mut container["volumeMounts"], is_ours);
+        let expected = json!({"name": volume, "mountPath": "/var/run/hallpass", "readOnly": true});
+        same(
+            &format!("the mount of {name}"),
+            &mount.unwrap_or_default(),
+            &expected,
+        )?;
+        ensure!(
+            take(&mut container["volumeMounts"], is_ours).is_none(),
+            "{name} has a second mount of ours"
+        );
+        let socket = json!({"name": "HALLPASS_SOCKET", "value": "/var/run/hallpass/hallpass.sock"});
+        // in front, so that the container's own variables can refer to it
+        let own = self.own_socket.contains(&name.as_str());
+        let env = &mut container["env"];
+        ensure!(
+            (env[0] == socket) != own,
+            "the environment of {name}: {env}"
+        );
+        if !own {
+            take(env, |e| *e == socket);
+        }
+        Ok(())
+    }
+
+    fn check_sidecar(&self, mut sidecar: Value, mut mounts: Vec<Value>) -> Result<()> {
+        let probe = json!({
+            "exec": {"command": ["/hallpass-sidecar", "wait"]},
+            "timeoutSeconds": 12, "periodSeconds": 1, "successThreshold": 1, "failureThreshold": 1_000_000,
+        });
+        let probe = if self.waits { probe } else { Value::Null };
+        same(
+            "the startup probe",
+            &remove(&mut sidecar, "startupProbe"),
+            &probe,
+        )?;
+        let resources = remove(&mut sidecar, "resources");
+        if let Some(expected) = &self.resources {
+            same("the resources", &resources, expected)?;
+        }
+        // the second path is where the pod's API token would be mounted
+        for path in [
+            "/var/run/secrets/hallpass.dev",
+            "/var/run/secrets/kubernetes.io/serviceaccount",
+        ] {
+            mounts.push(json!({"name": "hallpass-identity", "mountPath": path, "readOnly": true}));
+        }
+        // its registry and tag are values of the installation
+        let image = remove(&mut sidecar, "image");
+        ensure!(image.to_string().contains("/hallpass-sidecar"), "{image}");
+        let expected = json!({
+            "name": "hallpass", "imagePullPolicy": "IfNotPresent", "restartPolicy": "Always", "args": ["serve"],
+            "env": [{"name": "HALLPASS_OPERATOR", "value": format!("hallpass.{RELEASE}.svc:443")}],
+            "securityContext": {
+                "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "privileged": false,
+                "readOnlyRootFilesystem": true, "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "FallbackToLogsOnError",
+            "volumeMounts": mounts,
+        });
+        same("the sidecar", &sidecar, &expected)
+    }
+}
+
+/// Checks that there is nothing of ours in the pod.
+///
+/// # Errors
+/// There is.
+pub fn check_bare(pod: &Value) -> Result<()> {
+    let mut named = ["initContainers", "volumes"]
+        .iter()
+        .filter_map(|list| pod["spec"][list].as_array())
+        .flatten();
+    let ours = named.any(|n| n["name"] == "hallpass" || n["name"] == "hallpass-identity");
+    let mark = &pod["metadata"]["labels"]["hallpass.dev/injected"];
+    ensure!(!ours && mark.is_null(), "the pod was injected: {pod}");
+    Ok(())
+}
+
+/// The pod as a person would create it again: without what only the API server writes.
+#[must_use]
+pub fn printed(pod: &Value) -> Manifest {
+    ["uid", "creationTimestamp", "managedFields"]
+        .iter()
+        .fold(Manifest::from(pod.clone()), |pod, key| {
+            pod.without(&format!("/metadata/{key}"))
+        })
+}
+
+fn identity() -> Value {
+    json!({"name": "hallpass-identity", "projected": {"defaultMode": 420, "sources": [
+        {"serviceAccountToken": {"audience": IDENTITY_AUDIENCE, "expirationSeconds": 7200, "path": "token"}},
+        {"clusterTrustBundle": {
+            "signerName": "hallpass.dev/serving", "labelSelector": {}, "path": "ca.pem", "optional": true,
+        }},
+    ]}})
+}
+
+fn is_ours(named: &Value) -> bool {
+    let reserved = |name: &str| name.starts_with("hallpass-");
+    named["name"].as_str().is_some_and(reserved)
+}
+
+/// Takes the first entry of that sort out of the list.
+fn take(list: &mut Value, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
+    let list = list.as_array_mut()?;
+    let at = list.iter().position(wanted)?;
+    Some(list.remove(at))
+}
+
+fn remove(object: &mut Value, key: &str) -> Value {
+    let members = object.as_object_mut();
+    members
+        .and_then(|members| members.remove(key))
+        .unwrap_or_default()
+}
+
+/// The pod without what is different at each creation, and without what asks for injection.
+fn comparable(pod: &Value) -> Result<Value> {
+    let token = |v: &&Value| {
+        v["name"]
+            .as_str()
+            .is_some_and(|n| n.starts_with("kube-api-access-"))
+    };
+    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    let mut text = pod.to_string();
+    if let Some(name) = volumes
+        .filter(token)
+        .find_map(|volume| volume["name"].as_str())
+    {
+        text = text.replace(name, "kube-api-access");
+    }
+    let mut pod: Value = serde_json::from_str(&text)?;
+    for key in ["uid", "creationTimestamp", "name", "managedFields"] {
+        remove(&mut pod["metadata"], key);
+    }
+    remove(&mut pod["metadata"]["labels"], "hallpass.dev/inject");
+    Ok(pod)
+}
+
+/// Empty lists and absent ones are the same, and mounts have no order among themselves.
+fn tidy(pod: &mut Value) {
+    let empty = |value: &Value| {
+        value.is_null()
+            || value.as_array().is_some_and(Vec::is_empty)
+            || value.as_object().is_some_and(serde_json::Map::is_empty)
+    };
+    for part in ["metadata", "spec"] {
+        if let Some(members) = pod[part].as_object_mut() {
+            members.retain(|_, value| !empty(value));
+        }
+    }
+    for list in ["containers", "initContainers"] {
+        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+            if let Some(mounts) = container["volumeMounts"].as_array_mut() {
+                mounts.sort_by_key(ToString::to_string);
+            }
+            if let Some(members) = container.as_object_mut() {
+                members.retain(|_, value| !empty(value));
+            }
+        }
+    }
+}
+
+fn same(what: &str, seen: &Value, expected: &Value) -> Result<()> {
+    ensure!(
+        seen == expected,
+        "{what}:\n     is {seen}\nis to be {expected}"
+    );
+    Ok(())
+}

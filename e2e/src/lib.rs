@@ -1,0 +1,24 @@
+//! What the tests of the whole system share: a cluster with the chart installed, namespaces of their
+//! own, workloads, and eyes: what a container reads on its socket, what the operator answers, what a
+//! person reads with kubectl.
+//!
+//! The tests run inside the network namespace of the test cluster (`e2e/cluster/in`), or anywhere
+//! when `HALLPASS_E2E_KUBECONFIG` names another cluster on which the chart is installed.
+
+pub mod api;
+pub mod caller;
+pub mod cluster;
+pub mod command;
+pub mod create;
+pub mod forge;
+pub mod hay;
+pub mod injection;
+pub mod inventory;
+pub mod manifest;
+pub mod operator;
+pub mod pod;
+pub mod readme;
+pub mod remark;
+pub mod state;
+pub mod token;
+pub mod wait;

@@ -1,0 +1,100 @@
+//! The replicas of the operator, one by one.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::{
+    api::OperatorApi,
+    cluster::RELEASE,
+    command::{kubectl, run},
+    pod::Answer,
+};
+
+/// A replica that is ready.
+#[derive(Debug, Clone)]
+pub struct Replica {
+    /// The name of its pod.
+    pub pod: String,
+    address: String,
+}
+
+/// The replicas that are ready and not on their way out.
+///
+/// # Errors
+/// kubectl could not be run.
+pub async fn replicas() -> Result<Vec<Replica>> {
+    let args = [
+        "get",
+        "pods",
+        "-n",
+        RELEASE,
+        "-l",
+        "app.kubernetes.io/instance=hallpass",
+        "-o",
+        "json",
+    ];
+    let pods: Value = serde_json::from_str(&kubectl(&args).await?.success()?)?;
+    let ready = |pod: &&Value| {
+        let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+        pod["metadata"]["deletionTimestamp"].is_null()
+            && conditions.any(|c| c["type"] == "Ready" && c["status"] == "True")
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let pods = pods["items"].as_array().context("a list of pods")?;
+    Ok(pods
+        .iter()
+        .filter(ready)
+        .map(|pod| Replica {
+            pod: text(&pod["metadata"]["name"]),
+            address: text(&pod["status"]["podIP"]),
+        })
+        .collect())
+}
+
+/// The name of the pod that holds the lease: the one that writes.
+///
+/// # Errors
+/// There is no lease.
+pub async fn leader() -> Result<String> {
+    let path = "jsonpath={.spec.holderIdentity}";
+    let args = ["get", "lease", "hallpass", "-n", RELEASE, "-o", path];
+    kubectl(&args).await?.success()
+}
+
+impl Replica {
+    /// Its API, past the Service.
+    ///
+    /// # Errors
+    /// There is no trust bundle.
+    pub async fn api(&self) -> Result<OperatorApi> {
+        OperatorApi::of_replica(&self.address).await
+    }
+
+    /// `GET path` on its port for metrics and health.
+    ///
+    /// # Errors
+    /// curl got no answer.
+    pub async fn health(&self, path: &str) -> Result<Answer> {
+        let url = format!("http://{}:9402{path}", self.address);
+        let args = ["-sS", "-m", "10", "-w", "\n%{http_code}", &url];
+        let said = run("curl", &args, None).await?.success()?;
+        let (body, status) = said.rsplit_once('\n').context("curl printed no status")?;
+        Ok(Answer {
+            status: status.parse()?,
+            body: body.to_owned(),
+        })
+    }
+
+    /// The value of a series, written as Prometheus prints it.
+    ///
+    /// # Errors
+    /// There is no such series.
+    pub async fn metric(&self, series: &str) -> Result<f64> {
+        let metrics = self.health("/metrics").await?.body;
+        let value = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let value = value.with_context(|| format!("no series {series} in:\n{metrics}"))?;
+        Ok(value.parse()?)
+    }
+}

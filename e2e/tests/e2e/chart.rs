@@ -1,0 +1,185 @@
+//! The chart: rendered twice it is the same, all of it is valid, and installing it again changes nothing.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use hallpass_e2e::{
+    cluster::{Cluster, RELEASE, checkout},
+    command::{Said, kubectl, kubectl_with, run},
+};
+use serde_json::Value;
+
+/// `helm COMMAND… CHART ARGS…`.
+async fn helm(command: &[&str], args: &[&str]) -> Result<Said> {
+    let chart = checkout().join("charts/hallpass");
+    let chart = chart.to_str().context("a path in UTF-8")?;
+    run("helm", &[command, &[chart], args].concat(), None).await
+}
+
+/// The chart with its default values, or with others.
+async fn rendered(args: &[&str]) -> Result<String> {
+    helm(
+        &["template", "hallpass"],
+        &[&["-n", RELEASE], args].concat(),
+    )
+    .await?
+    .success()
+}
+
+#[tokio::test]
+async fn the_chart_rendered_twice_is_identical() -> Result<()> {
+    let _cluster = Cluster::shared("twice").await?;
+    assert_eq!(rendered(&[]).await?, rendered(&[]).await?);
+    helm(&["lint", "--strict"], &[]).await?.success()?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_template_renders_an_object() -> Result<()> {
+    let _cluster = Cluster::shared("template").await?;
+    let templates = checkout().join("charts/hallpass/templates");
+    let mut expected = BTreeSet::new();
+    for folder in [templates.clone(), templates.join("admission")] {
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
+            {
+                let path = path.strip_prefix(checkout().join("charts"))?;
+                expected.insert(path.to_string_lossy().into_owned());
+            }
+        }
+    }
+    let chart = rendered(&[]).await?;
+    let sources = chart
+        .lines()
+        .filter_map(|line| line.strip_prefix("# Source: "));
+    let sources: BTreeSet<String> = sources.map(str::to_owned).collect();
+    assert_eq!(sources, expected);
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_object_is_valid_under_every_name() -> Result<()> {
+    let cluster = Cluster::shared("valid").await?;
+    let long = "x".repeat(63);
+    for args in [
+        &[][..],
+        &["--set", "nameOverride=other"],
+        &["--set", "fullnameOverride=other"],
+        &["--set", &format!("fullnameOverride={long}")],
+        &[
+            "--set",
+            "logLevel=debug,replicaCount=1,imagePullSecrets[0].name=pull",
+        ],
+        &[
+            "--set",
+            "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        ],
+    ] {
+        // under another release, so that nothing of it is there yet but the definitions
+        let release = ["template", "other"];
+        let chart = helm(&release, &[&["-n", &cluster.namespace], args].concat())
+            .await?
+            .success()?;
+        let apply = [
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--dry-run=server",
+            "--validate=strict",
+            "-f",
+            "-",
+        ];
+        let said = kubectl_with(&apply, &chart).await?;
+        said.success().with_context(|| format!("{args:?}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_value_that_nothing_reads_or_that_means_nothing_is_refused() -> Result<()> {
+    let _cluster = Cluster::shared("values").await?;
+    for (value, said) in [
+        ("nothing=1", "nothing"),
+        ("image.name=x", "name"),
+        ("sidecar.resources.limits.cpu=1", "resources"),
+        ("kubernetes.audiences[0]=x", "audiences"),
+        ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("logLevel=loud", "logLevel"),
+        ("replicaCount=-1", "replicaCount"),
+        ("replicaCount=two", "replicaCount"),
+        ("kubernetes.apiServerAudiences=null", "apiServerAudiences"),
+        ("kubernetes.apiServerAudiences[0]=a b", "apiServerAudiences"),
+        ("fullnameOverride=Hall_Pass", "fullnameOverride"),
+    ] {
+        let refused = helm(&["template", "hallpass"], &["-n", RELEASE, "--set", value])
+            .await?
+            .failure()?;
+        ensure!(
+            refused.contains("schema") && refused.contains(said),
+            "{value}: {refused}"
+        );
+    }
+    rendered(&[
+        "--set",
+        "image.pullPolicy=Always,logLevel=debug,replicaCount=3",
+    ])
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_same_upgrade_changes_nothing() -> Result<()> {
+    let _cluster = Cluster::shared("upgrade").await?;
+    let objects = async || -> Result<Vec<Value>> {
+        let release = ["get", "manifest", "hallpass", "-n", RELEASE];
+        let manifest = run("helm", &release, None).await?.success()?;
+        let said =
+            kubectl_with(&["get", "-n", RELEASE, "-o", "json", "-f", "-"], &manifest).await?;
+        let mut list: Value = serde_json::from_str(&said.success()?)?;
+        Ok(list["items"]
+            .as_array_mut()
+            .context("a list")?
+            .drain(..)
+            .collect())
+    };
+    let before = objects().await?;
+    let upgrade = ["upgrade", "--install", "hallpass"];
+    helm(&upgrade, &["-n", RELEASE, "--reuse-values"])
+        .await?
+        .success()?;
+    let after = objects().await?;
+    ensure!(
+        before.len() == after.len() && before.len() > 20,
+        "{} objects",
+        before.len()
+    );
+    for (before, after) in before.iter().zip(&after) {
+        let what = format!("{} {}", before["kind"], before["metadata"]["name"]);
+        for member in ["uid", "generation"] {
+            assert_eq!(
+                before["metadata"][member], after["metadata"][member],
+                "{member} of {what}"
+            );
+        }
+        // the operator's, which the chart leaves alone
+        assert_eq!(before["data"], after["data"], "{what}");
+    }
+    let args = [
+        "get",
+        "secret",
+        "hallpass-serving",
+        "-n",
+        RELEASE,
+        "-o",
+        "jsonpath={.data}",
+    ];
+    let keys = kubectl(&args).await?.success()?;
+    ensure!(
+        keys.contains("ca.crt"),
+        "the Secret of the operator is empty"
+    );
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Pods of many shapes through the real API server: with the sidecar they are what they are without,
+//! and what injection adds is the same for all.
+
+use anyhow::{Context as _, Result};
+use hallpass_e2e::{
+    cluster::Cluster,
+    command::kubectl,
+    injection::Injection,
+    manifest::{Manifest, container, container_with, pod, service_account},
+};
+use serde_json::{Value, json};
+
+type Shape = (&'static str, fn() -> Manifest);
+
+#[rustfmt::skip]
+const SHAPES: &[Shape] = &[
+    ("one container", || pod("shape")),
+    ("two containers", || containers(json!([container("a"), container("b")]))),
+    ("init containers", || inits(json!([container("migrate"), on_data("warm", &["/data"])])).with("/spec/volumes", data())),
+    ("another native sidecar", || {
+        inits(json!([container_with("proxy", json!({"restartPolicy": "Always"})), container("migrate")]))
+    }),
+    ("no API token", || spec("automountServiceAccountToken", json!(false))),
+    ("volumes and mounts of its own", || containers(json!([on_data("app", &["/data"])])).with("/spec/volumes", data())),
+    ("variables of its own", || {
+        containers(json!([container_with("app", json!({"env": [{"name": "A", "value": "$(HALLPASS_SOCKET)"}]}))]))
+    }),
+    ("names of 63 characters", || {
+        inits(json!([container(&"b".repeat(63))])).with("/spec/containers", json!([container(&"a".repeat(63))]))
+    }),
+    ("a generated name", || pod("shape").without("/metadata/name").with("/metadata/generateName", json!("shape-"))),
+    ("annotations", || pod("shape").annotation("a.example/b_c", "x")),
+    ("the network of its node", || {
+        spec("hostNetwork", json!(true)).with("/spec/dnsPolicy", json!("ClusterFirstWithHostNet"))
+    }),
+    ("forged marks", || {
+        pod("shape").label("hallpass.dev/injected", "no").annotation("hallpass.dev/service-account", "admin")
+    }),
+    ("thirty containers", || {
+        let many = |letter, count| (0..count).map(|i| container(&format!("{letter}{i}"))).collect();
+        containers(many('c', 20)).with("/spec/initContainers", many('i', 10))
+    }),
+    ("one process namespace", || {
+        spec("shareProcessNamespace", json!(true)).with("/spec/securityContext", json!({"fsGroup": 2000, "runAsUser": 1}))
+    }),
+    ("root", || spec("securityContext", json!({"runAsUser": 0, "runAsNonRoot": false}))),
+    ("names like ours", || {
+        containers(json!([container("hallpass-app"), container("my-hallpass")]))
+            .with("/spec/volumes", json!([{"name": "hallpass", "emptyDir": {}}, {"name": "my-hallpass-c0", "emptyDir": {}}]))
+    }),
+    ("mounts like ours", || {
+        containers(json!([on_data("app", &["/run", "/var/run/hallpassed", "/srv/run/hallpass"])])).with("/spec/volumes", data())
+    }),
+    ("Linux", || spec("os", json!({"name": "linux"})).with("/spec/nodeSelector", json!({"kubernetes.io/os": "linux"}))),
+];
+
+#[tokio::test]
+async fn a_pod_of_any_shape_gets_the_sidecar_and_is_else_untouched() -> Result<()> {
+    let cluster = Cluster::shared("shapes").await?;
+    for (what, shape) in SHAPES {
+        let seen = Injection::default().of(&cluster, &shape()).await;
+        seen.with_context(|| format!("the pod with {what}"))?;
+    }
+    cluster
+        .apply(&service_account("orders").to_string())
+        .await?;
+    let orders = pod("shape").under("orders");
+    let added = Injection::default().under("orders");
+    added.of(&cluster, &orders).await.context("orders")?;
+    let immediate = pod("shape").annotation("hallpass.dev/start", "Immediate");
+    let added = Injection::default().immediate();
+    added.of(&cluster, &immediate).await.context("immediate")?;
+    let elsewhere = json!([{"name": "HALLPASS_SOCKET", "value": "/elsewhere.sock"}]);
+    let own = containers(json!([
+        container_with("a", json!({"env": elsewhere})),
+        container_with("b", json!({"env": [{"name": "X", "value": "1"}]})),
+        container("c"),
+    ]));
+    let added = Injection::default().own_socket(&["a"]);
+    added.of(&cluster, &own).await.context("own socket")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restricted_namespace_asks_for_its_pods_and_takes_them() -> Result<()> {
+    let cluster = Cluster::shared("labelled").await?;
+    let labels = [
+        "hallpass.dev/inject=true",
+        "pod-security.kubernetes.io/enforce=restricted",
+    ];
+    kubectl(&[&["label", "namespace", &cluster.namespace], &labels[..]].concat())
+        .await?
+        .success()?;
+    let restricted = json!({"securityContext": {
+        "runAsNonRoot": true, "runAsUser": 1, "allowPrivilegeEscalation": false,
+        "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
+    }});
+    let pod = containers(json!([container_with("app", restricted.clone())])).with(
+        "/spec/initContainers",
+        json!([container_with("init", restricted)]),
+    );
+    let plain = pod.clone().label("hallpass.dev/inject", "false");
+    let plain = cluster.create(&plain).accepted().await?;
+    for pod in [pod.clone().without("/metadata/labels"), pod.injected()] {
+        Injection::default().check(&cluster.create(&pod).accepted().await?, &plain)?;
+    }
+    Ok(())
+}
+
+fn on_data(name: &str, paths: &[&str]) -> Value {
+    let mount = |path: &&str| json!({"name": "data", "mountPath": path});
+    container_with(
+        name,
+        json!({"volumeMounts": paths.iter().map(mount).collect::<Vec<_>>()}),
+    )
+}
+
+fn data() -> Value {
+    json!([{"name": "data", "emptyDir": {}}])
+}
+
+fn containers(containers: Value) -> Manifest {
+    spec("containers", containers)
+}
+
+fn inits(inits: Value) -> Manifest {
+    spec("initContainers", inits)
+}
+
+fn spec(key: &str, value: Value) -> Manifest {
+    pod("shape").with(&format!("/spec/{key}"), value)
+}
