@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{Failure, HeldToken, Hold, Slot, State};
 use crate::{
-    assignment::{Change, changes},
+    assignment::{Change, changes, is_seen_by},
     surroundings::Moment,
 };
 
@@ -24,6 +24,13 @@ impl Hold {
         if let Some(Assignments { tokens, notice }) = answer {
             state.poll.notice = notice;
             let here: Vec<_> = state.places.iter().map(|p| p.container.clone()).collect();
+            let unseen = |a: &&Assignment| !here.iter().any(|c| is_seen_by(a, c));
+            for assignment in tokens.iter().filter(unseen) {
+                warn!(
+                    token.name = assignment.name.as_str(),
+                    "token not held: its policy names containers that this pod does not have"
+                );
+            }
             let slots = state.slots.iter();
             let held = slots.map(|(name, slot)| (name.clone(), &slot.assignment));
             for change in changes(&held.collect(), tokens, &here) {
