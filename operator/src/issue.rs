@@ -96,6 +96,14 @@ impl Issuance {
         Ok(outcomes.buffered(AT_ONCE).collect().await)
     }
 
+    /// Counts a look at the assignments as if it asked for one name.
+    ///
+    /// # Errors
+    /// [`Code::TooOften`], with how long to wait.
+    pub fn look(&self, subject: &Subject, now: Timestamp) -> Result<(), Refusal> {
+        self.limits.admit(subject, 1, now)
+    }
+
     async fn issue_one(
         &self,
         policies: &PolicySet,

@@ -33,8 +33,10 @@ use crate::{
 pub(super) async fn assignments(
     who: Authenticated,
     State(api): State<Arc<Api>>,
+    Extension(arrival): Extension<Arrival>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
+    api.issuance.look(who.subject(), arrival.at)?;
     let snapshot = api.index.snapshot().map_err(Refusal::from)?;
     let body = encode(&assignments_of(&snapshot, who.subject()))?;
     let tag = format!("\"{}\"", hex(&Sha256::digest(&body)));

@@ -79,13 +79,27 @@ pub(super) fn pod(object: PartialObjectMeta<Pod>) -> Option<Filed<PodRecord>> {
         name: metadata.name?.into(),
         record: PodRecord {
             uid: Uid::parse(metadata.uid.as_deref()?).ok()?,
-            labels: metadata.labels.unwrap_or_default(),
+            labels: bounded(metadata.labels.unwrap_or_default()),
             service_account: metadata
                 .annotations
                 .and_then(|mut annotations| annotations.remove(SERVICE_ACCOUNT)),
             deleted: metadata.deletion_timestamp.map(|time| time.0),
         },
     })
+}
+
+/// The labels, unless there is more of them than any pod needs: Kubernetes bounds each, not their number,
+/// and this replica keeps them all. Without labels a pod is selected by fewer policies, never by more.
+fn bounded(labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let size: usize = labels
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    if size <= MOST_LABELS {
+        labels
+    } else {
+        BTreeMap::new()
+    }
 }
 
 /// Files a service account; none without the metadata that every stored object has.
@@ -140,6 +154,9 @@ fn names(raw: &RawPolicy) -> Vec<TokenName> {
     }
     names
 }
+
+/// Bytes of a pod's labels that are kept.
+const MOST_LABELS: usize = 16 * 1024;
 
 /// What injection writes on a pod, so that its metadata alone says whose it is.
 const SERVICE_ACCOUNT: &str = "hallpass.dev/service-account";

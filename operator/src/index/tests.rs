@@ -103,3 +103,14 @@ fn a_written_status_touches_the_namespace_but_not_the_policies() {
     let after = index.snapshot().unwrap();
     assert!(Arc::ptr_eq(before.policies(), after.policies()));
 }
+
+#[test]
+fn a_pod_with_more_labels_than_any_pod_needs_is_kept_without_them() {
+    for (bytes, kept) in [(100, true), (15_000, true), (17_000, false)] {
+        let mut object = pod("shop", "orders-0", "orders");
+        let labels = object.metadata.labels.get_or_insert_default();
+        labels.insert("big".to_owned(), "x".repeat(bytes));
+        let filed = record::pod(object).unwrap();
+        assert_eq!(filed.record.labels.contains_key("app"), kept, "{bytes}");
+    }
+}

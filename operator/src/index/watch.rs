@@ -32,7 +32,8 @@ pub(super) async fn follow<K>(
 ) where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let events = watcher(api, config.timeout(TIMEOUT_SECONDS)).backoff(Pause::default());
+    let config = config.timeout(TIMEOUT_SECONDS).page_size(PAGE);
+    let events = watcher(api, config).backoff(Pause::default());
     let mut batches = std::pin::pin!(events.ready_chunks(BATCH));
     let mut failing = false;
     while let Some(batch) = batches.next().await {
@@ -95,6 +96,9 @@ impl Backoff for Pause {
 fn pause(failures: u32, jitter: f64) -> Duration {
     lifetime::retry_after(failures, None, jitter).min(LONGEST_PAUSE)
 }
+
+/// Objects in one answer to a list: each may have a megabyte, and a page is read as a whole.
+const PAGE: u32 = 50;
 
 /// How long the API server lets one watch request run. A connection that died in silence is noticed
 /// 5 s later.

@@ -67,7 +67,7 @@ impl Limits {
         let over = then.duration_since(now) - ROOM;
         if over.is_positive() {
             let wait = Duration::try_from(over).unwrap_or_default();
-            let refusal = Refusal::new(Code::TooOften, "this pod asks for too many tokens");
+            let refusal = Refusal::new(Code::TooOften, "this pod asks too often");
             return Err(refusal.after(wait));
         }
         *due = then;

@@ -20,6 +20,26 @@ async fn tells_a_pod_what_it_is_to_hold() {
 }
 
 #[tokio::test]
+async fn lets_a_pod_look_only_so_often() {
+    let mut operator = Operator::new().await;
+    let router = operator.router();
+    let bearer = operator.bearer("idle-0", "idle");
+    let look = || send(&router, request("GET", "/v1/assignments", &bearer, ""));
+    let mut looks = 0;
+    let refused = loop {
+        let answer = look().await;
+        if answer.status != StatusCode::OK {
+            break answer;
+        }
+        looks += 1;
+        assert!(looks <= 300, "nobody needs more at once");
+    };
+    assert!(looks >= 256, "{looks}");
+    assert_eq!(refused.code(), (429, "TooOften".to_owned()));
+    assert_eq!(refused.header("retry-after"), "1");
+}
+
+#[tokio::test]
 async fn tells_a_pod_without_a_policy_so_and_refuses_nothing() {
     let mut operator = Operator::new().await;
     let router = operator.router();
