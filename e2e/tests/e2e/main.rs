@@ -13,6 +13,7 @@ mod chart;
 mod identity;
 mod injection;
 mod minting_right;
+mod own_audience;
 mod pod_shape;
 mod policy;
 mod quality;
