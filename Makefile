@@ -8,7 +8,7 @@ E2E_FLAGS ?= --test-threads=6
 .PHONY: help demo demo-down test test-unit test-e2e test-demo lint fmt bench images
 
 help: ## what can be made
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | column -ts $$'\t'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "%-11s %s\n", $$1, $$2}'
 
 demo: ## a cluster, the chart, a policy, and a pod that reads its token; leaves it running
 	e2e/demo
