@@ -167,6 +167,9 @@ async fn too_often_does_not_hide_the_reason_that_came_before() {
     .await;
     let entry = pod.get("/readyz").await.json()["tokens"][0].clone();
     assert_eq!(entry["problem"]["code"], "MintForbidden");
+    assert_eq!(entry["problem"]["status"], 403);
+    // Word for word what the operator said, however long ago: an event says the same at each try.
+    assert_eq!(entry["problem"]["detail"], "bind the role");
 }
 
 #[tokio::test(start_paused = true)]
