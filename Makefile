@@ -16,7 +16,7 @@ demo: ## a cluster, the chart, a policy, and a pod that reads its token; leaves 
 demo-down: ## ends the demo's cluster and removes every trace of it
 	e2e/cluster/down demo
 
-test: lint test-unit test-e2e test-demo ## everything: format, clippy, dependencies, units, and the whole on a real Kubernetes
+test: lint test-unit test-e2e test-demo bench ## everything: format, clippy, dependencies, units, and the whole on a real Kubernetes
 
 lint: ## format, clippy, dependencies (bans, licences, sources)
 	cargo fetch --locked
