@@ -11,6 +11,8 @@ pub mod denial;
 pub mod lifetime;
 pub mod name;
 pub mod policy;
+pub mod scope;
 pub mod secret;
 pub mod token;
+mod uuid;
 pub mod wire;

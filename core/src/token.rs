@@ -1,10 +1,30 @@
 //! Tokens: how one is checked, and the proof that it was.
 
+use jiff::SignedDuration;
+
+pub mod claims;
+mod fault;
 #[cfg(test)]
 mod fixture;
 mod jose;
+pub mod jwt;
 pub mod keys;
+pub mod opaque;
 pub mod service_account;
+mod signature;
+pub mod signing;
+mod xaes;
+
+pub use fault::{Fault, Flaw};
+
+/// What a token must say to be accepted. Both are compared as they are written.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// Its `iss`.
+    pub issuer: &'a str,
+    /// The audience that must be the token's, or among them.
+    pub audience: &'a str,
+}
 
 /// What a token says, after every check of its kind was passed. Only a verifier of this crate makes
 /// one, so whoever holds it need not ask whether somebody looked.
@@ -22,3 +42,6 @@ impl<T> Verified<T> {
         self.0
     }
 }
+
+/// How far two clocks may be apart: the only leeway there is, for every kind of token.
+const LEEWAY: SignedDuration = SignedDuration::from_secs(5);

@@ -1,11 +1,22 @@
-//! Keys that are made for a test, and tokens as the API server writes them.
+//! Keys that are made for a test, and tokens as the API server and an issuer of Hallpass write them.
 
 use std::sync::OnceLock;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto, jwk::Jwk};
 use rcgen::SigningKey as _;
 use serde_json::{Value, json};
+
+use super::{
+    claims::Claims,
+    signing::{Algorithm as Signs, SigningKey},
+};
+use crate::{
+    name::{Audience, ClaimName, Namespace, PodName, ServiceAccount, TokenId, Uid},
+    scope::ScopeSet,
+    secret::Secret,
+};
 
 pub(super) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 pub(super) const AUDIENCE: &str = "hallpass.dev/hallpass-system";
@@ -32,6 +43,11 @@ impl Signer {
         Self::new(kid, "ES384", pair)
     }
 
+    pub(super) fn eddsa(kid: &str) -> Self {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        Self::new(kid, "EdDSA", pair)
+    }
+
     /// The same key at every call: making one takes long.
     pub(super) fn rs256(kid: &str) -> Self {
         static DER: OnceLock<Vec<u8>> = OnceLock::new();
@@ -48,9 +64,30 @@ impl Signer {
         Self { kid, alg, pair }
     }
 
+    /// The private key in PKCS#8.
+    pub(super) fn pkcs8(&self) -> Secret<Vec<u8>> {
+        Secret::new(self.pair.serialize_der())
+    }
+
+    /// The same key as an issuer of Hallpass holds it.
+    pub(super) fn key(&self) -> SigningKey {
+        let algorithm = Signs::parse(self.alg).unwrap();
+        SigningKey::from_pkcs8(&self.pkcs8(), algorithm).unwrap()
+    }
+
+    /// Under the `kid` that an issuer of Hallpass gives it.
+    pub(super) fn of_issuer(mut self) -> Self {
+        self.kid = self.key().kid().to_owned();
+        self
+    }
+
     /// The public key as the API server publishes it.
     pub(super) fn jwk(&self) -> Value {
         let raw = self.pair.public_key_raw();
+        if self.alg == "EdDSA" {
+            let (kid, x) = (&self.kid, encode(raw));
+            return json!({"kty": "OKP", "crv": "Ed25519", "x": x, "use": "sig", "alg": "EdDSA", "kid": kid});
+        }
         let key = match self.alg {
             "RS256" => DecodingKey::from_rsa_der(raw),
             _ => DecodingKey::from_ec_der(raw),
@@ -81,7 +118,7 @@ impl Signer {
 
     fn signature(&self, message: &str) -> String {
         let algorithm = match self.alg {
-            "RS256" => return encode(self.pair.sign(message.as_bytes()).unwrap()),
+            "RS256" | "EdDSA" => return encode(self.pair.sign(message.as_bytes()).unwrap()),
             "ES256" => Algorithm::ES256,
             _ => Algorithm::ES384,
         };
@@ -115,6 +152,55 @@ pub(super) fn claims() -> Value {
         },
         "nbf": START,
         "sub": "system:serviceaccount:shop:orders",
+    })
+}
+
+/// The URL of an issuer of Hallpass.
+pub(super) const HALLPASS: &str = "https://tokens.example/eu";
+
+/// A token for the pod of [`claims`] that lives for 15 minutes.
+pub(super) fn access() -> Claims {
+    let extra = [
+        ("team", "payments"),
+        ("https://example.com/tier", "\"gold\"\n"),
+    ];
+    let extra = extra.map(|(name, value)| (ClaimName::parse(name).unwrap(), value.into()));
+    Claims {
+        issuer: HALLPASS.into(),
+        subject: "system:serviceaccount:shop:orders".into(),
+        audience: Audience::parse("https://payments.example").unwrap(),
+        expires: Timestamp::from_second(START + 900).unwrap(),
+        issued: Timestamp::from_second(START).unwrap(),
+        id: TokenId::from_random([0x2a; 16]),
+        client_id: "system:serviceaccount:shop:orders".into(),
+        scopes: ScopeSet::parse("payments:read payments:refunds").unwrap(),
+        namespace: Namespace::parse("shop").unwrap(),
+        service_account: ServiceAccount::parse("orders").unwrap(),
+        service_account_uid: Uid::parse("6d6f6e0e-9a0e-4b53-8b3a-6a2c4c1b9d00").unwrap(),
+        pod: PodName::parse("orders-0").unwrap(),
+        pod_uid: Uid::parse("pod-uid-1").unwrap(),
+        extra: extra.into(),
+    }
+}
+
+/// The same claims as the token has them.
+pub(super) fn access_json() -> Value {
+    json!({
+        "iss": HALLPASS,
+        "sub": "system:serviceaccount:shop:orders",
+        "aud": "https://payments.example",
+        "exp": START + 900,
+        "iat": START,
+        "jti": "2a2a2a2a-2a2a-4a2a-aa2a-2a2a2a2a2a2a",
+        "client_id": "system:serviceaccount:shop:orders",
+        "scope": "payments:read payments:refunds",
+        "kubernetes.io": {
+            "namespace": "shop",
+            "serviceaccount": {"name": "orders", "uid": "6d6f6e0e-9a0e-4b53-8b3a-6a2c4c1b9d00"},
+            "pod": {"name": "orders-0", "uid": "pod-uid-1"},
+        },
+        "team": "payments",
+        "https://example.com/tier": "\"gold\"\n",
     })
 }
 

@@ -7,43 +7,14 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jiff::Timestamp;
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value};
 
-/// Why a text cannot be read as a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Flaw {
-    /// Longer than any token of Kubernetes.
-    #[error("it is longer than {LONGEST_TOKEN} bytes")]
-    TooLong,
-    /// Not three parts with dots between.
-    #[error("it does not consist of three parts with dots between")]
-    Parts,
-    /// Padded, with a character outside of the alphabet, or with bits that belong to no byte.
-    #[error("a part of it is not canonical base64url")]
-    Base64,
-    /// Not a JSON object, one with a name that occurs twice, or one that is nested too deeply.
-    #[error("a part of it is not a JSON object without duplicate members")]
-    Json,
-    /// A member other than `alg`, `kid` and `typ`: `crit`, `b64`, `jwk`, `jku`, `x5u` and the like.
-    #[error("its header has a member other than alg, kid and typ")]
-    UnknownHeader,
-    /// A `typ` other than `JWT`.
-    #[error("its typ is not \"JWT\"")]
-    Type,
-    /// An `alg` that is not the one of the key, or that Kubernetes never signs with.
-    #[error("its alg is not that of the key")]
-    Algorithm,
-    /// A member that is missing or not of its type.
-    #[error("its member {0} is missing or not of its type")]
-    Member(&'static str),
-    /// A `sub` that is not the service account of the claims.
-    #[error("its sub is not its service account")]
-    Subject,
-}
+pub(super) use super::fault::Flaw;
 
 /// The parts of a token, still encoded.
 pub(super) struct Parts<'a> {
@@ -80,6 +51,11 @@ pub(super) fn bytes(part: &str) -> Result<Vec<u8>, Flaw> {
     URL_SAFE_NO_PAD.decode(part).ok().ok_or(Flaw::Base64)
 }
 
+/// The one spelling of those bytes.
+pub(super) fn text(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
 /// Reads all of `json` as one object in which no name occurs twice, at any depth.
 pub(super) fn object(json: &[u8]) -> Result<Map<String, Value>, Flaw> {
     // The cause may quote the document: it is dropped too.
@@ -98,6 +74,11 @@ impl<'a> Members<'a> {
         self.0.get(name)
     }
 
+    /// Whether every member is one of those.
+    pub(super) fn only(self, names: &[&str]) -> bool {
+        self.0.keys().all(|name| names.contains(&name.as_str()))
+    }
+
     pub(super) fn text(self, name: &'static str) -> Result<&'a str, Flaw> {
         let text = self.get(name).and_then(Value::as_str);
         text.ok_or(Flaw::Member(name))
@@ -107,6 +88,23 @@ impl<'a> Members<'a> {
     pub(super) fn integer(self, name: &'static str) -> Result<i64, Flaw> {
         let integer = self.get(name).and_then(Value::as_i64);
         integer.ok_or(Flaw::Member(name))
+    }
+
+    /// A text that `parse` takes.
+    pub(super) fn parsed<T, E>(
+        self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Flaw> {
+        // Which rule is broken tells nothing about a token that nobody could have made: dropped.
+        parse(self.text(name)?).ok().ok_or(Flaw::Member(name))
+    }
+
+    /// A time that is written in whole seconds and does not lie before 1970.
+    pub(super) fn time(self, name: &'static str) -> Result<Timestamp, Flaw> {
+        let seconds = self.integer(name)?;
+        let time = Timestamp::from_second(seconds).ok();
+        time.filter(|_| seconds >= 0).ok_or(Flaw::Member(name))
     }
 
     pub(super) fn object(self, name: &'static str) -> Result<Self, Flaw> {

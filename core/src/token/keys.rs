@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde_json::Value;
 
-use super::jose::{self, Flaw, Members, Parts};
+use super::{
+    jose::{self, Flaw, Members, Parts},
+    signing::Algorithm as Signs,
+};
 
 /// The keys that can verify tokens, by `kid`.
 ///
@@ -36,11 +39,25 @@ pub enum KeySetFault {
 }
 
 impl KeySet {
-    /// Reads a document. Keys that cannot verify a token are passed over and counted.
+    /// Reads the document of an API server. Keys that cannot verify a token of it are passed over and
+    /// counted.
     ///
     /// # Errors
     /// The document as a whole cannot be trusted to say what it says.
     pub fn parse(jwks: &[u8]) -> Result<Self, KeySetFault> {
+        Self::read(jwks, &["RS256", "ES256", "ES384"])
+    }
+
+    /// Reads the document of an issuer of Hallpass, which has keys of three algorithms: ES256, EdDSA
+    /// (RFC 8037) and RS256. Other keys are passed over and counted.
+    ///
+    /// # Errors
+    /// The document as a whole cannot be trusted to say what it says.
+    pub fn parse_issuer(jwks: &[u8]) -> Result<Self, KeySetFault> {
+        Self::read(jwks, &Signs::ALL.map(Signs::as_str))
+    }
+
+    fn read(jwks: &[u8], algorithms: &[&str]) -> Result<Self, KeySetFault> {
         if jwks.len() > LONGEST_DOCUMENT {
             return Err(KeySetFault::TooLong);
         }
@@ -61,7 +78,8 @@ impl KeySet {
             if !kid.is_none_or(|kid| kids.insert(kid)) {
                 return Err(KeySetFault::DuplicateKid);
             }
-            match (kid, Key::parse(jwk)) {
+            let key = Key::parse(jwk).filter(|key| algorithms.contains(&key.name));
+            match (kid, key) {
                 (Some(kid), Some(key)) if (1..=LONGEST_KID).contains(&kid.len()) => {
                     set.keys.insert(kid.into(), key);
                 }
@@ -111,23 +129,34 @@ impl Key {
 
     /// Whether the signature is this key's.
     pub(super) fn signed(&self, token: &Parts<'_>) -> Result<bool, Flaw> {
-        if jose::bytes(token.signature)?.len() != self.signature_length {
-            return Ok(false);
-        }
-        let message = token.signed.as_bytes();
-        // An error says that the key is unusable: a signature that cannot be checked is none.
-        Ok(crypto::verify(token.signature, message, &self.key, self.algorithm).unwrap_or(false))
+        self.verify(token.signed.as_bytes(), token.signature)
     }
 
-    fn parse(jwk: Members<'_>) -> Option<Self> {
+    pub(super) fn verify(&self, message: &[u8], signature: &str) -> Result<bool, Flaw> {
+        if jose::bytes(signature)?.len() != self.signature_length {
+            return Ok(false);
+        }
+        // An error says that the key is unusable: a signature that cannot be checked is none.
+        Ok(crypto::verify(signature, message, &self.key, self.algorithm).unwrap_or(false))
+    }
+
+    pub(super) fn parse(jwk: Members<'_>) -> Option<Self> {
         let key = match jwk.get("kty")?.as_str()? {
             "RSA" => Self::rsa(jwk),
             "EC" => Self::elliptic(jwk),
+            "OKP" => Self::edwards(jwk),
             _ => None,
         }?;
         // Where the key says what it is for, it must say this. `d` would make it a private key.
         let says = |name, wanted| jwk.get(name).is_none_or(|v| v.as_str() == Some(wanted));
-        let fits = says("use", "sig") && says("alg", key.name) && jwk.get("d").is_none();
+        let verifies = |ops: &Value| {
+            let ops = ops.as_array();
+            ops.is_some_and(|ops| ops.iter().any(|op| op == "verify"))
+        };
+        let fits = says("use", "sig")
+            && says("alg", key.name)
+            && jwk.get("key_ops").is_none_or(verifies)
+            && jwk.get("d").is_none();
         fits.then_some(key)
     }
 
@@ -138,6 +167,7 @@ impl Key {
         // What the crypto library takes, asked here so that the number of usable keys is true.
         let odd = exponent.last()? % 2 == 1 && modulus.last()? % 2 == 1;
         let usable = (2048..=8192).contains(&bits) && odd && exponent.len() <= 4 && exponent != [1];
+        let usable = usable && !is_roca(&modulus);
         usable.then(|| Self {
             key: DecodingKey::from_rsa_raw_components(&modulus, &exponent),
             algorithm: Algorithm::RS256,
@@ -165,7 +195,38 @@ impl Key {
             signature_length: 2 * length,
         })
     }
+
+    fn edwards(jwk: Members<'_>) -> Option<Self> {
+        let x = jose::bytes(jwk.text("x").ok()?).ok()?;
+        let fits = jwk.get("crv")? == "Ed25519" && x.len() == 32;
+        fits.then(|| Self {
+            key: DecodingKey::from_ed_der(&x),
+            algorithm: Algorithm::EdDSA,
+            name: "EdDSA",
+            signature_length: 64,
+        })
+    }
 }
+
+/// Whether the modulus is one of those that certain chips made of primes with a structure, and that can
+/// be factored (ROCA, CVE-2017-15361): modulo every small prime it is a power of 65537.
+fn is_roca(modulus: &[u8]) -> bool {
+    let is_power = |prime: u64| {
+        let rest = modulus
+            .iter()
+            .fold(0, |rest, &byte| (rest << 8 | u64::from(byte)) % prime);
+        let powers = std::iter::successors(Some(1), |power| Some(power * 65537 % prime));
+        // There are fewer powers than `prime`, over and over.
+        powers.take(prime as usize).any(|power| power == rest)
+    };
+    SMALL_PRIMES.into_iter().all(is_power)
+}
+
+/// As many as the detector of those who found it looks at. One modulus in 2^27 is suspected wrongly.
+const SMALL_PRIMES: [u64; 38] = [
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
+    101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+];
 
 /// A positive number without leading zeros (RFC 7518 §2, Base64urlUInt).
 fn unsigned(jwk: Members<'_>, name: &'static str) -> Option<Vec<u8>> {

@@ -3,29 +3,21 @@
 //! `jsonwebtoken` checks the signature and nothing else: its own reading of a token ignores `crit` and
 //! `typ` and reads the clock. What is read here is exactly what the API server writes.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 
-pub use super::jose::Flaw;
+pub use super::{Expected, Flaw};
 use super::{
-    Verified,
+    LEEWAY, Verified,
     jose::{self, Members, Parts},
     keys::KeySet,
+    signature::{self, Kind, Unsigned},
 };
 use crate::{
     denial::Code,
     name::{Namespace, PodName, ServiceAccount, Uid},
     secret::Secret,
 };
-
-/// What a token must say to be accepted. Both are compared as they are written.
-#[derive(Debug, Clone, Copy)]
-pub struct Expected<'a> {
-    /// The cluster's own `iss`.
-    pub issuer: &'a str,
-    /// The audience that must be among the token's.
-    pub audience: &'a str,
-}
 
 /// Whom a token names: a pod under its service account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +90,16 @@ impl Fault {
     }
 }
 
+impl From<Unsigned> for Fault {
+    fn from(unsigned: Unsigned) -> Self {
+        match unsigned {
+            Unsigned::Malformed(flaw) => Self::Malformed(flaw),
+            Unsigned::UnknownKey => Self::UnknownKey,
+            Unsigned::BadSignature => Self::BadSignature,
+        }
+    }
+}
+
 /// Checks a token: its form, its key, its signature, and only then what it says: issuer, audience,
 /// pod, service account, and last the time.
 ///
@@ -114,7 +116,7 @@ pub fn verify(
     now: Timestamp,
 ) -> Result<Verified<Claims>, Fault> {
     let parts = Parts::split(token.expose())?;
-    check_signature(keys, &parts)?;
+    signature::check(keys, &parts, &KIND)?;
     let claims = jose::object(&jose::bytes(parts.claims)?)?;
     let claims = Members(&claims);
     if claims.text("iss")? != expected.issuer {
@@ -130,33 +132,6 @@ pub fn verify(
             when,
             claims: Box::new(subject),
         }),
-    }
-}
-
-/// The header of the API server: `alg`, `kid` and at most a `typ`. The `kid` is a key of a table and
-/// nothing else: it is neither printed nor made a path.
-fn check_signature(keys: &KeySet, parts: &Parts<'_>) -> Result<(), Fault> {
-    let header = jose::object(&jose::bytes(parts.header)?)?;
-    let known = |name: &String| matches!(name.as_str(), "alg" | "kid" | "typ");
-    if !header.keys().all(known) {
-        return Err(Flaw::UnknownHeader.into());
-    }
-    let header = Members(&header);
-    if header.get("typ").is_some_and(|typ| typ != "JWT") {
-        return Err(Flaw::Type.into());
-    }
-    let algorithm = header.text("alg")?;
-    if !ALGORITHMS.contains(&algorithm) {
-        return Err(Flaw::Algorithm.into());
-    }
-    let key = keys.find(header.text("kid")?).ok_or(Fault::UnknownKey)?;
-    if algorithm != key.algorithm() {
-        return Err(Flaw::Algorithm.into());
-    }
-    if key.signed(parts)? {
-        Ok(())
-    } else {
-        Err(Fault::BadSignature)
     }
 }
 
@@ -180,11 +155,11 @@ fn subject(claims: Members<'_>) -> Result<Claims, Fault> {
     let pod = kubernetes.object("pod")?;
     let account = kubernetes.object("serviceaccount")?;
     let subject = Claims {
-        namespace: named(kubernetes, "namespace", Namespace::parse)?,
-        service_account: named(account, "name", ServiceAccount::parse)?,
-        service_account_uid: named(account, "uid", Uid::parse)?,
-        pod: named(pod, "name", PodName::parse)?,
-        pod_uid: named(pod, "uid", Uid::parse)?,
+        namespace: kubernetes.parsed("namespace", Namespace::parse)?,
+        service_account: account.parsed("name", ServiceAccount::parse)?,
+        service_account_uid: account.parsed("uid", Uid::parse)?,
+        pod: pod.parsed("name", PodName::parse)?,
+        pod_uid: pod.parsed("uid", Uid::parse)?,
     };
     let Claims {
         namespace,
@@ -197,21 +172,12 @@ fn subject(claims: Members<'_>) -> Result<Claims, Fault> {
     Ok(subject)
 }
 
-fn named<T, E>(
-    members: Members<'_>,
-    name: &'static str,
-    parse: impl FnOnce(&str) -> Result<T, E>,
-) -> Result<T, Flaw> {
-    // Which rule of names is broken tells nothing about a token that no API server made: dropped.
-    parse(members.text(name)?).ok().ok_or(Flaw::Member(name))
-}
-
 /// Every token of the API server has all three times, as whole seconds. `iat` is no start of validity
 /// (RFC 7519 §4.1.6): it is only read.
 fn untimely(claims: Members<'_>, now: Timestamp) -> Result<Option<Untimely>, Flaw> {
-    let expires = time(claims, "exp")?;
-    let starts = time(claims, "nbf")?;
-    time(claims, "iat")?;
+    let expires = claims.time("exp")?;
+    let starts = claims.time("nbf")?;
+    claims.time("iat")?;
     Ok(if now.duration_since(expires) >= LEEWAY {
         Some(Untimely::Expired)
     } else if starts.duration_since(now) > LEEWAY {
@@ -221,17 +187,12 @@ fn untimely(claims: Members<'_>, now: Timestamp) -> Result<Option<Untimely>, Fla
     })
 }
 
-fn time(claims: Members<'_>, name: &'static str) -> Result<Timestamp, Flaw> {
-    let seconds = claims.integer(name)?;
-    let time = Timestamp::from_second(seconds).ok();
-    time.filter(|_| seconds >= 0).ok_or(Flaw::Member(name))
-}
-
-/// How far the clock of the API server and ours may be apart: the only leeway there is.
-const LEEWAY: SignedDuration = SignedDuration::from_secs(5);
-
-/// The algorithms that the API server signs with. A token with another one was never made by it.
-const ALGORITHMS: [&str; 4] = ["RS256", "ES256", "ES384", "ES512"];
+/// The API server writes `typ: JWT` or no `typ`, and has those four algorithms.
+const KIND: Kind = Kind {
+    typ: "JWT",
+    typ_required: false,
+    algorithms: &["RS256", "ES256", "ES384", "ES512"],
+};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::token::fixture::{Signer, encode, jwks};
 
+mod vectors;
+
 fn parse(keys: &[Value]) -> Result<KeySet, KeySetFault> {
     KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
 }
@@ -142,4 +144,96 @@ fn refuses_a_document_that_is_no_key_set() {
     ] {
         assert_eq!(parse(text), Some(KeySetFault::Unreadable), "{text}");
     }
+}
+
+#[test]
+fn an_issuer_of_hallpass_has_keys_of_its_three_algorithms() {
+    let (rsa, p256, p384) = (Signer::rs256("r"), Signer::es256("p"), Signer::es384("q"));
+    let edwards = Signer::eddsa("e");
+    let document = jwks(&[&rsa, &p256, &p384, &edwards]);
+    let algorithm = |set: &KeySet, kid| set.find(kid).map(Key::algorithm);
+    let set = KeySet::parse_issuer(&document).unwrap();
+    assert_eq!((set.len(), set.skipped()), (3, 1));
+    assert_eq!(algorithm(&set, "r"), Some("RS256"));
+    assert_eq!(algorithm(&set, "p"), Some("ES256"));
+    assert_eq!(algorithm(&set, "e"), Some("EdDSA"));
+    assert_eq!(algorithm(&set, "q"), None);
+    // The API server never signs with Ed25519.
+    let set = KeySet::parse(&document).unwrap();
+    assert_eq!((set.len(), set.skipped()), (3, 1));
+    assert_eq!(algorithm(&set, "e"), None);
+}
+
+#[test]
+fn t15_passes_over_odd_edwards_keys() {
+    let counts = |jwk: Value| {
+        let set = KeySet::parse_issuer(json!({"keys": [jwk]}).to_string().as_bytes()).unwrap();
+        (set.len(), set.skipped())
+    };
+    let jwk = Signer::eddsa("e").jwk();
+    assert_eq!(counts(jwk.clone()), (1, 0));
+    assert_eq!(counts(without(&without(&jwk, "alg"), "use")), (1, 0));
+    for odd in [
+        with(&jwk, "crv", "Ed448".into()),
+        with(&jwk, "crv", "X25519".into()),
+        with(&jwk, "crv", "ed25519".into()),
+        with(&jwk, "crv", Value::Null),
+        with(&jwk, "kty", "EC".into()),
+        with(&jwk, "alg", "Ed25519".into()),
+        with(&jwk, "alg", "ES256".into()),
+        with(&jwk, "use", "enc".into()),
+        with(&jwk, "x", encode([7; 31]).into()),
+        with(&jwk, "x", encode([7; 33]).into()),
+        with(&jwk, "d", encode([7; 32]).into()),
+        without(&jwk, "x"),
+        without(&jwk, "crv"),
+        without(&jwk, "kid"),
+    ] {
+        assert_eq!(counts(odd.clone()), (0, 1), "{odd}");
+    }
+}
+
+#[test]
+fn t15_passes_over_keys_that_are_for_something_else() {
+    let p256 = Signer::es256("p").jwk();
+    for ops in [json!(["verify"]), json!(["sign", "verify"])] {
+        assert_eq!(counts(&[with(&p256, "key_ops", ops)]), (1, 0));
+    }
+    for ops in [
+        json!([]),
+        json!(["encrypt"]),
+        json!(["Verify"]),
+        json!("verify"),
+        json!(null),
+    ] {
+        assert_eq!(counts(&[with(&p256, "key_ops", ops)]), (0, 1));
+    }
+}
+
+#[test]
+fn t15_passes_over_keys_of_the_chips_that_could_not_make_primes() {
+    // 65537^128, big-endian: a power of 65537 modulo every prime, of 2049 bits.
+    let mut power = vec![1_u8];
+    for _ in 0..128 {
+        let mut carry = 0;
+        let shifted = [&power[..], &[0, 0]].concat();
+        let padded = [&[0, 0], &power[..]].concat();
+        let digits = shifted.iter().zip(&padded).rev().map(|(&a, &b)| {
+            let sum = u16::from(a) + u16::from(b) + carry;
+            carry = sum >> 8;
+            sum as u8
+        });
+        let mut digits: Vec<u8> = digits.collect();
+        digits.reverse();
+        power = digits;
+    }
+    let first = power.iter().position(|&byte| byte != 0).unwrap();
+    let power = &power[first..];
+    assert_eq!(power.len(), 257);
+    let mut next = power.to_vec();
+    next[256] ^= 2;
+    let rsa = Signer::rs256("r").jwk();
+    assert_eq!(counts(&[with(&rsa, "n", encode(power).into())]), (0, 1));
+    assert_eq!(counts(&[with(&rsa, "n", encode(next).into())]), (1, 0));
+    assert_eq!(counts(&[rsa]), (1, 0));
 }

@@ -1,5 +1,6 @@
 use std::sync::OnceLock;
 
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::*;

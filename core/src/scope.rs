@@ -1,0 +1,161 @@
+//! Sets of scopes: what a token allows, all of it.
+
+use std::{collections::BTreeSet, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{NameError, Scope};
+
+/// Scopes of which there is at least one: a token without scopes allows nothing, and is not made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ScopeSet(BTreeSet<Scope>);
+
+#[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+impl ScopeSet {
+    /// The set of those scopes; [`None`] where there are none.
+    pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Option<Self> {
+        let scopes: BTreeSet<Scope> = scopes.into_iter().collect();
+        (!scopes.is_empty()).then_some(Self(scopes))
+    }
+
+    /// Reads the `scope` of RFC 6749 §3.3: scopes with single spaces between. A scope that is named
+    /// twice is in the set once.
+    ///
+    /// # Errors
+    /// The rule that one of the scopes breaks. Between two spaces there is an empty one.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        text.split(' ')
+            .map(Scope::parse)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Whether `scope` is among them, compared as it is written.
+    #[must_use]
+    pub fn contains(&self, scope: &Scope) -> bool {
+        self.0.contains(scope)
+    }
+
+    /// Every scope once, sorted.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Scope> {
+        self.0.iter()
+    }
+
+    /// How many there are: at least one.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What is in both; [`None`] where they have nothing in common.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Option<Self> {
+        Self::new(self.0.intersection(&other.0).cloned())
+    }
+
+    /// Those that are not in the other.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Option<Self> {
+        Self::new(self.0.difference(&other.0).cloned())
+    }
+
+    /// Whether `other` has every scope of this.
+    #[must_use]
+    pub fn is_subset(&self, other: &Self) -> bool {
+        self.0.is_subset(&other.0)
+    }
+}
+
+/// The scopes as a token has them: sorted, with single spaces between.
+impl fmt::Display for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, scope) in self.0.iter().enumerate() {
+            let space = if place == 0 { "" } else { " " };
+            write!(f, "{space}{scope}")?;
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<String> for ScopeSet {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ScopeSet> for String {
+    fn from(scopes: ScopeSet) -> Self {
+        scopes.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn set(text: &str) -> ScopeSet {
+        ScopeSet::parse(text).unwrap()
+    }
+
+    #[test]
+    fn is_read_with_single_spaces_and_written_sorted() {
+        for (text, expected) in [
+            ("a", Ok("a")),
+            ("b a", Ok("a b")),
+            ("b a b", Ok("a b")),
+            (
+                "payments:refunds payments:read",
+                Ok("payments:read payments:refunds"),
+            ),
+            ("", Err(NameError::Empty)),
+            (" ", Err(NameError::Empty)),
+            ("a  b", Err(NameError::Empty)),
+            (" a", Err(NameError::Empty)),
+            ("a ", Err(NameError::Empty)),
+            ("a\tb", Err(NameError::NotPrintable)),
+            ("a *", Err(NameError::Scope)),
+        ] {
+            let read = ScopeSet::parse(text).map(|set| set.to_string());
+            assert_eq!(read, expected.map(str::to_owned), "{text:?}");
+        }
+        assert_eq!(ScopeSet::new([]), None);
+        assert_eq!(serde_json::to_string(&set("b a")).unwrap(), r#""a b""#);
+        assert_eq!(
+            serde_json::from_str::<ScopeSet>(r#""b a""#).unwrap(),
+            set("a b")
+        );
+        assert!(serde_json::from_str::<ScopeSet>(r#""a  b""#).is_err());
+    }
+
+    #[test]
+    fn says_what_is_in_it_and_in_both() {
+        let (two, three) = (set("b c"), set("a b d"));
+        assert_eq!((two.len(), three.len()), (2, 3));
+        assert_eq!(two.intersection(&three), Some(set("b")));
+        assert_eq!(two.intersection(&set("a d")), None);
+        assert!(set("b").is_subset(&two));
+        assert!(two.is_subset(&two));
+        assert!(!two.is_subset(&three));
+        assert!(!two.is_subset(&set("b")));
+        let scope = |text| Scope::parse(text).unwrap();
+        assert!(two.contains(&scope("c")));
+        assert!(!two.contains(&scope("C")));
+        assert_eq!(
+            two.iter().map(Scope::as_str).collect::<Vec<_>>(),
+            ["b", "c"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_as_the_same(scopes in prop::collection::vec("[!#-)+-\\[\\]-~]{1,9}", 1..9)) {
+            let scopes = scopes.iter().map(|text| Scope::parse(text).unwrap());
+            let written = ScopeSet::new(scopes).unwrap();
+            prop_assert_eq!(ScopeSet::parse(&written.to_string()), Ok(written));
+        }
+    }
+}
