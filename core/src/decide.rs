@@ -8,11 +8,18 @@ use std::{
 };
 
 use crate::{
+    audience::{ClaimSource, LONGEST_CLAIM, Statement},
+    consent::{AudienceSet, Consent},
     denial::{Code, Denial},
-    lifetime::Lifetime,
-    name::{Audience, Namespace, PodName, ServiceAccount, TokenName, Uid},
-    policy::{Policy, PolicyId, PolicyToken},
+    issuer::IssuerUrl,
+    name::{ClaimName, Namespace, PodName, ServiceAccount, TokenName, Uid},
+    policy::{Policy, PolicyId, PolicyToken, Wanted},
+    scope::ScopeSet,
 };
+
+mod grant;
+
+pub use self::grant::{Grant, Own, Source};
 
 /// Who asks: a pod under its service account, as attested. Identity is the uids; names are for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +36,8 @@ pub struct Subject {
     pub pod_uid: Uid,
     /// The labels that the pod has now.
     pub labels: BTreeMap<String, String>,
+    /// The annotations that the service account has now.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Every valid policy of the cluster. Within a namespace the older come first.
@@ -80,67 +89,28 @@ impl FromIterator<Arc<Policy>> for PolicySet {
     }
 }
 
-/// The right to one token, for one pod, until it is used: what a policy gave when it was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grant {
-    subject: Arc<Subject>,
-    token: TokenName,
-    audience: Audience,
-    lifetime: Lifetime,
-    policy: PolicyId,
-}
-
-impl Grant {
-    /// Who may hold it.
-    #[must_use]
-    pub fn subject(&self) -> &Subject {
-        &self.subject
-    }
-
-    /// The token's name.
-    #[must_use]
-    pub const fn token(&self) -> &TokenName {
-        &self.token
-    }
-
-    /// Its one audience.
-    #[must_use]
-    pub const fn audience(&self) -> &Audience {
-        &self.audience
-    }
-
-    /// How long it lives.
-    #[must_use]
-    pub const fn lifetime(&self) -> Lifetime {
-        self.lifetime
-    }
-
-    /// The policy that gave it.
-    #[must_use]
-    pub const fn policy(&self) -> &PolicyId {
-        &self.policy
-    }
+/// Everything that a decision rests on: what is asked for, and what is allowed.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// The policies.
+    pub policies: Arc<PolicySet>,
+    /// The audiences and their issuers.
+    pub audiences: Arc<AudienceSet>,
 }
 
 /// Decides whether the subject may hold the token of that name.
 ///
+/// # Guarantees
+/// A grant is what the policy asks for and the audience allows: no scope and no second beyond either.
+///
 /// # Errors
-/// [`Code::NoPolicy`], naming what is missing and the tokens that this pod may have. Nothing of
-/// another namespace is named, nor a policy that does not select the subject.
-pub fn decide(
-    policies: &PolicySet,
-    subject: &Arc<Subject>,
-    name: &TokenName,
-) -> Result<Grant, Denial> {
-    let held = policies.held(subject);
+/// [`Code::NoPolicy`], naming what is missing and the tokens that this pod may have: nothing of another
+/// namespace is named, nor a policy that does not select the subject. For a token of an audience what
+/// [`AudienceSet::consent`] says.
+pub fn decide(rules: &Rules, subject: &Arc<Subject>, name: &TokenName) -> Result<Grant, Denial> {
+    let held = rules.policies.held(subject);
     match held.get(name) {
-        Some((policy, token)) => Ok(Grant {
-            subject: Arc::clone(subject),
-            token: token.name.clone(),
-            audience: token.audience.clone(),
-            lifetime: token.lifetime,
-            policy: policy.id.clone(),
-        }),
+        Some((policy, token)) => grant(&rules.audiences, subject, policy, token),
         None => Err(Denial {
             code: Code::NoPolicy,
             detail: missing(subject, Some(name), held.keys().copied()),
@@ -148,14 +118,146 @@ pub fn decide(
     }
 }
 
-/// Every token that the subject may hold, by name.
-#[must_use]
-pub fn assigned<'a>(policies: &'a PolicySet, subject: &'a Subject) -> Vec<&'a PolicyToken> {
-    policies
-        .held(subject)
-        .into_values()
-        .map(|(_, token)| token)
+/// Decides whether the subject may hold a token of that `aud` that this issuer makes: with those scopes,
+/// or, where none are named, with all that the policies ask for. Of several such tokens the first by name
+/// that fits. A service-account token is none of an issuer, whatever its `aud`.
+///
+/// # Errors
+/// [`Code::NoPolicy`] where no policy asks for such a token; otherwise why the first by name is denied,
+/// [`Code::AudienceMissing`] where another issuer makes it, [`Code::ScopeNotAllowed`] where the scopes are
+/// too many for it.
+pub fn decide_for(
+    rules: &Rules,
+    subject: &Arc<Subject>,
+    issuer: &IssuerUrl,
+    audience: &str,
+    scopes: Option<&ScopeSet>,
+) -> Result<Grant, Denial> {
+    let (mut first, mut other) = (None, None);
+    for Assigned { token, grant } in assigned(rules, subject) {
+        let value = token.wanted.value(&rules.audiences);
+        if value.is_none_or(|value| value.as_str() != audience) {
+            continue;
+        }
+        if matches!(token.wanted, Wanted::ServiceAccountToken { .. }) {
+            other.get_or_insert(&token.name);
+            continue;
+        }
+        let fits = grant.and_then(|grant| grant.made_by(issuer));
+        let fits = fits.and_then(|grant| match scopes {
+            Some(scopes) => grant.narrowed(scopes),
+            None => Ok(grant),
+        });
+        match fits {
+            Ok(grant) => return Ok(grant),
+            Err(denial) => drop(first.get_or_insert(denial)),
+        }
+    }
+    Err(first.unwrap_or_else(|| unasked(subject, audience, other)))
+}
+
+/// The denial of an audience that no policy asks for; `other` is a service-account token with that `aud`.
+fn unasked(subject: &Subject, audience: &str, other: Option<&TokenName>) -> Denial {
+    let Subject { namespace, pod, .. } = subject;
+    let hint = other.map_or_else(String::new, |name| {
+        format!("; its token \"{name}\" is a service-account token, which no issuer makes")
+    });
+    let detail = format!(
+        "no TokenPolicy in namespace \"{namespace}\" gives pod \"{pod}\" a token for the audience \"{audience}\"{hint}"
+    );
+    Denial {
+        code: Code::NoPolicy,
+        detail,
+    }
+}
+
+fn grant(
+    audiences: &AudienceSet,
+    subject: &Arc<Subject>,
+    policy: &Policy,
+    token: &PolicyToken,
+) -> Result<Grant, Denial> {
+    let (audience, lifetime, source) = match &token.wanted {
+        Wanted::ServiceAccountToken { audience, lifetime } => {
+            (audience.clone(), *lifetime, Source::Kubernetes)
+        }
+        Wanted::AudienceToken {
+            audience,
+            scopes,
+            lifetime,
+        } => {
+            let Subject {
+                namespace,
+                service_account,
+                ..
+            } = &**subject;
+            let consent = audiences.consent(namespace, service_account, audience, scopes)?;
+            let Consent {
+                statement,
+                issuer,
+                scopes,
+                ..
+            } = consent;
+            let most = statement.max_lifetime;
+            let own = Own {
+                issuer,
+                format: statement.format,
+                scopes,
+                extra: extra(&statement, audiences, subject),
+            };
+            let lifetime = lifetime.map_or(most, |asked| asked.min(most));
+            (statement.audience.clone(), lifetime, Source::Hallpass(own))
+        }
+    };
+    Ok(Grant {
+        subject: Arc::clone(subject),
+        token: token.name.clone(),
+        audience,
+        lifetime,
+        policy: policy.id.clone(),
+        source,
+    })
+}
+
+/// What the owner of the audience has the subject's tokens say.
+fn extra(
+    statement: &Statement,
+    audiences: &AudienceSet,
+    subject: &Subject,
+) -> BTreeMap<ClaimName, Box<str>> {
+    let labels = audiences.labels(subject.namespace.as_str());
+    let value = |source: &ClaimSource| match source {
+        ClaimSource::Literal(text) => Some(text.clone()),
+        ClaimSource::NamespaceLabel(key) => labels.get(&**key).map(|v| v.as_str().into()),
+        ClaimSource::ServiceAccountAnnotation(key) => {
+            let value = subject.annotations.get(&**key).map(String::as_str);
+            value.filter(|v| v.len() <= LONGEST_CLAIM).map(Into::into)
+        }
+    };
+    let claims = statement.claims.iter();
+    claims
+        .filter_map(|(name, source)| Some((name.clone(), value(source)?)))
         .collect()
+}
+
+/// A token that a subject is to hold, as far as that can be told before it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned<'a> {
+    /// What the policy says.
+    pub token: &'a PolicyToken,
+    /// The grant that there would be now, or why there would be none.
+    pub grant: Result<Grant, Denial>,
+}
+
+/// Every token that the policies give the subject, by name.
+#[must_use]
+pub fn assigned<'a>(rules: &'a Rules, subject: &'a Arc<Subject>) -> Vec<Assigned<'a>> {
+    let held = rules.policies.held(subject).into_values();
+    held.map(|(policy, token)| Assigned {
+        token,
+        grant: grant(&rules.audiences, subject, policy, token),
+    })
+    .collect()
 }
 
 /// The denial of a subject that no policy selects.

@@ -33,6 +33,22 @@ pub enum Code {
     NameTaken,
     /// The policy names a service account that does not exist.
     ServiceAccountMissing,
+    /// The policy names an audience that does not exist or cannot be used.
+    AudienceMissing,
+    /// The audience's `aud` is not its namespace's to state.
+    AudienceNotPermitted,
+    /// An older object claims the same value.
+    Conflict,
+    /// The audience names an issuer that does not exist or cannot be used.
+    IssuerMissing,
+    /// The issuer has no key that this replica knows of yet.
+    IssuerNotReady,
+    /// The audience allows the subject nothing.
+    SubjectNotAllowed,
+    /// The audience allows the subject none of the scopes that are asked for.
+    ScopeNotAllowed,
+    /// The token endpoint knows no such grant.
+    UnsupportedGrantType,
     /// Hallpass lacks the right to mint tokens in that namespace.
     MintForbidden,
     /// The API server refused to mint the token, or minted another one than was asked for.
@@ -61,7 +77,7 @@ pub enum Code {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 33] = [
         Self::NoBearer,
         Self::MalformedBearer,
         Self::ExpiredBearer,
@@ -75,6 +91,14 @@ impl Code {
         Self::NoSuchToken,
         Self::NameTaken,
         Self::ServiceAccountMissing,
+        Self::AudienceMissing,
+        Self::AudienceNotPermitted,
+        Self::Conflict,
+        Self::IssuerMissing,
+        Self::IssuerNotReady,
+        Self::SubjectNotAllowed,
+        Self::ScopeNotAllowed,
+        Self::UnsupportedGrantType,
         Self::MintForbidden,
         Self::MintRefused,
         Self::TooOften,
@@ -106,6 +130,14 @@ impl Code {
             Self::NoSuchToken => "NoSuchToken",
             Self::NameTaken => "NameTaken",
             Self::ServiceAccountMissing => "ServiceAccountMissing",
+            Self::AudienceMissing => "AudienceMissing",
+            Self::AudienceNotPermitted => "AudienceNotPermitted",
+            Self::Conflict => "Conflict",
+            Self::IssuerMissing => "IssuerMissing",
+            Self::IssuerNotReady => "IssuerNotReady",
+            Self::SubjectNotAllowed => "SubjectNotAllowed",
+            Self::ScopeNotAllowed => "ScopeNotAllowed",
+            Self::UnsupportedGrantType => "UnsupportedGrantType",
             Self::MintForbidden => "MintForbidden",
             Self::MintRefused => "MintRefused",
             Self::TooOften => "TooOften",
@@ -125,7 +157,7 @@ impl Code {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::MalformedRequest => 400,
+            Self::MalformedRequest | Self::UnsupportedGrantType => 400,
             Self::NoBearer
             | Self::MalformedBearer
             | Self::ExpiredBearer
@@ -138,6 +170,12 @@ impl Code {
             | Self::NoPolicy
             | Self::NameTaken
             | Self::ServiceAccountMissing
+            | Self::AudienceMissing
+            | Self::AudienceNotPermitted
+            | Self::Conflict
+            | Self::IssuerMissing
+            | Self::SubjectNotAllowed
+            | Self::ScopeNotAllowed
             | Self::MintForbidden
             | Self::MintRefused => 403,
             Self::NoSuchToken | Self::NoSuchPath => 404,
@@ -145,7 +183,11 @@ impl Code {
             Self::TooLarge => 413,
             Self::TooOften => 429,
             Self::Internal => 500,
-            Self::NotSynced | Self::Unavailable | Self::Expired | Self::Pending => 503,
+            Self::NotSynced
+            | Self::IssuerNotReady
+            | Self::Unavailable
+            | Self::Expired
+            | Self::Pending => 503,
         }
     }
 
@@ -169,6 +211,14 @@ impl Code {
             Self::NoSuchToken => "there is no token of that name here",
             Self::NameTaken => "an older policy gives the same pods a token of that name",
             Self::ServiceAccountMissing => "the service account does not exist",
+            Self::AudienceMissing => "the audience does not exist",
+            Self::AudienceNotPermitted => "the namespace may not state that audience",
+            Self::Conflict => "an older object claims the same value",
+            Self::IssuerMissing => "the issuer does not exist",
+            Self::IssuerNotReady => "the issuer has no key yet",
+            Self::SubjectNotAllowed => "the audience allows that service account nothing",
+            Self::ScopeNotAllowed => "the audience does not allow that scope",
+            Self::UnsupportedGrantType => "the token endpoint knows no such grant type",
             Self::MintForbidden => "Hallpass may not mint tokens in that namespace",
             Self::MintRefused => "the API server did not mint the token",
             Self::TooOften => "asked for too often",
@@ -192,7 +242,7 @@ impl fmt::Display for Code {
 }
 
 /// The other outcome of a decision: a code and what is missing, in words for the one who asked.
-/// It names no object of another namespace.
+/// It names no object of another namespace but the audience that the policy itself names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {detail}")]
 pub struct Denial {

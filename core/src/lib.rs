@@ -6,8 +6,12 @@
 //! Read [`decide`] first: it is the only place where a [`decide::Grant`] is made.
 #![warn(missing_docs, clippy::wildcard_enum_match_arm)]
 
+pub mod audience;
+pub mod consent;
 pub mod decide;
 pub mod denial;
+pub mod fault;
+pub mod issuer;
 pub mod lifetime;
 pub mod name;
 pub mod policy;

@@ -2,10 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-/// How long a service-account token asked for by a policy lives: 10 minutes to 1 hour.
+/// How long a token lives: 30 seconds to 1 hour, a service-account token at least 10 minutes.
 ///
-/// The floor is Kubernetes' own (`TokenRequest` refuses less than 600 s). The ceiling keeps clear of
-/// 3607 s, which the API server silently turns into a token of one year.
+/// The ceiling keeps clear of 3607 s, which the API server silently turns into a token of one year, and
+/// it bounds for how long a revocation has to be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lifetime(u32);
 
@@ -15,26 +15,40 @@ pub enum LifetimeError {
     /// Not of the form `1h`, `90m`, `1h30m`, `1800s`.
     #[error("must be a duration such as 10m, 45m or 1h")]
     Malformed,
-    /// Outside of 10 minutes to 1 hour.
-    #[error("must be between 10m and 1h")]
-    OutOfBounds,
+    /// Too short or too long.
+    #[error("must be between {least} and 1h")]
+    OutOfBounds {
+        /// The shortest that is allowed there.
+        least: Lifetime,
+    },
 }
 
 impl Lifetime {
     /// The shortest.
-    pub const MIN: Self = Self(600);
-    /// The longest, and the default.
+    pub const MIN: Self = Self(30);
+    /// The shortest of a service-account token: `TokenRequest` refuses less than 600 s.
+    pub const SERVICE_ACCOUNT_MIN: Self = Self(600);
+    /// The longest.
     pub const MAX: Self = Self(3600);
+
+    /// So many minutes, or the nearest that is a lifetime.
+    pub(crate) const fn minutes(minutes: u32) -> Self {
+        match minutes {
+            0 => Self::MIN,
+            1..=59 => Self(minutes * 60),
+            _ => Self::MAX,
+        }
+    }
 
     /// Reads `1h`, `90m`, `1h30m`, `1800s`: whole numbers with a unit each, added up.
     ///
     /// # Errors
-    /// Another form, or a sum outside of the bounds.
-    pub fn parse(text: &str) -> Result<Self, LifetimeError> {
+    /// Another form, or a sum below `least` or above 1 h.
+    pub fn parse(text: &str, least: Self) -> Result<Self, LifetimeError> {
         let seconds = seconds(text).ok_or(LifetimeError::Malformed)?;
         match u32::try_from(seconds) {
-            Ok(s) if (Self::MIN.0..=Self::MAX.0).contains(&s) => Ok(Self(s)),
-            Ok(_) | Err(_) => Err(LifetimeError::OutOfBounds),
+            Ok(s) if (least.max(Self::MIN).0..=Self::MAX.0).contains(&s) => Ok(Self(s)),
+            Ok(_) | Err(_) => Err(LifetimeError::OutOfBounds { least }),
         }
     }
 
@@ -47,7 +61,11 @@ impl Lifetime {
 
 impl fmt::Display for Lifetime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}s", self.0)
+        match self.0 {
+            hours if hours.is_multiple_of(3600) => write!(f, "{}h", hours / 3600),
+            minutes if minutes.is_multiple_of(60) => write!(f, "{}m", minutes / 60),
+            seconds => write!(f, "{seconds}s"),
+        }
     }
 }
 
@@ -103,6 +121,10 @@ mod tests {
 
     use super::*;
 
+    const OUT: LifetimeError = LifetimeError::OutOfBounds {
+        least: Lifetime::SERVICE_ACCOUNT_MIN,
+    };
+
     #[test]
     fn a_lifetime_is_read_like_a_kubernetes_duration_and_bounded() {
         for (text, expected) in [
@@ -111,10 +133,10 @@ mod tests {
             ("600s", Ok(600)),
             ("30m30s", Ok(1830)),
             ("0h10m", Ok(600)),
-            ("9m59s", Err(LifetimeError::OutOfBounds)),
-            ("1h1s", Err(LifetimeError::OutOfBounds)),
-            ("3607s", Err(LifetimeError::OutOfBounds)),
-            ("24h", Err(LifetimeError::OutOfBounds)),
+            ("9m59s", Err(OUT)),
+            ("1h1s", Err(OUT)),
+            ("3607s", Err(OUT)),
+            ("24h", Err(OUT)),
             ("99999999999999999999h", Err(LifetimeError::Malformed)),
             ("", Err(LifetimeError::Malformed)),
             ("10", Err(LifetimeError::Malformed)),
@@ -126,7 +148,7 @@ mod tests {
             ("10é", Err(LifetimeError::Malformed)),
         ] {
             assert_eq!(
-                Lifetime::parse(text).map(Lifetime::seconds),
+                Lifetime::parse(text, Lifetime::SERVICE_ACCOUNT_MIN).map(Lifetime::seconds),
                 expected,
                 "{text:?}"
             );
@@ -158,8 +180,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_a_lifetime_within_bounds_or_none(text in "[0-9smh.é -]{0,12}") {
-            if let Ok(lifetime) = Lifetime::parse(&text) {
-                prop_assert!((600..=3600).contains(&lifetime.seconds()));
+            for least in [Lifetime::MIN, Lifetime::SERVICE_ACCOUNT_MIN] {
+                if let Ok(lifetime) = Lifetime::parse(&text, least) {
+                    prop_assert!((least.seconds()..=3600).contains(&lifetime.seconds()));
+                    prop_assert_eq!(Lifetime::parse(&lifetime.to_string(), least), Ok(lifetime));
+                }
             }
         }
 

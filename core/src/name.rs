@@ -224,8 +224,8 @@ fn scope(text: &str) -> Result<(), NameError> {
     }
 }
 
-/// The claims that have a meaning in RFC 7519, 7800, 8693, 9068 and OpenID Connect, or in common use.
-const RESERVED_CLAIMS: [&str; 24] = [
+/// The claims that have a meaning in RFC 7519, 7662, 7800, 8693, 9068 and OpenID Connect, or in common use.
+const RESERVED_CLAIMS: [&str; 27] = [
     "iss",
     "sub",
     "aud",
@@ -249,6 +249,9 @@ const RESERVED_CLAIMS: [&str; 24] = [
     "groups",
     "roles",
     "entitlements",
+    "active",
+    "token_type",
+    "username",
     "kubernetes.io",
 ];
 

@@ -12,8 +12,12 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    lifetime::{Lifetime, LifetimeError},
-    name::{Audience, ContainerName, NameError, Namespace, ServiceAccount, TokenName, Uid},
+    audience::{AudienceId, parse_scopes},
+    consent::AudienceSet,
+    fault::{FaultKind, Faults},
+    lifetime::Lifetime,
+    name::{Audience, ContainerName, Namespace, ObjectName, ServiceAccount, TokenName, Uid},
+    scope::ScopeSet,
 };
 
 /// A policy as it was written: nothing about it has been looked at.
@@ -48,8 +52,12 @@ pub struct RawToken {
     /// `name`
     pub name: String,
     /// `kubernetesAudience`
-    pub kubernetes_audience: String,
-    /// `lifetime`; without it the longest
+    pub kubernetes_audience: Option<String>,
+    /// `audienceRef`
+    pub audience_ref: Option<RawAudienceRef>,
+    /// `scopes`
+    pub scopes: Option<Vec<String>>,
+    /// `lifetime`; without it the longest that there is
     pub lifetime: Option<String>,
     /// `required`; without it, yes
     pub required: Option<bool>,
@@ -57,8 +65,17 @@ pub struct RawToken {
     pub containers: Option<Vec<String>>,
 }
 
+/// An `audienceRef`, as it was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RawAudienceRef {
+    /// `namespace`
+    pub namespace: String,
+    /// `name`
+    pub name: String,
+}
+
 /// A policy that holds together: names are names, lifetimes are within bounds, no token name and no
-/// audience occurs twice.
+/// Kubernetes audience occurs twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Which one.
@@ -121,18 +138,51 @@ impl SubjectSelector {
 pub struct PolicyToken {
     /// Its name on the socket.
     pub name: TokenName,
-    /// Its `aud`.
-    pub audience: Audience,
-    /// How long one lives.
-    pub lifetime: Lifetime,
+    /// What is asked for.
+    pub wanted: Wanted,
     /// Whether the pod starts only when it is there.
     pub required: bool,
     /// The containers that see it; [`None`] means all.
     pub containers: Option<BTreeSet<ContainerName>>,
 }
 
+/// What a policy asks for under one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// A service-account token. It needs nobody's consent: any pod can project such a token anyway.
+    ServiceAccountToken {
+        /// Its `aud`.
+        audience: Audience,
+        /// How long one lives: at least 10 minutes.
+        lifetime: Lifetime,
+    },
+    /// A token that the owner of an audience has to allow.
+    AudienceToken {
+        /// The audience.
+        audience: AudienceId,
+        /// The scopes.
+        scopes: ScopeSet,
+        /// How long one lives, where the policy says it; otherwise as long as the audience allows.
+        lifetime: Option<Lifetime>,
+    },
+}
+
+impl Wanted {
+    /// The `aud` of the token; [`None`] where the audience that it names is not there.
+    #[must_use]
+    pub fn value<'a>(&'a self, audiences: &'a AudienceSet) -> Option<&'a Audience> {
+        match self {
+            Self::ServiceAccountToken { audience, .. } => Some(audience),
+            Self::AudienceToken { audience, .. } => audiences
+                .statement(audience)
+                .map(|statement| &statement.audience),
+        }
+    }
+}
+
 impl Policy {
-    /// Checks a policy and applies the defaults: a lifetime of 1 h, required, all containers.
+    /// Checks a policy and applies the defaults: a lifetime of 1 h for service-account tokens, required,
+    /// all containers.
     ///
     /// # Errors
     /// All its faults.
@@ -143,7 +193,7 @@ impl Policy {
         let subjects = parse_subjects(&raw.subjects, &mut faults);
         let tokens = parse_tokens(&raw.tokens, &mut faults);
         match (namespace, uid) {
-            (Some(namespace), Some(uid)) if faults.0.is_empty() => Ok(Self {
+            (Some(namespace), Some(uid)) if faults.is_empty() => Ok(Self {
                 id: PolicyId {
                     namespace,
                     name: raw.name.as_str().into(),
@@ -204,7 +254,11 @@ fn parse_tokens(raw: &[RawToken], faults: &mut Faults) -> Vec<PolicyToken> {
         if !names.insert(&token.name) {
             faults.add(format!("{path}.name"), FaultKind::Duplicate);
         }
-        if !audiences.insert(&token.kubernetes_audience) {
+        let again = token
+            .kubernetes_audience
+            .as_ref()
+            .is_some_and(|a| !audiences.insert(a));
+        if again {
             faults.add(format!("{path}.kubernetesAudience"), FaultKind::Duplicate);
         }
         tokens.extend(parse_token(token, &path, faults));
@@ -214,15 +268,17 @@ fn parse_tokens(raw: &[RawToken], faults: &mut Faults) -> Vec<PolicyToken> {
 
 fn parse_token(raw: &RawToken, path: &str, faults: &mut Faults) -> Option<PolicyToken> {
     let name = faults.note(&format!("{path}.name"), TokenName::parse(&raw.name));
-    let audience = faults.note(
-        &format!("{path}.kubernetesAudience"),
-        Audience::parse(&raw.kubernetes_audience),
-    );
-    let lifetime = raw
-        .lifetime
-        .as_deref()
-        .map_or(Ok(Lifetime::MAX), Lifetime::parse);
-    let lifetime = faults.note(&format!("{path}.lifetime"), lifetime);
+    let wanted = match (&raw.kubernetes_audience, &raw.audience_ref) {
+        (Some(audience), None) => parse_service_account_token(raw, audience, path, faults),
+        (None, Some(audience)) => parse_audience_token(raw, audience, path, faults),
+        (Some(_), Some(_)) | (None, None) => {
+            faults.add(
+                path,
+                FaultKind::ExactlyOne("kubernetesAudience, audienceRef"),
+            );
+            None
+        }
+    };
     let containers = raw.containers.as_ref().map(|raw| {
         let path = format!("{path}.containers");
         faults.count(&path, raw.len(), 64);
@@ -233,81 +289,76 @@ fn parse_token(raw: &RawToken, path: &str, faults: &mut Faults) -> Option<Policy
     });
     Some(PolicyToken {
         name: name?,
-        audience: audience?,
-        lifetime: lifetime?,
+        wanted: wanted?,
         required: raw.required.unwrap_or(true),
         containers,
     })
 }
 
-/// Everything that is wrong with a policy; never empty when returned as an error.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Faults(Vec<Fault>);
-
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The path of the field, such as `spec.tokens[2].lifetime`.
-    pub field: String,
-    /// What is wrong with it.
-    pub kind: FaultKind,
+fn parse_service_account_token(
+    raw: &RawToken,
+    audience: &str,
+    path: &str,
+    faults: &mut Faults,
+) -> Option<Wanted> {
+    let audience = faults.note(
+        &format!("{path}.kubernetesAudience"),
+        Audience::parse(audience),
+    );
+    if raw.scopes.is_some() {
+        faults.add(
+            format!("{path}.scopes"),
+            FaultKind::Beside("kubernetesAudience"),
+        );
+    }
+    let lifetime = parse_lifetime(raw, Lifetime::SERVICE_ACCOUNT_MIN, path, faults)?;
+    Some(Wanted::ServiceAccountToken {
+        audience: audience?,
+        lifetime: lifetime.unwrap_or(Lifetime::MAX),
+    })
 }
 
-/// What can be wrong with a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum FaultKind {
-    /// Not a name of its kind.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// Not a lifetime.
-    #[error(transparent)]
-    Lifetime(#[from] LifetimeError),
-    /// The value occurs twice.
-    #[error("must not occur twice")]
-    Duplicate,
-    /// None, or more than allowed.
-    #[error("must have 1 to {most} entries")]
-    Count {
-        /// The most there may be.
-        most: usize,
-    },
+fn parse_audience_token(
+    raw: &RawToken,
+    audience: &RawAudienceRef,
+    path: &str,
+    faults: &mut Faults,
+) -> Option<Wanted> {
+    let field = format!("{path}.audienceRef");
+    let namespace = Namespace::parse(&audience.namespace);
+    let namespace = faults.note(&format!("{field}.namespace"), namespace);
+    let name = faults.note(&format!("{field}.name"), ObjectName::parse(&audience.name));
+    let scopes = raw.scopes.as_deref().unwrap_or_default();
+    let field = format!("{path}.scopes");
+    let scopes = parse_scopes(&field, scopes, MOST_SCOPES, None, faults);
+    let lifetime = parse_lifetime(raw, Lifetime::MIN, path, faults)?;
+    Some(Wanted::AudienceToken {
+        audience: AudienceId {
+            namespace: namespace?,
+            name: name?,
+        },
+        scopes: scopes?,
+        lifetime,
+    })
 }
 
-impl Faults {
-    /// The faults, in the order of the fields.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Fault] {
-        &self.0
-    }
-
-    fn add(&mut self, field: String, kind: FaultKind) {
-        self.0.push(Fault { field, kind });
-    }
-
-    fn note<T, E: Into<FaultKind>>(&mut self, field: &str, parsed: Result<T, E>) -> Option<T> {
-        parsed
-            .map_err(|e| self.add(field.to_owned(), e.into()))
-            .ok()
-    }
-
-    fn count(&mut self, field: &str, count: usize, most: usize) {
-        if count == 0 || count > most {
-            self.add(field.to_owned(), FaultKind::Count { most });
-        }
-    }
+/// [`None`] is a fault; `Some(None)` that nothing is written.
+fn parse_lifetime(
+    raw: &RawToken,
+    least: Lifetime,
+    path: &str,
+    faults: &mut Faults,
+) -> Option<Option<Lifetime>> {
+    let parsed = raw
+        .lifetime
+        .as_deref()
+        .map(|text| Lifetime::parse(text, least))
+        .transpose();
+    faults.note(&format!("{path}.lifetime"), parsed)
 }
 
-impl fmt::Display for Faults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, fault) in self.0.iter().enumerate() {
-            let separator = if i == 0 { "" } else { "; " };
-            write!(f, "{separator}{} {}", fault.field, fault.kind)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Faults {}
+/// The most scopes that one token asks for.
+const MOST_SCOPES: usize = 32;
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::{
     denial::Code,
     name::{Audience, ContainerName, TokenName},
+    scope::ScopeSet,
     secret::Secret,
 };
 
@@ -30,10 +31,16 @@ pub struct Assignments {
 pub struct Assignment {
     /// Its name on the socket and the name of its file.
     pub name: TokenName,
-    /// Its `aud`.
-    pub audience: Audience,
-    /// How long one lives, in seconds.
-    pub lifetime_seconds: u32,
+    /// Its `aud`; absent where it is not known, since the audience that the policy names is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Audience>,
+    /// How long one lives, in seconds; absent where nobody allows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime_seconds: Option<u32>,
+    /// What one is good for (RFC 6749 §3.3); absent for a service-account token and where nobody allows
+    /// one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<ScopeSet>,
     /// Whether the pod starts only when it is there.
     pub required: bool,
     /// The containers that see it; absent means all of them.
@@ -85,6 +92,9 @@ pub struct IssuedToken {
     pub token: Secret<String>,
     /// Its `aud`.
     pub audience: Audience,
+    /// What it is good for (RFC 6749 §3.3); absent for a service-account token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<ScopeSet>,
     /// When it was made.
     pub issued_at: Timestamp,
     /// From when on it is worthless.
@@ -175,6 +185,9 @@ pub struct ServedToken {
     pub token_type: Cow<'static, str>,
     /// Its `aud`.
     pub audience: Audience,
+    /// What it is good for (RFC 6749 §3.3); absent for a service-account token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<ScopeSet>,
     /// When it was made.
     pub issued_at: Timestamp,
     /// From when on it is worthless.
@@ -192,13 +205,32 @@ pub struct TokenList {
     pub tokens: Vec<ListedToken>,
 }
 
+/// The answer of a token endpoint (RFC 6749 §5.1).
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TokenResponse {
+    /// The token itself.
+    #[serde(serialize_with = "write_secret", deserialize_with = "read_secret")]
+    pub access_token: Secret<String>,
+    /// What kind of token it is, where it was exchanged for another one (RFC 8693 §2.2.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_token_type: Option<Cow<'static, str>>,
+    /// Always `Bearer`.
+    pub token_type: Cow<'static, str>,
+    /// The seconds until it is worthless.
+    pub expires_in: u64,
+    /// What it is good for, which may be less than was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<ScopeSet>,
+}
+
 /// A token without the token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedToken {
     /// Its name.
     pub name: TokenName,
-    /// Its `aud`.
-    pub audience: Audience,
+    /// Its `aud`; absent where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<Audience>,
     /// How it stands.
     pub state: TokenState,
     /// From when on it is worthless; absent while there is none.

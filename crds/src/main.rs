@@ -1,14 +1,19 @@
-//! Writes the CRDs where they are kept: beside their types, and into the chart.
+//! Writes the CRDs where they are kept, beside their types and into the chart, and the reference of them.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::Context;
-use hallpass_crds::manifest;
+use hallpass_crds::{manifest, reference};
 
 fn main() -> anyhow::Result<()> {
-    let yaml = manifest::token_policies();
-    for path in manifest::paths() {
-        fs::write(&path, &yaml).with_context(|| format!("write {}", path.display()))?;
+    for manifest in manifest::all() {
+        for path in manifest.paths() {
+            write(&path, &manifest.yaml)?;
+        }
     }
-    Ok(())
+    write(&reference::path(), &reference::markdown())
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }

@@ -5,33 +5,73 @@
 
 use std::path::{Path, PathBuf};
 
-use kube::CustomResourceExt;
+use kube::{CustomResourceExt, Resource};
 use serde_json::Value;
 
-use crate::token_policy::TokenPolicy;
+use crate::{token_audience::TokenAudience, token_issuer::TokenIssuer, token_policy::TokenPolicy};
 
-/// The CRD of `TokenPolicy`; the same text on every run.
-#[must_use]
-#[expect(
-    clippy::expect_used,
-    reason = "the CRD is a constant that the tests print"
-)]
-pub fn token_policies() -> String {
-    let mut crd = serde_json::to_value(TokenPolicy::crd()).expect("a CRD has string keys only");
-    strip_nullable(&mut crd);
-    unwrap_descriptions(&mut crd);
-    let yaml = serde_saphyr::to_string(&crd).expect("a JSON value is always YAML");
-    format!("{HEADER}{yaml}")
+/// The CRD of one kind.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// The plural of the kind, such as `tokenpolicies`.
+    pub plural: String,
+    /// The CRD; the same text on every run.
+    pub yaml: String,
 }
 
-/// Where the text of [`token_policies`] is kept in this repository.
+impl Manifest {
+    /// Where the text is kept in this repository.
+    #[must_use]
+    pub fn paths(&self) -> [PathBuf; 2] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let Self { plural, .. } = self;
+        [
+            root.join(format!("yaml/{plural}.yaml")),
+            root.join(format!("../charts/hallpass/templates/crd-{plural}.yaml")),
+        ]
+    }
+}
+
+/// The CRDs of all kinds.
 #[must_use]
-pub fn paths() -> [PathBuf; 2] {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+pub fn all() -> [Manifest; 3] {
     [
-        root.join("yaml/tokenpolicies.yaml"),
-        root.join("../charts/hallpass/templates/crd-tokenpolicies.yaml"),
+        manifest::<TokenPolicy>(),
+        manifest::<TokenAudience>(),
+        manifest::<TokenIssuer>(),
     ]
+}
+
+/// The same as values.
+pub(crate) fn crds() -> [Value; 3] {
+    [
+        crd::<TokenPolicy>(),
+        crd::<TokenAudience>(),
+        crd::<TokenIssuer>(),
+    ]
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "the CRDs are constants that the tests print"
+)]
+fn manifest<K: Resource<DynamicType = ()> + CustomResourceExt>() -> Manifest {
+    let yaml = serde_saphyr::to_string(&crd::<K>()).expect("a JSON value is always YAML");
+    Manifest {
+        plural: K::plural(&()).into_owned(),
+        yaml: format!("{HEADER}{yaml}"),
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "the CRDs are constants that the tests print"
+)]
+fn crd<K: CustomResourceExt>() -> Value {
+    let mut crd = serde_json::to_value(K::crd()).expect("a CRD has string keys only");
+    strip_nullable(&mut crd);
+    unwrap_descriptions(&mut crd);
+    crd
 }
 
 /// With `nullable`, an explicit null would be stored and `has()` be true for it; without, the API

@@ -1,4 +1,4 @@
-//! The rules that the API server evaluates on a policy, with the sentence it answers.
+//! The rules that the API server evaluates on a resource, with the sentence it answers.
 //!
 //! One fault gets one sentence, so the rules of one field exclude each other, and what a rule says
 //! better (a pattern, a minimum) is not said again by the schema. Only upper bounds stay in the
@@ -8,11 +8,9 @@
 
 use kube::core::{Message, Reason, Rule};
 
-pub(crate) fn some_subject() -> Rule {
-    Rule::new("self.size() > 0")
-        .reason(Reason::FieldValueRequired)
-        .message("name at least one subject: a service account of this namespace whose pods get the tokens")
-}
+pub(crate) mod audience;
+pub(crate) mod issuer;
+pub(crate) mod policy;
 
 pub(crate) fn service_account_name() -> Rule {
     Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(
@@ -20,10 +18,29 @@ pub(crate) fn service_account_name() -> Rule {
     )
 }
 
-pub(crate) fn some_label() -> Rule {
+pub(crate) fn namespace_name() -> Rule {
+    Rule::new("!format.dns1123Label().validate(self).hasValue()").message(
+        "must be the exact name of one namespace: at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
+    )
+}
+
+/// `kind` is that of the resource that is referred to.
+pub(crate) fn resource_name(kind: &str) -> Rule {
+    Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(Message::Message(
+        format!("must be the exact name of one {kind}: lower-case letters, digits, '-' and '.'"),
+    ))
+}
+
+pub(crate) fn some_pod_label() -> Rule {
     Rule::new("self.size() > 0")
         .reason(Reason::FieldValueRequired)
         .message("name at least one label, or leave podSelector out to mean every pod of the service account")
+}
+
+pub(crate) fn some_namespace_label() -> Rule {
+    Rule::new("self.size() > 0")
+        .reason(Reason::FieldValueRequired)
+        .message("name at least one label: kubernetes.io/metadata.name is on every namespace and holds its name")
 }
 
 pub(crate) fn label_keys() -> Rule {
@@ -44,35 +61,13 @@ pub(crate) fn label_values() -> Rule {
     )
 }
 
-pub(crate) fn some_token() -> Rule {
-    Rule::new("self.size() > 0")
-        .reason(Reason::FieldValueRequired)
-        .message("ask for at least one token; delete the policy to take all its tokens away")
-}
-
-/// Only non-empty audiences are compared: the rule of the field speaks about the others.
-///
-/// `map`, since the API server reckons with an endless text where `filter` picks one of its items.
-pub(crate) fn distinct_audiences() -> Rule {
-    let twice = "t.kubernetesAudience != '' && !self.exists_one(u, u.kubernetesAudience == t.kubernetesAudience)";
-    Rule::new(format!("!self.exists(t, {twice})")).message(Message::Expression(format!(
-        r#"'more than one token asks for the audience "' + self.map(t, {twice}, t.kubernetesAudience)[0] + '": ask for it once and list the containers that read it'"#
-    )))
-}
-
-pub(crate) fn token_name() -> Rule {
-    Rule::new("!format.dns1123Label().validate(self).hasValue()").message(
-        "must be a DNS label, since it is a file name and a path: at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
-    )
-}
-
 pub(crate) fn some_audience() -> Rule {
     Rule::new("self.size() > 0")
         .reason(Reason::FieldValueRequired)
         .message("write the audience that the API checks, such as https://vault.example")
 }
 
-pub(crate) fn printable_audience() -> Rule {
+pub(crate) fn printable() -> Rule {
     Rule::new("self.matches('^[!-~]*$')")
         .message("must consist of printable ASCII characters without spaces")
 }
@@ -88,27 +83,16 @@ pub(crate) fn lifetime_syntax() -> Rule {
         .message("must be a duration in h, m and s, such as 10m, 30m or 1h")
 }
 
+/// A CEL expression: whether `field` is no lifetime at all, or one from `least` to 1 h.
+///
 /// The syntax comes first: `duration()` of anything else is an error with a text of its own.
-pub(crate) fn lifetime_bounds() -> Rule {
-    Rule::new(format!(
-        "!self.matches('{LIFETIME}') || (duration(self) >= duration('10m') && duration(self) <= duration('1h'))"
-    ))
-    .message("must be at least 10m and at most 1h")
-}
-
-pub(crate) fn some_container() -> Rule {
-    Rule::new("self.size() > 0")
-        .reason(Reason::FieldValueRequired)
-        .message("name at least one container, or leave containers out to mean all of them")
-}
-
-pub(crate) fn container_names() -> Rule {
-    Rule::new("self.all(c, !format.dns1123Label().validate(c).hasValue())").message(
-        Message::Expression(
-            r#"'"' + self.filter(c, format.dns1123Label().validate(c).hasValue())[0] + '" is not the name of a container: at most 63 lower-case letters, digits and "-"'"#
-                .into(),
-        ),
+fn lifetime_within(field: &str, least: &str) -> String {
+    format!(
+        "!{field}.matches('{LIFETIME}') || (duration({field}) >= duration('{least}') && duration({field}) <= duration('1h'))"
     )
 }
 
 const LIFETIME: &str = "^([0-9]{1,6}(h|m|s))+$";
+
+/// A scope-token of RFC 6749 §3.3 without the star, which would look like a pattern. In a raw CEL text.
+const SCOPE: &str = r"r'^[!#-)+-\[\]-~]+$'";

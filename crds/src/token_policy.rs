@@ -12,14 +12,12 @@
     reason = "two printer columns may have one type"
 )]
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::rule;
+use crate::{condition, rule, selector::PodSelector};
 
 /// Which pods get which tokens.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -75,13 +73,15 @@ pub struct TokenPolicySpec {
     ///
     /// Who writes a policy must be allowed to create tokens for the service accounts it names.
     #[schemars(length(max = 16))]
-    #[x_kube(validation = rule::some_subject(), merge_strategy = ListMerge::Atomic)]
+    #[x_kube(validation = rule::policy::some_subject(), merge_strategy = ListMerge::Atomic)]
     pub subjects: Vec<PolicySubject>,
-    /// The tokens, each with a name of its own and an audience of its own. From 1 to 32.
+    /// The tokens, each with a name of its own. A kubernetesAudience may be asked for once; an
+    /// audienceRef may be asked for by several tokens, with other scopes for other containers. From
+    /// 1 to 32.
     #[schemars(length(max = 32))]
     #[x_kube(
-        validation = rule::some_token(),
-        validation = rule::distinct_audiences(),
+        validation = rule::policy::some_token(),
+        validation = rule::policy::distinct_audiences(),
         merge_strategy = ListMerge::Map(vec!["name".into()])
     )]
     pub tokens: Vec<PolicyToken>,
@@ -105,52 +105,60 @@ pub struct PolicySubject {
     pub pod_selector: Option<PodSelector>,
 }
 
-/// The labels that a pod must carry.
+/// One token that the subjects get: for an API that has a TokenAudience, or of the cluster.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PodSelector {
-    /// The pod must carry every one of these labels with exactly this value, such as app: orders.
-    /// From 1 to 16.
-    #[schemars(extend(
-        "maxProperties" = 16,
-        "additionalProperties" = {"type": "string", "maxLength": 63}
-    ))]
-    #[x_kube(
-        validation = rule::some_label(),
-        validation = rule::label_keys(),
-        validation = rule::label_values()
-    )]
-    pub match_labels: BTreeMap<String, String>,
-}
-
-/// One token that the subjects get.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = rule::policy::one_kind(),
+    validation = rule::policy::scopes_with_audience_ref(),
+    validation = rule::policy::no_scopes_with_kubernetes_audience(),
+    validation = rule::policy::kubernetes_lifetime(),
+    validation = rule::policy::audience_lifetime()
+)]
 pub struct PolicyToken {
     /// What the token is called in the pod: the name of its file and the path on the socket. A DNS
     /// label such as vault, unique in this policy. When two policies give one pod the same name,
     /// the older policy wins and the status of the younger says NameTaken.
     #[schemars(length(max = 63))]
-    #[x_kube(validation = rule::token_name())]
+    #[x_kube(validation = rule::policy::token_name())]
     pub name: String,
     /// Asks for a service-account token of the cluster that is bound to the pod and valid for this
     /// audience alone: exactly the value that the called API expects in the claim aud, such as
-    /// https://vault.example. At most 512 printable ASCII characters, no spaces.
+    /// https://vault.example. At most 512 printable ASCII characters, no spaces. Either this or
+    /// audienceRef.
     ///
     /// Audiences of the Kubernetes API server are refused, and so are hallpass.dev and what begins
     /// with hallpass.dev/.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(
         validation = rule::some_audience(),
-        validation = rule::printable_audience(),
+        validation = rule::printable(),
         validation = rule::own_audience()
     )]
-    pub kubernetes_audience: String,
-    /// How long one token is valid, from 10m to 1h, such as 10m or 1h. Defaults to 1h. A token is
-    /// replaced well before it expires, so a short lifetime costs the application nothing.
+    pub kubernetes_audience: Option<String>,
+    /// Asks for a token for the API that a TokenAudience describes. The token is issued when that
+    /// TokenAudience allows these pods the scopes; until then the status says whom to ask. Either
+    /// this or kubernetesAudience.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience_ref: Option<AudienceRef>,
+    /// The scopes that the token carries: some of those that the TokenAudience lists, such as
+    /// [payments:read]. Required with audienceRef, refused with kubernetesAudience. From 1 to 32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), inner(length(max = 128)))]
+    #[x_kube(
+        validation = rule::policy::some_scope(),
+        validation = rule::policy::scopes(),
+        merge_strategy = ListMerge::Set
+    )]
+    pub scopes: Option<Vec<String>>,
+    /// How long one token is valid, such as 10m or 1h. With kubernetesAudience from 10m to 1h, and
+    /// 1h where it is left out; with audienceRef from 30s to 1h, and the maxLifetime of the
+    /// TokenAudience where it is left out or longer than that. A token is replaced well before it
+    /// expires, so a short lifetime costs the application nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = rule::lifetime_syntax(), validation = rule::lifetime_bounds())]
+    #[x_kube(validation = rule::lifetime_syntax())]
     pub lifetime: Option<String>,
     /// Whether a new pod waits for this token before its containers start. Defaults to true. With
     /// false the pod starts at once and the token appears when it can be issued.
@@ -161,11 +169,25 @@ pub struct PolicyToken {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(max = 63)))]
     #[x_kube(
-        validation = rule::some_container(),
-        validation = rule::container_names(),
+        validation = rule::policy::some_container(),
+        validation = rule::policy::container_names(),
         merge_strategy = ListMerge::Set
     )]
     pub containers: Option<Vec<String>>,
+}
+
+/// Which TokenAudience is meant.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AudienceRef {
+    /// The namespace of the TokenAudience: that of the API.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = rule::namespace_name())]
+    pub namespace: String,
+    /// The name of the TokenAudience.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = rule::resource_name("TokenAudience"))]
+    pub name: String,
 }
 
 /// What became of the policy. A report: tokens are issued by the spec alone, never by the status.
@@ -191,7 +213,7 @@ pub struct TokenPolicyStatus {
     /// The policy as a whole. Ready is True when every token can be issued; otherwise its reason
     /// and message are those of the first token that cannot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "conditions")]
+    #[schemars(schema_with = "condition::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }
@@ -206,7 +228,8 @@ pub struct PolicyTokenStatus {
     /// True when the selected pods can get the token, False when not, Unknown when that has not
     /// been found out.
     pub ready: TokenReady,
-    /// One word that says why, such as ServiceAccountMissing, NameTaken or MintForbidden.
+    /// One word that says why, such as ServiceAccountMissing, NameTaken or
+    /// ScopeNotAllowed.
     #[schemars(length(max = 128))]
     pub reason: String,
     /// The reason in a sentence, with what to do about it.
@@ -224,48 +247,4 @@ pub enum TokenReady {
     False,
     /// That has not been found out.
     Unknown,
-}
-
-/// The schema that Kubernetes gives its own conditions, with the bounds that the type alone lacks.
-fn conditions(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "maxItems": 8,
-        "items": {
-            "type": "object",
-            "required": ["type", "status", "reason", "message", "lastTransitionTime"],
-            "properties": {
-                "type": {
-                    "type": "string",
-                    "maxLength": 316,
-                    "description": "What the condition is about, such as Ready.",
-                },
-                "status": {
-                    "type": "string",
-                    "enum": ["True", "False", "Unknown"],
-                    "description": "Whether it holds.",
-                },
-                "reason": {
-                    "type": "string",
-                    "maxLength": 1024,
-                    "description": "One word that says why.",
-                },
-                "message": {
-                    "type": "string",
-                    "maxLength": 32768,
-                    "description": "The reason in a sentence, with what to do about it.",
-                },
-                "lastTransitionTime": {
-                    "type": "string",
-                    "format": "date-time",
-                    "description": "Since when the status has been what it is.",
-                },
-                "observedGeneration": {
-                    "type": "integer",
-                    "format": "int64",
-                    "description": "The metadata.generation that the condition speaks of.",
-                },
-            },
-        },
-    })
 }

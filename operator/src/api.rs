@@ -1,8 +1,8 @@
-//! The operator's API over HTTPS: what a pod is to hold, and its tokens. The only place where a reason
-//! becomes a status code.
+//! The operator's API over HTTPS: what a pod is to hold, its tokens, and what every issuer has. The only
+//! place where a reason becomes a status code.
 //!
-//! [`router`] answers requests, [`serve`] brings them in. No handler runs without an
-//! [`Authenticated`](crate::attest::Authenticated) subject.
+//! [`router`] and [`public_router`] answer requests, [`serve`] brings them in. Nothing but what issuers
+//! publish is given to anybody but an [`Authenticated`](crate::attest::Authenticated) subject.
 
 use std::sync::Arc;
 
@@ -12,10 +12,12 @@ use axum::{
 };
 use jiff::Timestamp;
 
-use crate::{attest::Attestor, index::Index, issue::Issuance, telemetry::Metrics};
+use crate::{attest::Attestor, index::Index, issue::Issuance, keys::Keys, telemetry::Metrics};
 
 mod bearer;
 mod body;
+mod document;
+mod oauth;
 mod observe;
 mod problem;
 mod routes;
@@ -32,21 +34,32 @@ pub struct Api {
     pub index: Index,
     /// Makes the tokens.
     pub issuance: Issuance,
+    /// The keys of the issuers.
+    pub keys: Keys,
     /// Counts the requests.
     pub metrics: Metrics,
     /// Reads the clock, once for each request.
     pub clock: fn() -> Timestamp,
 }
 
-/// The routes.
+/// The routes within the cluster: those of the sidecars, and all that issuers have below their URLs.
 ///
 /// # Guarantees
-/// Every refusal is a problem document (RFC 9457) with a code of
-/// [`Code`](hallpass_core::denial::Code) and a request id. A panic in a handler is answered with 500
-/// and counted; a request has 20 s. Only an authenticated caller's body is read, up to 16 KiB.
-pub fn router(api: Api) -> Router {
-    let api = Arc::new(api);
+/// Every refusal is a problem document (RFC 9457), or at a token endpoint one of RFC 6749 §5.2, with a
+/// code of [`Code`](hallpass_core::denial::Code) and a request id. A panic in a handler is answered with
+/// 500 and counted; a request has 20 s. A body is read up to 16 KiB, for 5 s, and that of somebody who is
+/// not authenticated only at a token endpoint, whose credentials are in it.
+pub fn router(api: impl Into<Arc<Api>>) -> Router {
+    let api = api.into();
     finish(api.clone(), routes(api))
+}
+
+/// The routes for the world beyond the cluster: token endpoints, keys and metadata of the issuers. It is
+/// as [`router`] in all else.
+pub fn public_router(api: impl Into<Arc<Api>>) -> Router {
+    let api = api.into();
+    let routes = Router::new().fallback(oauth::outside);
+    finish(api.clone(), routes.with_state(api))
 }
 
 fn routes(api: Arc<Api>) -> Router {
@@ -59,7 +72,7 @@ fn routes(api: Arc<Api>) -> Router {
             "/v1/tokens",
             post(routes::tokens).fallback(problem::wrong_method),
         )
-        .fallback(problem::no_such_path)
+        .fallback(oauth::inside)
         .with_state(api)
 }
 

@@ -21,7 +21,7 @@ use tokio::{
 use tracing::{error, info};
 
 use self::{
-    part::{Parts, Phase},
+    part::{Listeners, Parts, Phase},
     task::{TaskError, Tasks},
 };
 use crate::{
@@ -77,7 +77,10 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_taken| AppError::ChooseProvider)?;
-    let api = listen(config.api_addr).await?;
+    let listeners = Listeners {
+        inside: listen(config.api_addr).await?,
+        outside: listen(config.issuer_addr).await?,
+    };
     let health = listen(config.metrics_addr).await?;
     let parts = Parts::new(&config, client().await?, Metrics::new());
     let readiness = parts.readiness(audience_fault(&config).await);
@@ -86,7 +89,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
     let (mut steady, mut closing) = (Tasks::default(), Tasks::default());
     parts.observe(health, readiness.clone(), &mut steady);
     parts
-        .start(api, phases, &mut steady, &mut closing)
+        .start(listeners, phases, &mut steady, &mut closing)
         .map_err(AppError::SetUpTls)?;
     info!(version = env!("CARGO_PKG_VERSION"), "operator started");
     tokio::select! {

@@ -246,10 +246,13 @@ impl Attestor {
         let snapshot = self.index.snapshot()?;
         let namespace = claims.namespace.as_str();
         let account = snapshot.service_account(namespace, claims.service_account.as_str());
-        if account.as_ref() != Some(&claims.service_account_uid) {
-            let account = self.live.service_account(&claims, now);
-            self.bridge(fingerprint, account).await?;
-        }
+        let annotations = match account {
+            Some(account) if account.uid == claims.service_account_uid => account.annotations,
+            Some(_) | None => {
+                let account = self.live.service_account(&claims, now);
+                self.bridge(fingerprint, account).await?
+            }
+        };
         // A pod of the same name but with another uid may be the one before: the watch may be behind.
         let pod = snapshot.pod(namespace, claims.pod.as_str());
         let labels = match pod.filter(|pod| pod.uid == claims.pod_uid) {
@@ -267,6 +270,7 @@ impl Attestor {
             pod: claims.pod,
             pod_uid: claims.pod_uid,
             labels,
+            annotations,
         })))
     }
 

@@ -1,9 +1,14 @@
 //! The command line and the environment, read once into final types. Nobody else reads either.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use hallpass_core::name::{Audience, Namespace, PodName};
+use hallpass_core::{
+    fault::FaultKind,
+    issuer::{IssuerUrl, parse_rotation},
+    name::{Audience, Namespace, PodName, TrustDomain},
+    token::signing::Algorithm,
+};
 use tracing::level_filters::LevelFilter;
 
 /// Everything that can be set, checked.
@@ -15,12 +20,29 @@ pub struct Config {
     pub pod: PodName,
     /// What the API server takes for its own tokens. Never empty.
     pub api_server_audiences: Vec<Audience>,
+    /// What the TokenIssuer `hallpass` is made of.
+    pub issuer: DefaultIssuer,
     /// Where sidecars ask.
     pub api_addr: SocketAddr,
+    /// Where the world beyond the cluster asks the issuers.
+    pub issuer_addr: SocketAddr,
     /// Where the kubelet and Prometheus ask.
     pub metrics_addr: SocketAddr,
     /// From which level on something is logged.
     pub log_level: LevelFilter,
+}
+
+/// What the chart says of the TokenIssuer `hallpass`. What it leaves out has the default of the resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefaultIssuer {
+    /// The `iss` of its tokens.
+    pub url: IssuerUrl,
+    /// What its keys sign with.
+    pub algorithm: Option<Algorithm>,
+    /// How long a key signs before the next one does, in whole seconds.
+    pub rotate_every: Option<Duration>,
+    /// Where there is one, the `sub` of its tokens is a SPIFFE ID.
+    pub spiffe_trust_domain: Option<TrustDomain>,
 }
 
 /// The names of this release's objects, all made from the chart's fullname and the namespace.
@@ -41,7 +63,8 @@ struct Args {
     /// Name of the release's objects (the chart's fullname).
     ///
     /// Sidecars reach the operator at <NAME>.<namespace>.svc. The Lease is <NAME>, the Secret of the
-    /// serving certificate <NAME>-serving, and the ClusterRole <NAME>-operator owns the trust bundle.
+    /// serving certificate <NAME>-serving, and the ClusterRole <NAME>-operator owns the trust bundle
+    /// and the TokenIssuer. The signing keys are in the namespace <namespace>-keys.
     #[arg(long, value_parser = Namespace::parse)]
     name: Namespace,
 
@@ -53,9 +76,44 @@ struct Args {
     #[arg(long = "api-server-audience", value_name = "AUDIENCE", required = true, value_parser = Audience::parse)]
     api_server_audiences: Vec<Audience>,
 
+    /// The URL of the TokenIssuer hallpass: what the tokens that Hallpass makes carry in the claim iss.
+    ///
+    /// An https URL such as https://id.example, without final slash; verifiers fetch the keys under it. The
+    /// leader makes the TokenIssuer and keeps it in step with these four values until somebody edits its
+    /// spec. The URL of one that exists is never changed. In the chart: issuer.url.
+    #[arg(long, value_name = "URL", value_parser = IssuerUrl::parse)]
+    issuer_url: IssuerUrl,
+
+    /// What the keys of the TokenIssuer hallpass sign with: ES256, EdDSA or RS256. ES256 without it.
+    ///
+    /// In the chart: issuer.algorithm.
+    #[arg(long, value_name = "ALGORITHM", value_parser = algorithm)]
+    issuer_algorithm: Option<Algorithm>,
+
+    /// How long a key of the TokenIssuer hallpass signs, from 1h to 365d, such as 12h or 30d. 30d without
+    /// it.
+    ///
+    /// In the chart: issuer.rotateEvery.
+    #[arg(long, value_name = "PERIOD", value_parser = parse_rotation)]
+    issuer_rotate_every: Option<Duration>,
+
+    /// The SPIFFE trust domain of the TokenIssuer hallpass, such as prod.example.
+    ///
+    /// With it the tokens carry spiffe://DOMAIN/ns/NAMESPACE/sa/SERVICEACCOUNT in the claim sub, without it
+    /// system:serviceaccount:NAMESPACE:SERVICEACCOUNT. In the chart: issuer.spiffeTrustDomain.
+    #[arg(long, value_name = "DOMAIN", value_parser = TrustDomain::parse)]
+    issuer_spiffe_trust_domain: Option<TrustDomain>,
+
     /// Where sidecars ask for assignments and tokens (HTTPS).
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8443")]
     api_addr: SocketAddr,
+
+    /// Where the token endpoints, keys and metadata of the issuers are served (HTTPS), and nothing else.
+    ///
+    /// It is the port to put behind an ingress for verifiers outside of the cluster. Inside, --api-addr
+    /// serves all of that too.
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8444")]
+    issuer_addr: SocketAddr,
 
     /// Where /metrics, /healthz and /readyz are served (HTTP).
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:9402")]
@@ -102,7 +160,12 @@ impl From<Args> for Config {
         let Args {
             name,
             api_server_audiences,
+            issuer_url,
+            issuer_algorithm,
+            issuer_rotate_every,
+            issuer_spiffe_trust_domain,
             api_addr,
+            issuer_addr,
             metrics_addr,
             log_level,
             pod_name,
@@ -115,11 +178,22 @@ impl From<Args> for Config {
             },
             pod: pod_name,
             api_server_audiences,
+            issuer: DefaultIssuer {
+                url: issuer_url,
+                algorithm: issuer_algorithm,
+                rotate_every: issuer_rotate_every,
+                spiffe_trust_domain: issuer_spiffe_trust_domain,
+            },
             api_addr,
+            issuer_addr,
             metrics_addr,
             log_level: log_level.into(),
         }
     }
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, FaultKind> {
+    Algorithm::parse(text).ok_or(FaultKind::OneOf("ES256, EdDSA, RS256"))
 }
 
 impl From<Level> for LevelFilter {
@@ -165,6 +239,12 @@ impl Names {
         format!("{}-serving", self.release)
     }
 
+    /// The namespace of the signing keys.
+    #[must_use]
+    pub fn keys_namespace(&self) -> String {
+        format!("{}-keys", self.namespace)
+    }
+
     /// The ClusterRole that owns what the operator makes in the cluster's scope.
     #[must_use]
     pub fn operator_role(&self) -> String {
@@ -192,115 +272,4 @@ impl Names {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, error::ErrorKind};
-
-    use super::*;
-
-    const NEEDED: [&str; 4] = [
-        "--name=hallpass",
-        "--api-server-audience=https://a",
-        "--pod-name=hallpass-0",
-        "--pod-namespace=hallpass-system",
-    ];
-
-    fn parse(arguments: &[&str]) -> Result<Config, clap::Error> {
-        Args::try_parse_from([&["hallpass-operator"], arguments].concat()).map(Config::from)
-    }
-
-    #[test]
-    fn what_is_not_said_has_the_documented_default() {
-        let config = parse(&NEEDED).unwrap();
-        assert_eq!(config.api_addr.to_string(), "[::]:8443");
-        assert_eq!(config.metrics_addr.to_string(), "[::]:9402");
-        assert_eq!(config.log_level, LevelFilter::INFO);
-        assert_eq!(config.pod.as_str(), "hallpass-0");
-    }
-
-    #[test]
-    fn what_is_said_is_kept() {
-        let said = [
-            "--api-server-audience=b",
-            "--api-addr=127.0.0.1:1",
-            "--metrics-addr=[::1]:2",
-            "--log-level=debug",
-        ];
-        let config = parse(&[&NEEDED[..], &said].concat()).unwrap();
-        let audiences: Vec<_> = config
-            .api_server_audiences
-            .iter()
-            .map(Audience::as_str)
-            .collect();
-        assert_eq!(audiences, ["https://a", "b"]);
-        assert_eq!(config.api_addr.to_string(), "127.0.0.1:1");
-        assert_eq!(config.metrics_addr.to_string(), "[::1]:2");
-        assert_eq!(config.log_level, LevelFilter::DEBUG);
-    }
-
-    #[test]
-    fn a_mistake_is_named() {
-        for (i, needed) in NEEDED.iter().enumerate().take(2) {
-            let mut arguments = NEEDED.to_vec();
-            arguments.remove(i);
-            let error = parse(&arguments).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::MissingRequiredArgument, "{needed}");
-        }
-        for (mistake, told) in [
-            ("--name=Hallpass", "lower-case"),
-            ("--api-server-audience=", "must not be empty"),
-            (
-                "--api-server-audience=hallpass.dev/x",
-                "reserved for Hallpass",
-            ),
-            ("--api-addr=8443", "invalid socket address"),
-            ("--metrics-addr=localhost", "invalid socket address"),
-            (
-                "--log-level=loud",
-                "possible values: error, warn, info, debug, trace",
-            ),
-            ("--pod-namespace=a.b", "lower-case"),
-        ] {
-            let flag = mistake.split('=').next().unwrap();
-            let mut arguments: Vec<_> = NEEDED
-                .iter()
-                .filter(|n| !n.starts_with(flag))
-                .copied()
-                .collect();
-            arguments.push(mistake);
-            let text = parse(&arguments).unwrap_err().to_string();
-            assert!(
-                text.contains(told) && text.contains(flag),
-                "{mistake}: {text}"
-            );
-        }
-    }
-
-    #[test]
-    fn every_name_follows_from_the_release() {
-        let names = parse(&NEEDED).unwrap().names;
-        assert_eq!(names.identity_audience(), "hallpass.dev/hallpass-system");
-        assert_eq!(names.lease(), "hallpass");
-        assert_eq!(names.serving_secret(), "hallpass-serving");
-        assert_eq!(names.operator_role(), "hallpass-operator");
-        assert_eq!(names.token_request_role(), "hallpass-token-request");
-        assert_eq!(names.trust_bundle(), "hallpass.dev:serving:hallpass-system");
-        assert_eq!(
-            names.dns(),
-            [
-                "hallpass.hallpass-system.svc",
-                "hallpass.hallpass-system.svc.cluster.local"
-            ]
-        );
-    }
-
-    #[test]
-    fn help_tells_what_every_flag_is_for() {
-        for argument in Args::command().get_arguments() {
-            assert!(
-                argument.get_help().is_some(),
-                "{} has no help",
-                argument.get_id()
-            );
-        }
-    }
-}
+mod tests;

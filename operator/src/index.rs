@@ -1,26 +1,28 @@
-//! What this replica knows of the cluster: policies, pods with a sidecar, service accounts.
+//! What this replica knows of the cluster: policies, audiences, issuers, pods with a sidecar, service
+//! accounts, namespaces.
 //!
 //! Filled by watches on every replica, read by everybody. Nobody gets a [`Snapshot`] before every
 //! watch has delivered its first whole list; after that the last known state is served, whatever
 //! becomes of the watches.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use arc_swap::ArcSwap;
 use hallpass_core::{
-    decide::PolicySet,
-    name::{Namespace, Uid},
+    consent::{AudienceSet, Labels},
+    decide::{PolicySet, Rules},
+    name::Namespace,
 };
-use hallpass_crds::token_policy::TokenPolicy;
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use hallpass_crds::{
+    token_audience::TokenAudience, token_issuer::TokenIssuer, token_policy::TokenPolicy,
+};
+use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod, ServiceAccount};
 use kube::{
     Api, Client,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::watcher::{self, Event},
 };
+use tokio::sync::watch as channel;
 use tracing::warn;
 
 use self::shelf::{Filed, Shelf};
@@ -32,10 +34,17 @@ pub(crate) mod fixture;
 mod limit;
 mod record;
 mod shelf;
+mod snapshot;
 mod watch;
 
-pub(crate) use self::record::{PolicyRecord, Unusable};
-pub use self::{dirty::Changes, record::PodRecord};
+pub(crate) use self::record::{
+    AudienceRecord, IssuerRecord, PolicyRecord, Record, Unusable, annotations,
+};
+pub use self::{
+    dirty::Changes,
+    record::{AccountRecord, PodRecord},
+    snapshot::Snapshot,
+};
 
 /// The shared index. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,12 +52,17 @@ pub struct Index(Arc<Shelves>);
 
 #[derive(Debug)]
 struct Shelves {
-    records: Shelf<PolicyRecord>,
-    /// Made of `records` whenever the content of one changed.
-    policies: ArcSwap<PolicySet>,
-    pods: Shelf<PodRecord>,
-    service_accounts: Shelf<Uid>,
+    policies: Shelf<Namespace, PolicyRecord>,
+    audiences: Shelf<Namespace, AudienceRecord>,
+    issuers: Shelf<(), IssuerRecord>,
+    namespaces: Shelf<(), (Namespace, Labels)>,
+    pods: Shelf<Namespace, PodRecord>,
+    service_accounts: Shelf<Namespace, AccountRecord>,
+    /// Made of the others whenever what one of them says changed.
+    rules: ArcSwap<Rules>,
     changes: Changes,
+    /// Told whenever a policy, an audience, an issuer or a namespace is not what it was.
+    consents: channel::Sender<()>,
     metrics: Metrics,
 }
 
@@ -65,23 +79,20 @@ pub struct WatchEnded {
     pub kind: Kind,
 }
 
-/// A view for one request: its policies do not change while it is held.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    policies: Arc<PolicySet>,
-    shelves: Arc<Shelves>,
-}
-
 impl Index {
     /// An empty index, which is not synced.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
         Self(Arc::new(Shelves {
-            records: Shelf::default(),
-            policies: ArcSwap::default(),
+            policies: Shelf::default(),
+            audiences: Shelf::default(),
+            issuers: Shelf::default(),
+            namespaces: Shelf::default(),
             pods: Shelf::default(),
             service_accounts: Shelf::default(),
+            rules: ArcSwap::default(),
             changes: Changes::default(),
+            consents: channel::Sender::default(),
             metrics,
         }))
     }
@@ -89,34 +100,32 @@ impl Index {
     /// Keeps the index current. Returns only if a watch ends, which is a fault.
     pub async fn run(self, client: Client) -> WatchEnded {
         let client = limit::limited(client, watch::SILENCE);
-        let Shelves { metrics, .. } = &*self.0;
-        let policies = watch::follow(
-            Api::all(client.clone()),
-            watcher::Config::default(),
-            Kind::TokenPolicy,
-            metrics,
-            |events| self.take_policies(events),
-        );
-        let pods = watch::follow(
-            Api::all(client.clone()),
-            watcher::Config::default().labels(OURS).fields(UNFINISHED),
-            Kind::Pod,
-            metrics,
-            |events| self.take_pods(events),
-        );
-        let service_accounts = watch::follow(
-            Api::all(client),
-            watcher::Config::default(),
-            Kind::ServiceAccount,
-            metrics,
-            |events| self.take_service_accounts(events),
-        );
+        let all = watcher::Config::default;
+        let pods = all().labels(OURS).fields(UNFINISHED);
         let kind = tokio::select! {
-            () = policies => Kind::TokenPolicy,
-            () = pods => Kind::Pod,
-            () = service_accounts => Kind::ServiceAccount,
+            kind = self.follow(&client, Kind::TokenPolicy, all(), Self::take_policies) => kind,
+            kind = self.follow(&client, Kind::TokenAudience, all(), Self::take_audiences) => kind,
+            kind = self.follow(&client, Kind::TokenIssuer, all(), Self::take_issuers) => kind,
+            kind = self.follow(&client, Kind::Namespace, all(), Self::take_namespaces) => kind,
+            kind = self.follow(&client, Kind::Pod, pods, Self::take_pods) => kind,
+            kind = self.follow(&client, Kind::ServiceAccount, all(), Self::take_service_accounts) => kind,
         };
         WatchEnded { kind }
+    }
+
+    async fn follow<K: watch::Watched>(
+        &self,
+        client: &Client,
+        kind: Kind,
+        config: watcher::Config,
+        take: impl Fn(&Self, Vec<Event<K>>),
+    ) -> Kind {
+        let api = Api::all(client.clone());
+        watch::follow(api, config, kind, &self.0.metrics, |events| {
+            take(self, events)
+        })
+        .await;
+        kind
     }
 
     /// The view of now.
@@ -125,21 +134,29 @@ impl Index {
     /// [`NotSynced`] until every watch has delivered its first list.
     pub fn snapshot(&self) -> Result<Snapshot, NotSynced> {
         let shelves = &self.0;
-        let synced =
-            shelves.records.synced() && shelves.pods.synced() && shelves.service_accounts.synced();
-        if !synced {
-            return Err(NotSynced);
+        let synced = shelves.policies.synced()
+            && shelves.audiences.synced()
+            && shelves.issuers.synced()
+            && shelves.namespaces.synced()
+            && shelves.pods.synced()
+            && shelves.service_accounts.synced();
+        if synced {
+            Ok(Snapshot::of(shelves))
+        } else {
+            Err(NotSynced)
         }
-        Ok(Snapshot {
-            policies: shelves.policies.load_full(),
-            shelves: Arc::clone(shelves),
-        })
     }
 
     /// Which namespaces changed: for one reader.
     #[must_use]
     pub fn changes(&self) -> Changes {
         self.0.changes.clone()
+    }
+
+    /// Tells when a policy, an audience, an issuer or a namespace is not what it was.
+    #[must_use]
+    pub fn consents(&self) -> channel::Receiver<()> {
+        self.0.consents.subscribe()
     }
 
     fn take_pods(&self, events: Vec<Event<PartialObjectMeta<Pod>>>) {
@@ -159,61 +176,156 @@ impl Index {
         metrics.watch_objects(Kind::ServiceAccount, service_accounts.count(|_| true));
     }
 
-    fn take_policies(&self, events: Vec<Event<DeserializeGuard<TokenPolicy>>>) {
+    fn take_namespaces(&self, events: Vec<Event<PartialObjectMeta<NamespaceObject>>>) {
         let Shelves {
-            records, metrics, ..
+            namespaces,
+            metrics,
+            ..
         } = &*self.0;
-        let touched = take(events, records, |object| {
-            let filed = record::policy(object)?;
-            self.report_unusable(&filed);
+        let touched = take(events, namespaces, record::namespace);
+        metrics.watch_objects(Kind::Namespace, namespaces.count(|_| true));
+        self.renew_audiences(!touched.is_empty());
+    }
+
+    fn take_audiences(&self, events: Vec<Event<DeserializeGuard<TokenAudience>>>) {
+        let Shelves {
+            audiences, metrics, ..
+        } = &*self.0;
+        let touched = take(events, audiences, |object| {
+            let filed = record::audience(object)?;
+            let known = audiences.get(&filed.within, &filed.name);
+            report_unusable(
+                Kind::TokenAudience,
+                filed.within.as_str(),
+                known.as_ref(),
+                &filed.record,
+            );
             Some(filed)
         });
+        count(metrics, Kind::TokenAudience, audiences);
+        self.renew_audiences(!touched.is_empty());
+    }
+
+    fn take_issuers(&self, events: Vec<Event<DeserializeGuard<TokenIssuer>>>) {
+        let Shelves {
+            issuers, metrics, ..
+        } = &*self.0;
+        let touched = take(events, issuers, |object| {
+            let filed = record::issuer(object)?;
+            let known = issuers.get(&(), &filed.name);
+            report_unusable(Kind::TokenIssuer, "", known.as_ref(), &filed.record);
+            Some(filed)
+        });
+        count(metrics, Kind::TokenIssuer, issuers);
+        self.renew_audiences(!touched.is_empty());
+    }
+
+    fn take_policies(&self, events: Vec<Event<DeserializeGuard<TokenPolicy>>>) {
+        let Shelves {
+            policies, metrics, ..
+        } = &*self.0;
+        let touched = take(events, policies, |object| {
+            let filed = record::policy(object)?;
+            let known = policies.get(&filed.within, &filed.name);
+            report_unusable(
+                Kind::TokenPolicy,
+                filed.within.as_str(),
+                known.as_ref(),
+                &filed.record,
+            );
+            Some(filed)
+        });
+        count(metrics, Kind::TokenPolicy, policies);
         self.renew_policies(&touched);
         self.0.changes.add(touched);
-        metrics.watch_objects(Kind::TokenPolicy, records.count(|_| true));
-        metrics.unreadable_objects(Kind::TokenPolicy, records.count(|r| r.spec.is_err()));
     }
 
     /// Makes the set of policies anew if a policy of one of the namespaces says something else now.
     /// What only changed a status, a pod or a service account does not.
     fn renew_policies(&self, touched: &BTreeSet<Namespace>) {
         let Shelves {
-            records, policies, ..
+            policies, rules, ..
         } = &*self.0;
-        let set = policies.load();
+        let old = rules.load();
         let same = touched.iter().all(|namespace| {
-            let of = records.of(namespace.as_str()).into_values();
+            let of = policies.of(namespace).into_values();
             let now: PolicySet = of.filter_map(|record| record.spec.ok()).collect();
-            now.of(namespace.as_str()) == set.of(namespace.as_str())
+            now.of(namespace.as_str()) == old.policies.of(namespace.as_str())
         });
         if !same {
-            let set: PolicySet = records.collect(|record| record.spec.as_ref().ok().cloned());
-            policies.store(Arc::new(set));
+            let set: PolicySet = policies.collect(|record| record.spec.as_ref().ok().cloned());
+            rules.store(Arc::new(Rules {
+                policies: Arc::new(set),
+                audiences: Arc::clone(&old.audiences),
+            }));
+            self.0.consents.send_replace(());
         }
     }
 
-    /// Says once per stored version of a policy that it is left out.
-    fn report_unusable(&self, filed: &Filed<PolicyRecord>) {
-        let Err(error) = &filed.record.spec else {
+    /// Makes the set of audiences anew, and has every policy looked at if it says something else now.
+    fn renew_audiences(&self, touched: bool) {
+        let Shelves {
+            policies,
+            audiences,
+            issuers,
+            namespaces,
+            rules,
+            ..
+        } = &*self.0;
+        if !touched {
             return;
-        };
-        let (namespace, name) = (filed.namespace.as_str(), &*filed.name);
-        let known = self.0.records.get(namespace, name).is_some_and(|known| {
-            known.uid == filed.record.uid && known.resource_version == filed.record.resource_version
-        });
-        if !known {
-            warn!(policy.namespace = namespace, policy.name = name, %error, "a policy is left out");
         }
+        let statements: Vec<_> = audiences.collect(|record| record.spec.as_ref().ok().cloned());
+        let issuers: Vec<_> = issuers.collect(|record| record.spec.as_ref().ok().cloned());
+        let labels = namespaces.collect(|namespace| Some(namespace.clone()));
+        let set = AudienceSet::new(statements, issuers, labels);
+        let old = rules.load();
+        if set != *old.audiences {
+            rules.store(Arc::new(Rules {
+                policies: Arc::clone(&old.policies),
+                audiences: Arc::new(set),
+            }));
+            self.0.changes.add(policies.namespaces());
+        }
+        self.0.consents.send_replace(());
     }
+}
+
+/// Says once per stored version of an object that it is left out.
+fn report_unusable<T, S>(
+    kind: Kind,
+    namespace: &str,
+    known: Option<&Record<T, S>>,
+    record: &Record<T, S>,
+) {
+    let Err(error) = &record.spec else {
+        return;
+    };
+    let same = |known: &&Record<T, S>| {
+        known.uid == record.uid && known.resource_version == record.resource_version
+    };
+    if known.filter(same).is_none() {
+        let kind = kind.as_str();
+        warn!(object.kind = kind, object.namespace = namespace, object.name = &*record.name, %error, "an object is left out");
+    }
+}
+
+fn count<K: Clone + Ord, T: Clone + PartialEq, S: Clone + PartialEq>(
+    metrics: &Metrics,
+    kind: Kind,
+    shelf: &Shelf<K, Record<T, S>>,
+) {
+    metrics.watch_objects(kind, shelf.count(|_| true));
+    metrics.unreadable_objects(kind, shelf.count(|record| record.spec.is_err()));
 }
 
 /// Files the objects of the events and returns the namespaces that are not what they were. An object
 /// that cannot even be filed is passed over, and the watch goes on.
-fn take<K, T: Clone + PartialEq>(
+fn take<K, N: Clone + Ord, T: Clone + PartialEq>(
     events: Vec<Event<K>>,
-    shelf: &Shelf<T>,
-    file: impl Fn(K) -> Option<Filed<T>>,
-) -> BTreeSet<Namespace> {
+    shelf: &Shelf<N, T>,
+    file: impl Fn(K) -> Option<Filed<N, T>>,
+) -> BTreeSet<N> {
     let mut touched = BTreeSet::new();
     for event in events {
         let filed = match event {
@@ -226,77 +338,6 @@ fn take<K, T: Clone + PartialEq>(
         touched.extend(filed.map(|event| shelf.take(event)).unwrap_or_default());
     }
     touched
-}
-
-impl Snapshot {
-    /// Every valid policy.
-    #[must_use]
-    pub const fn policies(&self) -> &Arc<PolicySet> {
-        &self.policies
-    }
-
-    /// The pod of that name.
-    #[must_use]
-    pub fn pod(&self, namespace: &str, name: &str) -> Option<PodRecord> {
-        self.shelves.pods.get(namespace, name)
-    }
-
-    /// The uid of the service account of that name.
-    #[must_use]
-    pub fn service_account(&self, namespace: &str, name: &str) -> Option<Uid> {
-        self.shelves.service_accounts.get(namespace, name)
-    }
-
-    /// The stored policies of a namespace, those that cannot be used too.
-    pub(crate) fn records(&self, namespace: &str) -> BTreeMap<Box<str>, PolicyRecord> {
-        self.shelves.records.of(namespace)
-    }
-
-    /// Every namespace with a stored policy.
-    pub(crate) fn namespaces(&self) -> BTreeSet<Namespace> {
-        self.shelves.records.namespaces()
-    }
-
-    /// The names of the service accounts of a namespace.
-    pub(crate) fn service_accounts(&self, namespace: &str) -> BTreeSet<Box<str>> {
-        self.shelves
-            .service_accounts
-            .of(namespace)
-            .into_keys()
-            .collect()
-    }
-
-    /// The pods of a namespace.
-    pub(crate) fn pods(&self, namespace: &str) -> BTreeMap<Box<str>, PodRecord> {
-        self.shelves.pods.of(namespace)
-    }
-}
-
-#[cfg(test)]
-impl Index {
-    /// An index whose watches have delivered exactly these objects.
-    pub(crate) fn filled(
-        policies: Vec<TokenPolicy>,
-        pods: Vec<PartialObjectMeta<Pod>>,
-        service_accounts: Vec<PartialObjectMeta<ServiceAccount>>,
-    ) -> Self {
-        let index = Self::new(Metrics::default());
-        let guarded = policies.into_iter().map(|p| DeserializeGuard(Ok(p)));
-        index.take_policies(listed(guarded));
-        index.take_pods(listed(pods));
-        index.take_service_accounts(listed(service_accounts));
-        index
-    }
-
-    /// The watch delivers this policy, new or changed.
-    pub(crate) fn deliver(&self, policy: DeserializeGuard<TokenPolicy>) {
-        self.take_policies(vec![Event::Apply(policy)]);
-    }
-
-    /// The watch delivers this pod, new or changed.
-    pub(crate) fn deliver_pod(&self, pod: PartialObjectMeta<Pod>) {
-        self.take_pods(vec![Event::Apply(pod)]);
-    }
 }
 
 /// The events of a watch whose first list has these objects.

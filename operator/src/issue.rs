@@ -7,9 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use hallpass_core::{
-    decide::{PolicySet, Subject, assigned, decide, unselected},
+    decide::{Grant, Rules, Subject, assigned, decide, decide_for, unselected},
     denial::Code,
+    issuer::IssuerUrl,
     name::TokenName,
+    scope::ScopeSet,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
@@ -19,7 +21,7 @@ use self::{limit::Limits, refusal::Refusal};
 use crate::{
     audit::{Audit, Audited, RequestId},
     index::Index,
-    issuer::{IssuedToken, kubernetes::Minter},
+    issuer::{IssuedToken, Issuers},
     telemetry::{Metrics, log::Chain},
 };
 
@@ -30,7 +32,7 @@ pub mod refusal;
 #[derive(Debug)]
 pub struct Issuance {
     index: Index,
-    minter: Minter,
+    issuers: Issuers,
     audit: Audit,
     limits: Limits,
     metrics: Metrics,
@@ -55,10 +57,10 @@ pub type Outcomes = Vec<(TokenName, Result<Audited<IssuedToken>, Refusal>)>;
 impl Issuance {
     /// A pipeline whose rate limit is empty.
     #[must_use]
-    pub fn new(index: Index, minter: Minter, audit: Audit, metrics: Metrics) -> Self {
+    pub fn new(index: Index, issuers: Issuers, audit: Audit, metrics: Metrics) -> Self {
         Self {
             index,
-            minter,
+            issuers,
             audit,
             limits: Limits::default(),
             metrics,
@@ -80,20 +82,48 @@ impl Issuance {
         names: Option<Vec<TokenName>>,
     ) -> Result<Outcomes, Refusal> {
         let snapshot = self.index.snapshot()?;
-        let policies = snapshot.policies();
+        let rules = snapshot.rules();
         let names = match names {
             Some(names) => names,
-            None => self.all(policies, &ask.subject)?,
+            None => self.all(rules, &ask.subject)?,
         };
         self.limits
             .admit(&ask.subject, names.len(), ask.now())
             .inspect_err(|refusal| self.metrics.denied(refusal.code))?;
         let outcomes = stream::iter(names).map(|name| async {
-            let outcome = self.issue_one(policies, ask, &name).await;
+            let outcome = self.issue_one(rules, ask, &name).await;
             self.note(ask, &name, outcome.as_ref().err()).await;
             (name, outcome)
         });
         Ok(outcomes.buffered(AT_ONCE).collect().await)
+    }
+
+    /// Issues a token of that `aud` that this issuer makes: with those scopes, or with all that the pod
+    /// may have.
+    ///
+    /// # Guarantees
+    /// A token has its record; so has a refusal of a token that the pod may have.
+    ///
+    /// # Errors
+    /// [`Code::NotSynced`], what [`decide_for`] says, [`Code::TooOften`], and why it could not be minted.
+    pub async fn exchange(
+        &self,
+        ask: &Ask,
+        issuer: &IssuerUrl,
+        audience: &str,
+        scopes: Option<&ScopeSet>,
+    ) -> Result<Audited<IssuedToken>, Refusal> {
+        let snapshot = self.index.snapshot()?;
+        self.look(&ask.subject, ask.now())
+            .inspect_err(|refusal| self.metrics.denied(refusal.code))?;
+        let grant = decide_for(snapshot.rules(), &ask.subject, issuer, audience, scopes);
+        let grant = grant.map_err(|denial| {
+            self.metrics.denied(denial.code);
+            Refusal::from(denial)
+        })?;
+        let outcome = self.mint(ask, &grant).await;
+        self.note(ask, grant.token(), outcome.as_ref().err()).await;
+        outcome
     }
 
     /// Counts a look at the assignments as if it asked for one name.
@@ -106,22 +136,26 @@ impl Issuance {
 
     async fn issue_one(
         &self,
-        policies: &PolicySet,
+        rules: &Rules,
         ask: &Ask,
         name: &TokenName,
     ) -> Result<Audited<IssuedToken>, Refusal> {
-        let grant = decide(policies, &ask.subject, name)?;
+        self.mint(ask, &decide(rules, &ask.subject, name)?).await
+    }
+
+    /// Mints the token of a grant, within the rate and the time there is, and writes it down.
+    async fn mint(&self, ask: &Ask, grant: &Grant) -> Result<Audited<IssuedToken>, Refusal> {
         if ask.since.elapsed() > LAST_START {
             return Err(Refusal::new(
                 Code::Unavailable,
                 "the tokens before it took too long to mint",
             ));
         }
-        self.limits.take(&grant, ask.now())?;
-        let minted = self.minter.mint(&grant, ask.now()).await;
+        self.limits.take(grant, ask.now())?;
+        let minted = self.issuers.mint(grant, ask.now()).await;
         let issued = minted.map_err(|e| {
             let refusal = Refusal::from(&e);
-            self.limits.failed(&grant, &refusal);
+            self.limits.failed(grant, &refusal);
             if e.is_transient() {
                 warn!(
                     request.id = ask.request.as_str(),
@@ -142,10 +176,10 @@ impl Issuance {
         })
     }
 
-    fn all(&self, policies: &PolicySet, subject: &Subject) -> Result<Vec<TokenName>, Refusal> {
-        let names: Vec<_> = assigned(policies, subject)
+    fn all(&self, rules: &Rules, subject: &Arc<Subject>) -> Result<Vec<TokenName>, Refusal> {
+        let names: Vec<_> = assigned(rules, subject)
             .iter()
-            .map(|t| t.name.clone())
+            .map(|t| t.token.name.clone())
             .collect();
         if names.is_empty() {
             self.metrics.denied(Code::NoPolicy);

@@ -3,17 +3,47 @@
 
 use std::time::Duration;
 
-use hallpass_core::{decide::Grant, denial::Code, secret::Secret, wire};
+use hallpass_core::{
+    decide::{Grant, Source},
+    denial::Code,
+    name::ObjectName,
+    secret::Secret,
+    token::claims::MintFault,
+    wire,
+};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use self::minted::Mismatch;
 
+pub mod hallpass;
 pub mod kubernetes;
 pub mod minted;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+
+/// Every source of tokens.
+#[derive(Debug)]
+pub struct Issuers {
+    /// Service-account tokens.
+    pub kubernetes: kubernetes::Minter,
+    /// Our own.
+    pub hallpass: hallpass::Mint,
+}
+
+impl Issuers {
+    /// Has the token of the grant minted by whom the grant names.
+    ///
+    /// # Errors
+    /// What the issuer says.
+    pub async fn mint(&self, grant: &Grant, now: Timestamp) -> Result<IssuedToken, MintError> {
+        match grant.source() {
+            Source::Kubernetes => self.kubernetes.mint(grant, now).await,
+            Source::Hallpass(own) => self.hallpass.mint(grant, own, now),
+        }
+    }
+}
 
 /// A token that fits its grant: service account, pod and audience were compared. Only an issuer makes
 /// one. It leaves the operator as [`Audited`](crate::audit::Audited) alone.
@@ -56,6 +86,7 @@ impl IssuedToken {
         wire::IssuedToken {
             name: self.grant.token().clone(),
             audience: self.grant.audience().clone(),
+            scope: self.grant.scopes().cloned(),
             token: self.token,
             issued_at: self.issued_at,
             expires_at: self.expires_at,
@@ -115,6 +146,18 @@ pub enum MintError {
     /// The answer broke off, or was far too long.
     #[error("the answer of the API server broke off")]
     ReadAnswer(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The issuer has no key that this replica knows of.
+    #[error("the issuer \"{issuer}\" has no key that this replica knows of yet")]
+    NotReady {
+        /// The `TokenIssuer`.
+        issuer: ObjectName,
+    },
+    /// The grant is one of a service-account token.
+    #[error("the grant is not one of a token of Hallpass's own")]
+    NotOwn,
+    /// The claims are such that no verifier would accept the token.
+    #[error("no token can be made of the grant")]
+    Unmintable(#[source] MintFault),
     /// No answer within the time that a request has.
     #[error("the API server did not answer in time")]
     TimedOut,
@@ -129,6 +172,8 @@ impl MintError {
             Self::ServiceAccountGone => Code::ServiceAccountGone,
             Self::Forbidden { .. } => Code::MintForbidden,
             Self::Refused { .. } | Self::Mismatch(_) => Code::MintRefused,
+            Self::NotReady { .. } => Code::IssuerNotReady,
+            Self::NotOwn | Self::Unmintable(_) => Code::Internal,
             Self::Busy { .. }
             | Self::Failed { .. }
             | Self::Call(_)
@@ -140,7 +185,7 @@ impl MintError {
     /// Whether the same call can end well a little later, with nothing changed by anybody.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        self.code() == Code::Unavailable
+        matches!(self.code(), Code::Unavailable | Code::IssuerNotReady)
     }
 
     /// The wait that the API server asked for.

@@ -12,7 +12,7 @@ use prometheus_client::encoding::text;
 
 use self::{
     families::{Families, OK},
-    label::{Kind, ReviewOutcome, Route, StatusWrite},
+    label::{KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome},
 };
 
 mod families;
@@ -115,6 +115,14 @@ impl Metrics {
         self.0.keys.set(gauge(count));
     }
 
+    /// The leader took a step with a key, or could not.
+    pub fn key_step(&self, step: KeyStep, outcome: StepOutcome) {
+        self.0
+            .key_steps
+            .get_or_create(&[("step", step.as_str()), ("outcome", outcome.as_str())])
+            .inc();
+    }
+
     /// The API server was asked about a token that could not be judged here.
     pub fn token_review(&self, outcome: ReviewOutcome) {
         self.0
@@ -152,7 +160,7 @@ fn gauge(count: usize) -> i64 {
 mod tests {
     use super::*;
 
-    const DOCUMENTED: [(&str, &str); 15] = [
+    const DOCUMENTED: [(&str, &str); 16] = [
         ("hallpass_requests", "counter"),
         ("hallpass_request_duration_seconds", "histogram"),
         ("hallpass_tokens_issued", "counter"),
@@ -164,6 +172,7 @@ mod tests {
         ("hallpass_leader", "gauge"),
         ("hallpass_status_writes", "counter"),
         ("hallpass_keys", "gauge"),
+        ("hallpass_key_steps", "counter"),
         ("hallpass_token_reviews", "counter"),
         ("hallpass_certificate_expiry_timestamp_seconds", "gauge"),
         ("hallpass_panics", "counter"),

@@ -19,20 +19,19 @@ use tracing::{error, info};
 
 use self::{
     bundle::BundleError,
-    call::CallError,
     certificate::MakeError,
     material::{Data, Fault, Material},
     resolver::Served,
     store::{Store, Stored},
 };
 use crate::{
+    call::CallError,
     clock,
     config::Names,
     telemetry::{Metrics, log::Chain},
 };
 
 mod bundle;
-mod call;
 mod certificate;
 mod material;
 mod resolver;

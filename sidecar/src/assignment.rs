@@ -14,7 +14,8 @@ pub(crate) enum Change {
     Add(Assignment),
     /// The same token, seen by other containers or required otherwise.
     Adjust(Assignment),
-    /// The same token with another lifetime: fetched anew, and the one in hand serves until then.
+    /// The same token with another lifetime or scope, or one whose audience came or went: fetched anew,
+    /// and the one in hand serves until then.
     Renew(Assignment),
     /// Another audience: the one in hand is for somebody else and goes at once.
     Replace(Assignment),
@@ -43,17 +44,25 @@ pub(crate) fn changes(
     for (name, assignment) in new {
         match held.get(&name) {
             None => changes.push(Change::Add(assignment)),
-            Some(old) if old.audience != assignment.audience => {
+            Some(old) if is_for_another(old, &assignment) => {
                 changes.push(Change::Replace(assignment));
             }
-            Some(old) if old.lifetime_seconds != assignment.lifetime_seconds => {
-                changes.push(Change::Renew(assignment));
-            }
+            Some(old) if is_another(old, &assignment) => changes.push(Change::Renew(assignment)),
             Some(old) if **old != assignment => changes.push(Change::Adjust(assignment)),
             Some(_) => {}
         }
     }
     changes
+}
+
+/// An audience that is not known is not another one: its owner may be about to state it anew.
+fn is_for_another(old: &Assignment, new: &Assignment) -> bool {
+    matches!((&old.audience, &new.audience), (Some(old), Some(new)) if old != new)
+}
+
+fn is_another(old: &Assignment, new: &Assignment) -> bool {
+    let about = |a: &Assignment| (a.audience.clone(), a.lifetime_seconds, a.scope.clone());
+    about(old) != about(new)
 }
 
 /// Whether a container may see the token.
@@ -66,15 +75,16 @@ pub(crate) fn is_seen_by(assignment: &Assignment, container: &ContainerName) -> 
 
 #[cfg(test)]
 mod tests {
-    use hallpass_core::name::Audience;
+    use hallpass_core::{name::Audience, scope::ScopeSet};
 
     use super::*;
 
     fn assignment(name: &str, audience: &str, lifetime_seconds: u32) -> Assignment {
         Assignment {
             name: TokenName::parse(name).unwrap(),
-            audience: Audience::parse(audience).unwrap(),
-            lifetime_seconds,
+            audience: Some(Audience::parse(audience).unwrap()),
+            lifetime_seconds: Some(lifetime_seconds),
+            scope: None,
             required: true,
             containers: None,
         }
@@ -97,7 +107,18 @@ mod tests {
     #[test]
     fn each_difference_is_a_change_of_its_own_kind() {
         let old = assignment("vault", "a", 600);
+        let scoped = Assignment {
+            scope: ScopeSet::parse("read").ok(),
+            ..old.clone()
+        };
+        let unallowed = Assignment {
+            audience: None,
+            lifetime_seconds: None,
+            ..old.clone()
+        };
         let cases = [
+            (scoped.clone(), vec![Change::Renew(scoped)]),
+            (unallowed.clone(), vec![Change::Renew(unallowed)]),
             (assignment("vault", "a", 600), vec![]),
             (
                 assignment("vault", "a", 900),

@@ -51,14 +51,27 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "hallpass.fullname" . }}
 {{- end }}
 
+{{/* Where the issuers' keys are: a namespace of their own, so that no right on the release's namespace reaches them. */}}
+{{- define "hallpass.keysNamespace" -}}
+{{- $name := printf "%s-keys" .Release.Namespace }}
+{{- if gt (len $name) 63 }}
+{{- fail (printf "the release's namespace has %d characters; it may have 58, since the keys are kept in namespace %s" (len .Release.Namespace) $name) }}
+{{- end }}
+{{- $name }}
+{{- end }}
+
+{{- define "hallpass.issuerURL" -}}
+{{- default (printf "https://%s.%s.svc" (include "hallpass.fullname" .) .Release.Namespace) .Values.issuer.url }}
+{{- end }}
+
 {{/* Namespaces in which no pod is injected, as a JSON list: a cluster that cannot start its own parts cannot be repaired. */}}
 {{- define "hallpass.uninjectedNamespaces" -}}
-{{- list "kube-system" "kube-node-lease" .Release.Namespace | uniq | toJson }}
+{{- list "kube-system" "kube-node-lease" .Release.Namespace (include "hallpass.keysNamespace" .) | uniq | toJson }}
 {{- end }}
 
 {{/* Namespaces in which no token is minted, as a JSON list. */}}
 {{- define "hallpass.protectedNamespaces" -}}
-{{- list "kube-system" "kube-public" "kube-node-lease" .Release.Namespace | uniq | toJson }}
+{{- list "kube-system" "kube-public" "kube-node-lease" .Release.Namespace (include "hallpass.keysNamespace" .) | uniq | toJson }}
 {{- end }}
 
 {{/* toJson writes <, > and & as escapes that CEL reads as the same characters. */}}

@@ -35,7 +35,7 @@ fn labelled(
             .iter()
             .map(|(name, audience)| RawToken {
                 name: (*name).into(),
-                kubernetes_audience: (*audience).into(),
+                kubernetes_audience: Some((*audience).into()),
                 lifetime: Some("10m".into()),
                 ..RawToken::default()
             })
@@ -55,6 +55,7 @@ fn subject(namespace: &str, service_account: &str, labels: &[(&str, &str)]) -> A
             .iter()
             .map(|(k, v)| ((*k).into(), (*v).into()))
             .collect(),
+        annotations: BTreeMap::new(),
     })
 }
 
@@ -62,8 +63,15 @@ fn name(text: &str) -> TokenName {
     TokenName::parse(text).unwrap()
 }
 
-fn set<const N: usize>(policies: [Arc<Policy>; N]) -> PolicySet {
-    policies.into_iter().collect()
+fn set<const N: usize>(policies: [Arc<Policy>; N]) -> Rules {
+    rules(policies)
+}
+
+fn rules(policies: impl IntoIterator<Item = Arc<Policy>>) -> Rules {
+    Rules {
+        policies: Arc::new(policies.into_iter().collect()),
+        audiences: Arc::default(),
+    }
 }
 
 #[test]
@@ -173,22 +181,25 @@ fn the_older_of_two_policies_gives_the_token_and_the_younger_is_told() {
     );
     let names: Vec<&str> = assigned(&policies, &subject)
         .iter()
-        .map(|t| t.name.as_str())
+        .map(|t| t.token.name.as_str())
         .collect();
     assert_eq!(names, ["mail", "queue", "vault"]);
 
     let labels = BTreeMap::new();
     let pods = [("orders", &labels)];
-    let taken = taken_names(&policies, &younger, &pods);
+    let taken = taken_names(&policies.policies, &younger, &pods);
     assert_eq!(taken, BTreeMap::from([(&name("vault"), &older.id)]));
-    assert_eq!(taken_names(&policies, &older, &pods), BTreeMap::new());
     assert_eq!(
-        taken_names(&policies, &younger, &[]),
+        taken_names(&policies.policies, &older, &pods),
+        BTreeMap::new()
+    );
+    assert_eq!(
+        taken_names(&policies.policies, &younger, &[]),
         BTreeMap::new(),
         "judged on live pods"
     );
     assert_eq!(
-        taken_names(&policies, &younger, &[("other", &labels)]),
+        taken_names(&policies.policies, &younger, &[("other", &labels)]),
         BTreeMap::new()
     );
 }
@@ -242,7 +253,7 @@ proptest! {
         policies in prop::collection::vec(any_policy(), 0..8),
         namespace in "[m-n]", service_account in "[s-t]", label in "[x-y]", asked in "[a-c]",
     ) {
-        let all: PolicySet = policies.iter().cloned().collect();
+        let all = rules(policies.iter().cloned());
         let subject = subject(&namespace, &service_account, &[("l", &label)]);
         let asked = name(&asked);
         let giving: Vec<&Arc<Policy>> = policies
@@ -255,8 +266,11 @@ proptest! {
             Ok(grant) => {
                 let eldest = giving.iter().min_by(|a, b| a.seniority.cmp(&b.seniority)).expect("somebody gave it");
                 let token = eldest.token(asked.as_str()).unwrap();
-                prop_assert_eq!(grant.audience(), &token.audience);
-                prop_assert_eq!(grant.lifetime(), token.lifetime);
+                let Wanted::ServiceAccountToken { audience, lifetime } = &token.wanted else {
+                    panic!("{token:?}");
+                };
+                prop_assert_eq!(grant.audience(), audience);
+                prop_assert_eq!(grant.lifetime(), *lifetime);
             }
             Err(denial) => {
                 prop_assert_eq!(denial.code, Code::NoPolicy);
@@ -270,11 +284,13 @@ proptest! {
         policies in prop::collection::vec(any_policy(), 0..8),
         namespace in "[m-n]", service_account in "[s-t]", label in "[x-y]",
     ) {
-        let policies: PolicySet = policies.into_iter().collect();
+        let policies = rules(policies);
         let subject = subject(&namespace, &service_account, &[("l", &label)]);
-        let assigned: BTreeSet<_> = assigned(&policies, &subject).into_iter().map(|t| t.name.clone()).collect();
+        let assigned: BTreeSet<_> = assigned(&policies, &subject).into_iter().map(|t| t.token.name.clone()).collect();
         for asked in ["a", "b", "c"].map(name) {
             prop_assert_eq!(decide(&policies, &subject, &asked).is_ok(), assigned.contains(&asked));
         }
     }
 }
+
+mod own;

@@ -12,7 +12,7 @@ fn raw() -> RawPolicy {
         }],
         tokens: vec![RawToken {
             name: "vault".into(),
-            kubernetes_audience: "https://vault.example".into(),
+            kubernetes_audience: Some("https://vault.example".into()),
             ..RawToken::default()
         }],
     }
@@ -34,8 +34,15 @@ fn applies_the_defaults() {
     let policy = Policy::parse(&raw()).unwrap();
     let token = &policy.tokens[0];
     assert_eq!(
-        (token.lifetime, token.required, &token.containers),
-        (Lifetime::MAX, true, &None)
+        (&token.wanted, token.required, &token.containers),
+        (
+            &Wanted::ServiceAccountToken {
+                audience: Audience::parse("https://vault.example").unwrap(),
+                lifetime: Lifetime::MAX,
+            },
+            true,
+            &None
+        )
     );
     assert!(policy.selects("orders", &BTreeMap::new()));
     assert!(!policy.selects("order", &BTreeMap::new()));
@@ -47,7 +54,7 @@ fn names_every_fault_with_its_field() {
         p.tokens[0].lifetime = Some("5m".into());
         p.tokens.push(RawToken {
             name: "vault".into(),
-            kubernetes_audience: "hallpass.dev/x".into(),
+            kubernetes_audience: Some("hallpass.dev/x".into()),
             containers: Some(vec!["app".into(), "APP".into()]),
             ..RawToken::default()
         });
@@ -94,7 +101,7 @@ fn bounds_the_lists() {
         p.tokens = (0..33)
             .map(|i| RawToken {
                 name: format!("t{i}"),
-                kubernetes_audience: format!("a{i}"),
+                kubernetes_audience: Some(format!("a{i}")),
                 ..RawToken::default()
             })
             .collect();
@@ -128,4 +135,93 @@ fn a_selector_wants_every_label() {
     assert!(!selector.selects("orders", &labels(&[("app", "orders")])));
     assert!(!selector.selects("orders", &labels(&[("app", "orders"), ("tier", "")])));
     assert!(!selector.selects("other", &labels(&[("app", "orders"), ("tier", "api")])));
+}
+
+fn of_audience(change: impl FnOnce(&mut RawToken)) -> RawToken {
+    let mut token = RawToken {
+        name: "payments".into(),
+        audience_ref: Some(RawAudienceRef {
+            namespace: "payments".into(),
+            name: "payments".into(),
+        }),
+        scopes: Some(vec!["payments:read".into()]),
+        ..RawToken::default()
+    };
+    change(&mut token);
+    token
+}
+
+#[test]
+fn a_token_of_an_audience_has_scopes_and_may_be_as_short_as_half_a_minute() {
+    let mut policy = raw();
+    policy.tokens = vec![of_audience(|t| t.lifetime = Some("30s".into()))];
+    let parsed = Policy::parse(&policy).unwrap();
+    let Wanted::AudienceToken {
+        audience,
+        scopes,
+        lifetime,
+    } = &parsed.tokens[0].wanted
+    else {
+        panic!("{parsed:?}");
+    };
+    assert_eq!(audience.to_string(), "payments/payments");
+    assert_eq!(scopes.to_string(), "payments:read");
+    assert_eq!(lifetime.map(Lifetime::seconds), Some(30));
+    policy.tokens = vec![of_audience(|_| {})];
+    let parsed = Policy::parse(&policy).unwrap();
+    let Wanted::AudienceToken { lifetime, .. } = &parsed.tokens[0].wanted else {
+        panic!("{parsed:?}");
+    };
+    assert_eq!(*lifetime, None, "as long as the audience allows");
+}
+
+#[test]
+fn one_audience_may_be_asked_for_twice_with_different_scopes() {
+    let mut policy = raw();
+    let write = of_audience(|t| {
+        t.name = "payments-write".into();
+        t.scopes = Some(vec!["payments:write".into()]);
+    });
+    policy.tokens = vec![of_audience(|_| {}), write];
+    assert_eq!(Policy::parse(&policy).unwrap().tokens.len(), 2);
+}
+
+#[test]
+fn a_token_comes_from_one_side_alone() {
+    let one = |token: RawToken| faults(|p| p.tokens = vec![token]);
+    let fault = |field: &str, text: &str| vec![(field.to_owned(), text.to_owned())];
+    let which = "must have exactly one of kubernetesAudience, audienceRef";
+    let both = of_audience(|t| t.kubernetes_audience = Some("v".into()));
+    assert_eq!(one(both), fault("spec.tokens[0]", which));
+    let neither = of_audience(|t| t.audience_ref = None);
+    assert_eq!(one(neither), fault("spec.tokens[0]", which));
+    let unscoped = of_audience(|t| t.scopes = None);
+    assert_eq!(
+        one(unscoped),
+        fault("spec.tokens[0].scopes", "must have 1 to 32 entries")
+    );
+    let scoped = of_audience(|t| {
+        t.audience_ref = None;
+        t.kubernetes_audience = Some("v".into());
+    });
+    assert_eq!(
+        one(scoped),
+        fault(
+            "spec.tokens[0].scopes",
+            "must not be written beside kubernetesAudience"
+        )
+    );
+    let short = of_audience(|t| t.lifetime = Some("29s".into()));
+    assert_eq!(
+        one(short),
+        fault("spec.tokens[0].lifetime", "must be between 30s and 1h")
+    );
+    let wildcard = of_audience(|t| t.scopes = Some(vec!["payments:*".into()]));
+    assert_eq!(
+        one(wildcard),
+        fault(
+            "spec.tokens[0].scopes[0]",
+            "must not contain '\"', '\\' or '*'"
+        )
+    );
 }

@@ -50,11 +50,16 @@ fn bearer(headers: &HeaderMap) -> Result<Option<Secret<String>>, Refusal> {
         return Ok(None);
     }
     let token = token.trim_start_matches(' ');
-    let b64token = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
-    if token.is_empty() || !token.bytes().all(b64token) {
+    if !is_b64token(token) {
         return Err(malformed("what follows Bearer is no token"));
     }
     Ok(Some(Secret::new(token.to_owned())))
+}
+
+/// Whether the text could be a bearer token at all (RFC 6750 §2.1): nothing else goes any further.
+pub(super) fn is_b64token(text: &str) -> bool {
+    let b64token = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+    !text.is_empty() && text.bytes().all(b64token)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Api, finish, router, routes};
+use super::{Api, finish, public_router, router, routes};
 use crate::{
     attest::Attestor,
     audit::{Audit, tests::Lines},
@@ -21,13 +21,16 @@ use crate::{
     },
     issue::Issuance,
     issuer::{
-        fixture::{ApiServer, Reply, START, TOKEN_PATH, mint, now},
-        kubernetes::{Minter, OperatorId},
+        fixture::{ApiServer, Reply, START, TOKEN_PATH, issuers, mint, now},
+        hallpass::Mint,
+        kubernetes::OperatorId,
     },
+    keys::Keys,
     telemetry::Metrics,
 };
 
 const AUDIENCE: &str = "hallpass.dev/hallpass-system";
+const TOKEN_REVIEW: &str = "POST /apis/authentication.k8s.io/v1/tokenreviews";
 const ISSUER: &str = "https://kubernetes.default.svc";
 
 /// An operator that serves namespace `shop`: its pod `orders-0` may hold `queue` and `vault`, its pod
@@ -71,6 +74,15 @@ impl Operator {
         index: Index,
         answer: impl Fn(&Value) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::with_keys(index, Keys::new(Metrics::new()), answer).await
+    }
+
+    /// The same, with keys of its own.
+    pub(super) async fn with_keys(
+        index: Index,
+        keys: Keys,
+        answer: impl Fn(&Value) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let jwks = jwks(&key);
         let server = ApiServer::default()
@@ -80,20 +92,26 @@ impl Operator {
             .on("GET /.well-known/openid-configuration", |_| {
                 Reply::Json(200, json!({"issuer": ISSUER}))
             })
+            // It knows no more than what it publishes.
+            .on(TOKEN_REVIEW, |_| {
+                Reply::Json(201, json!({"spec": {}, "status": {"authenticated": false}}))
+            })
             .on(TOKEN_PATH, answer);
         let (lines, metrics) = (Lines::default(), Metrics::new());
         let id = OperatorId {
             namespace: "hallpass-system".into(),
             name: "hallpass".into(),
         };
-        let minter = Minter::new(server.client(), id, metrics.clone());
+        let mut issuers = issuers(&server, id, &metrics);
+        issuers.hallpass = Mint::new(keys.clone(), rand::random);
         let attestor = attestor(&index, &server, &metrics).await;
         let audit = Audit::new(lines.clone());
-        let issuance = Issuance::new(index.clone(), minter, audit, metrics.clone());
+        let issuance = Issuance::new(index.clone(), issuers, audit, metrics.clone());
         let api = Api {
             attestor,
             index,
             issuance,
+            keys,
             metrics: metrics.clone(),
             clock: now,
         };
@@ -108,6 +126,12 @@ impl Operator {
 
     pub(super) fn router(&mut self) -> Router {
         router(self.api.take().unwrap())
+    }
+
+    /// Both routers of one operator: that of the cluster, and that of the world.
+    pub(super) fn routers(&mut self) -> (Router, Router) {
+        let api = Arc::new(self.api.take().unwrap());
+        (router(Arc::clone(&api)), public_router(api))
     }
 
     /// The router with a route more.

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 
-use super::{Api, problem::Refused};
+use super::{Api, oauth, problem::Refused};
 use crate::{audit::RequestId, issue::refusal::Refusal, telemetry::label::Route};
 
 /// A request's id and when it was read.
@@ -54,7 +54,7 @@ pub(super) async fn observe(
     {
         value.set_sensitive(true);
     }
-    let (code, mut response) = answer(&api, request, next, &arrival.id).await;
+    let (code, mut response) = answer(&api, route, request, next, &arrival.id).await;
     if let Ok(id) = HeaderValue::from_str(arrival.id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
@@ -73,6 +73,7 @@ pub(super) async fn observe(
 
 async fn answer(
     api: &Api,
+    route: Route,
     request: Request,
     next: Next,
     id: &RequestId,
@@ -87,11 +88,16 @@ async fn answer(
             api.metrics.panicked();
             error!(request.id = id.as_str(), "a handler panicked");
             refuse(
+                route,
                 Code::Internal,
                 "the operator's log has more under this request's id",
             )
         }
-        Err(_elapsed) => refuse(Code::Unavailable, "the request took longer than 20 s"),
+        Err(_elapsed) => refuse(
+            route,
+            Code::Unavailable,
+            "the request took longer than 20 s",
+        ),
     };
     match response.extensions_mut().remove::<Refused>() {
         None => (None, response),
@@ -99,15 +105,15 @@ async fn answer(
     }
 }
 
-fn refuse(code: Code, detail: &str) -> Response {
-    Refused::from(Refusal::new(code, detail)).into_response()
+fn refuse(route: Route, code: Code, detail: &str) -> Response {
+    oauth::refused(route, Refusal::new(code, detail)).into_response()
 }
 
 fn route(path: &str) -> Route {
     match path {
         "/v1/assignments" => Route::Assignments,
         "/v1/tokens" => Route::Tokens,
-        _ => Route::Other,
+        path => oauth::route(path).unwrap_or(Route::Other),
     }
 }
 

@@ -11,22 +11,61 @@ use hallpass_core::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{
+        ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
+    },
 };
 
+use super::oauth::error::ErrorCode;
 use crate::{audit::RequestId, issue::refusal::Refusal};
 
 /// What a handler returns instead of an answer.
 #[derive(Debug, Clone)]
 pub(super) struct Refused {
     refusal: Refusal,
-    tokens: Vec<RefusedEntry>,
+    form: Form,
+    allow: Option<&'static str>,
+}
+
+/// What the document looks like.
+#[derive(Debug, Clone)]
+enum Form {
+    /// RFC 9457, with what was said of each token.
+    Problem(Vec<RefusedEntry>),
+    /// RFC 6749 §5.2.
+    OAuth(ErrorCode),
 }
 
 impl Refused {
     /// The refusal of a request for tokens, with what was said of each.
     pub(super) const fn each(refusal: Refusal, tokens: Vec<RefusedEntry>) -> Self {
-        Self { refusal, tokens }
+        Self {
+            refusal,
+            form: Form::Problem(tokens),
+            allow: None,
+        }
+    }
+
+    /// The refusal of a token endpoint.
+    pub(super) const fn oauth(refusal: Refusal, error: ErrorCode) -> Self {
+        Self {
+            refusal,
+            form: Form::OAuth(error),
+            allow: None,
+        }
+    }
+
+    /// The refusal of a method where these are taken. A router adds the header by itself, where it knows
+    /// the path.
+    pub(super) fn method(allow: &'static str) -> Self {
+        let refusal = Refusal::new(
+            Code::WrongMethod,
+            "the header Allow names those that it takes",
+        );
+        Self {
+            allow: Some(allow),
+            ..refusal.into()
+        }
     }
 
     pub(super) const fn code(&self) -> Code {
@@ -35,41 +74,72 @@ impl Refused {
 
     /// The response, whole.
     pub(super) fn respond(self, request: &RequestId) -> Response {
-        let document = Problem {
-            request_id: Some(request.as_str().to_owned()),
-            tokens: self.tokens,
-            ..self.refusal.problem()
+        let Self {
+            refusal,
+            form,
+            allow,
+        } = self;
+        let (wait, code) = (refusal.retry_after_seconds(), refusal.code);
+        let challenge = match &form {
+            Form::Problem(_) => challenge(code),
+            Form::OAuth(error) => error.challenge(),
         };
-        let mut response = Response::new(Body::from(
-            serde_json::to_vec(&document).unwrap_or_default(),
-        ));
-        *response.status_mut() =
-            StatusCode::from_u16(document.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let (mut response, close) = match form {
+            Form::Problem(tokens) => (problem(&refusal, tokens, request), ends_connection(code)),
+            Form::OAuth(error) => (
+                oauth(&refusal, error, request),
+                error.is_of_a_stranger() || ends_connection(code),
+            ),
+        };
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = document.retry_after_seconds {
+        if let Some(seconds) = wait {
             headers.insert(RETRY_AFTER, seconds.into());
         }
-        if let Some(challenge) = challenge(self.refusal.code) {
+        if let Some(challenge) = challenge {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if ends_connection(self.refusal.code) {
+        if let Some(allow) = allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
 }
 
+fn problem(refusal: &Refusal, tokens: Vec<RefusedEntry>, request: &RequestId) -> Response {
+    let document = Problem {
+        request_id: Some(request.as_str().to_owned()),
+        tokens,
+        ..refusal.problem()
+    };
+    let body = serde_json::to_vec(&document).unwrap_or_default();
+    response(document.status, "application/problem+json", body)
+}
+
+fn oauth(refusal: &Refusal, error: ErrorCode, request: &RequestId) -> Response {
+    let body = error.document(refusal, request);
+    let mut response = response(error.status(refusal.code), "application/json", body);
+    // RFC 6749 §5.2 asks for both.
+    let no_cache = HeaderValue::from_static("no-cache");
+    response.headers_mut().insert(PRAGMA, no_cache);
+    response
+}
+
+fn response(status: u16, kind: &'static str, body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self {
-            refusal,
-            tokens: Vec::new(),
-        }
+        Self::each(refusal, Vec::new())
     }
 }
 
@@ -88,8 +158,12 @@ impl IntoResponse for Refused {
 }
 
 /// Any other path.
-pub(super) async fn no_such_path() -> Refused {
-    Refusal::new(Code::NoSuchPath, "there are /v1/assignments and /v1/tokens").into()
+pub(super) fn no_such_path() -> Refused {
+    Refusal::new(
+        Code::NoSuchPath,
+        "there are /v1/assignments and /v1/tokens, and what the metadata of each TokenIssuer names",
+    )
+    .into()
 }
 
 /// Another method; the router adds `Allow` to whatever answer comes of it.

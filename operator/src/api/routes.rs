@@ -8,25 +8,24 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hallpass_core::{
-    decide::{Subject, assigned, unselected},
+    consent::AudienceSet,
+    decide::{Assigned, Grant, Subject, assigned, unselected},
     denial::Code,
     name::TokenName,
     policy::PolicyToken,
     wire::{Assignment, Assignments, Notice, RefusedEntry, TokenEntry, TokensResponse},
 };
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+    HeaderMap, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use super::{Api, body::tokens_request, observe::Arrival, problem::Refused};
+use super::{Api, body::tokens_request, document::Document, observe::Arrival, problem::Refused};
 use crate::{
     attest::Authenticated,
     index::Snapshot,
     issue::{Ask, Outcomes, refusal::Refusal},
-    issuer::hex,
 };
 
 /// `GET /v1/assignments`: 200 for every live pod, with what it is to hold; 304 where it has that already.
@@ -39,18 +38,7 @@ pub(super) async fn assignments(
     api.issuance.look(who.subject(), arrival.at)?;
     let snapshot = api.index.snapshot().map_err(Refusal::from)?;
     let body = encode(&assignments_of(&snapshot, who.subject()))?;
-    let tag = format!("\"{}\"", hex(&Sha256::digest(&body)));
-    let mut response = if matches_tag(&headers, &tag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        json(body)
-    };
-    let headers = response.headers_mut();
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        headers.insert(ETAG, tag);
-    }
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(POLL_AGAIN));
-    Ok(response)
+    Ok(Document::json(body, POLL_AGAIN).answer(&headers))
 }
 
 /// `POST /v1/tokens`: an entry for each name. 200 with at least one token among them, else the status of
@@ -76,10 +64,11 @@ pub(super) async fn tokens(
     Ok(response)
 }
 
-fn assignments_of(snapshot: &Snapshot, subject: &Subject) -> Assignments {
-    let tokens: Vec<_> = assigned(snapshot.policies(), subject)
+fn assignments_of(snapshot: &Snapshot, subject: &Arc<Subject>) -> Assignments {
+    let rules = snapshot.rules();
+    let tokens: Vec<_> = assigned(rules, subject)
         .into_iter()
-        .map(assignment)
+        .map(|assigned| assignment(&rules.audiences, assigned))
         .collect();
     let notice = tokens.is_empty().then(|| {
         let denial = unselected(subject);
@@ -91,35 +80,23 @@ fn assignments_of(snapshot: &Snapshot, subject: &Subject) -> Assignments {
     Assignments { tokens, notice }
 }
 
-fn assignment(token: &PolicyToken) -> Assignment {
+fn assignment(audiences: &AudienceSet, assigned: Assigned<'_>) -> Assignment {
+    let Assigned { token, grant } = assigned;
     let PolicyToken {
         name,
-        audience,
-        lifetime,
+        wanted,
         required,
         containers,
     } = token;
+    let grant = grant.ok();
     Assignment {
         name: name.clone(),
-        audience: audience.clone(),
-        lifetime_seconds: lifetime.seconds(),
+        audience: wanted.value(audiences).cloned(),
+        lifetime_seconds: grant.as_ref().map(|grant| grant.lifetime().seconds()),
+        scope: grant.as_ref().and_then(Grant::scopes).cloned(),
         required: *required,
         containers: containers.as_ref().map(|c| c.iter().cloned().collect()),
     }
-}
-
-/// Whether the caller has what is tagged so (RFC 9110 §13.1.2: weak comparison, lists, `*`).
-fn matches_tag(headers: &HeaderMap, tag: &str) -> bool {
-    headers
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        // A tag of ours has no comma, so that splitting within one of another's does no harm.
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .any(|candidate| {
-            candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == tag
-        })
 }
 
 fn without_duplicates(names: Vec<TokenName>) -> Vec<TokenName> {
@@ -155,12 +132,12 @@ fn entries(outcomes: Outcomes) -> Result<TokensResponse, Refused> {
     }
 }
 
-fn encode(answer: &impl Serialize) -> Result<Vec<u8>, Refusal> {
+pub(super) fn encode(answer: &impl Serialize) -> Result<Vec<u8>, Refusal> {
     serde_json::to_vec(answer)
         .map_err(|e| Refusal::new(Code::Internal, format!("the answer has no JSON form: {e}")))
 }
 
-fn json(body: Vec<u8>) -> Response {
+pub(super) fn json(body: Vec<u8>) -> Response {
     (
         [(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
         body,

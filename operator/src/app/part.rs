@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use hallpass_core::issuer::Issuer;
+use hallpass_crds::token_issuer::KeyState;
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -12,10 +14,26 @@ use crate::{
     audit::Audit,
     clock,
     config::Config,
-    controller::policy::{self, Context},
+    controller::{
+        Context, audience,
+        issuer::{
+            self, Release,
+            keys::{IssuerKeys, KeyReports, ReportedKey},
+        },
+        policy,
+    },
     index::Index,
     issue::Issuance,
-    issuer::kubernetes::{Minter, OperatorId},
+    issuer::{
+        Issuers,
+        hallpass::Mint,
+        kubernetes::{Minter, OperatorId},
+    },
+    keys::{
+        Keys, plans,
+        rotate::{self, Plans},
+        rotation,
+    },
     lease::Elector,
     telemetry::{Metrics, health::Readiness, server},
     tls::Authority,
@@ -32,6 +50,14 @@ pub(super) enum Phase {
     Closing,
 }
 
+/// Where requests come in.
+pub(super) struct Listeners {
+    /// From sidecars and verifiers.
+    pub(super) inside: TcpListener,
+    /// From the world beyond the cluster.
+    pub(super) outside: TcpListener,
+}
+
 /// Everything that has state.
 pub(super) struct Parts {
     client: Client,
@@ -41,6 +67,8 @@ pub(super) struct Parts {
     authority: Arc<Authority>,
     elector: Elector,
     context: Context,
+    keys: Keys,
+    release: Release,
 }
 
 impl Parts {
@@ -72,21 +100,27 @@ impl Parts {
         };
         Self {
             client,
+            keys: Keys::new(metrics.clone()),
             metrics,
             index,
             attestor: Arc::new(attestor),
             authority: Arc::new(authority),
             elector,
             context,
+            release: Release {
+                names: names.clone(),
+                issuer: config.issuer.clone(),
+            },
         }
     }
 
     /// What must hold before this replica is asked.
     pub(super) fn readiness(&self, audiences: Result<(), String>) -> Readiness {
-        let (index, attestor, authority) = (
+        let (index, attestor, authority, keys) = (
             self.index.clone(),
             Arc::clone(&self.attestor),
             Arc::clone(&self.authority),
+            self.keys.clone(),
         );
         Readiness::default()
             .with("synced", move || {
@@ -97,6 +131,13 @@ impl Parts {
                     Ok(())
                 } else {
                     Err("the cluster's keys have not been read yet".into())
+                }
+            })
+            .with("signing-keys", move || {
+                if keys.synced() {
+                    Ok(())
+                } else {
+                    Err("the issuers' keys have not been read yet".into())
                 }
             })
             .with("certificate", move || authority.ready(clock::now()))
@@ -115,43 +156,36 @@ impl Parts {
     /// Starts the rest: `steady` tasks run for ever, `closing` ones until their phase.
     pub(super) fn start(
         self,
-        listener: TcpListener,
+        listeners: Listeners,
         phases: watch::Receiver<Phase>,
         steady: &mut Tasks,
         closing: &mut Tasks,
     ) -> Result<(), rustls::Error> {
+        self.sign(steady);
+        self.report(steady);
+        let tls = Arc::new(self.authority.server_config()?);
+        let api = Arc::new(self.api());
+        let inside = api::router(Arc::clone(&api));
+        let outside = api::public_router(api);
         let Self {
             client,
-            metrics,
             index,
             attestor,
             authority,
             elector,
-            context,
+            ..
         } = self;
-        let tls = Arc::new(authority.server_config()?);
         let leader = elector.watch();
-        let minter = Minter::new(client.clone(), context.operator.clone(), metrics.clone());
-        let issuance = Issuance::new(
-            index.clone(),
-            minter,
-            Audit::new(std::io::stdout()),
-            metrics.clone(),
-        );
-        let router = api::router(Api {
-            attestor: Arc::clone(&attestor),
-            index: index.clone(),
-            issuance,
-            metrics: metrics.clone(),
-            clock: clock::now,
-        });
-        closing.spawn("api", {
-            let closing = reached(phases.clone(), Phase::Closing);
-            async move {
-                api::serve(listener, tls, router, closing).await;
+        for (name, listener, router) in [
+            ("api", listeners.inside, inside),
+            ("issuer-api", listeners.outside, outside),
+        ] {
+            let (tls, over) = (Arc::clone(&tls), reached(phases.clone(), Phase::Closing));
+            closing.spawn(name, async move {
+                api::serve(listener, tls, router, over).await;
                 Ok(())
-            }
-        });
+            });
+        }
         closing.spawn("lease", {
             let leaving = reached(phases, Phase::Leaving);
             async move {
@@ -159,27 +193,122 @@ impl Parts {
                 Ok(())
             }
         });
-        steady.spawn("index", {
-            let (index, client) = (index.clone(), client.clone());
-            async move { Err(index.run(client).await.into()) }
+        steady.spawn("index", async move {
+            Err(Box::pin(index.run(client)).await.into())
         });
         steady.spawn("keys", async move {
             attestor.run().await;
             Ok(())
         });
-        steady.spawn("certificate", {
-            let leader = leader.clone();
-            async move {
-                authority.run(leader).await;
-                Ok(())
-            }
-        });
-        steady.spawn("policies", async move {
-            policy::run(index, client, leader, context, metrics).await;
+        steady.spawn("certificate", async move {
+            authority.run(leader).await;
             Ok(())
         });
         Ok(())
     }
+
+    fn api(&self) -> Api {
+        let (client, metrics) = (self.client.clone(), self.metrics.clone());
+        let issuers = Issuers {
+            kubernetes: Minter::new(client, self.context.operator.clone(), metrics.clone()),
+            hallpass: Mint::new(self.keys.clone(), rand::random),
+        };
+        let audit = Audit::new(std::io::stdout());
+        Api {
+            attestor: Arc::clone(&self.attestor),
+            index: self.index.clone(),
+            issuance: Issuance::new(self.index.clone(), issuers, audit, metrics.clone()),
+            keys: self.keys.clone(),
+            metrics,
+            clock: clock::now,
+        }
+    }
+
+    /// Starts what keeps the issuers' keys.
+    fn sign(&self, steady: &mut Tasks) {
+        let namespace = self.release.names.keys_namespace();
+        let (wanted, plans) = watch::channel(Plans::default());
+        steady.spawn("signing-keys", {
+            let (keys, client) = (self.keys.clone(), self.client.clone());
+            let namespace = namespace.clone();
+            async move {
+                keys.run(client, namespace).await;
+                Ok(())
+            }
+        });
+        steady.spawn("plans", {
+            let index = self.index.clone();
+            async move {
+                plans::run(index, wanted).await;
+                Ok(())
+            }
+        });
+        steady.spawn("rotation", {
+            let (keys, client, metrics) =
+                (self.keys.clone(), self.client.clone(), self.metrics.clone());
+            let leader = self.elector.watch();
+            async move {
+                rotate::run(keys, client, namespace, leader, plans, clock::now, metrics).await;
+                Ok(())
+            }
+        });
+    }
+
+    /// Starts what writes statuses while this replica leads.
+    fn report(&self, steady: &mut Tasks) {
+        let reports = key_reports(&self.keys);
+        let of = || {
+            (
+                self.index.clone(),
+                self.client.clone(),
+                self.elector.watch(),
+                self.context.clone(),
+                self.metrics.clone(),
+            )
+        };
+        let (index, client, leader, context, metrics) = of();
+        steady.spawn("policies", async move {
+            policy::run(index, client, leader, context, metrics).await;
+            Ok(())
+        });
+        let (index, client, leader, context, metrics) = of();
+        let keys = reports.clone();
+        steady.spawn("audiences", async move {
+            audience::run(index, keys, client, leader, context, metrics).await;
+            Ok(())
+        });
+        let (index, client, leader, context, metrics) = of();
+        let release = self.release.clone();
+        steady.spawn("issuers", async move {
+            issuer::run(index, reports, release, client, leader, context, metrics).await;
+            Ok(())
+        });
+    }
+}
+
+/// The keys of an issuer as its status tells of them.
+fn key_reports(keys: &Keys) -> KeyReports {
+    let changes = keys.changes();
+    let keys = keys.clone();
+    let look = move |issuer: &Issuer, now| {
+        let id = issuer.url.id();
+        let told = keys.states(&id, now).into_iter().map(|key| ReportedKey {
+            kid: key.kid,
+            algorithm: key.algorithm,
+            state: match key.phase {
+                rotation::Phase::Active => KeyState::Active,
+                rotation::Phase::Next => KeyState::Next,
+                rotation::Phase::Retired => KeyState::Retired,
+            },
+            since: key.since,
+            until: key.until,
+        });
+        IssuerKeys {
+            keys: told.collect(),
+            next_rotation: keys.next_rotation(&id, &plans::plan(issuer), now),
+        }
+    };
+    KeyReports::new(look, changes)
 }
 
 /// Ends when the shutdown has come that far, or when nobody is left to tell.
@@ -191,12 +320,15 @@ async fn reached(mut phases: watch::Receiver<Phase>, phase: Phase) {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use hallpass_core::name::{Namespace, PodName};
+    use hallpass_core::{
+        issuer::IssuerUrl,
+        name::{Namespace, PodName},
+    };
     use kube::client::Body;
     use tracing::level_filters::LevelFilter;
 
     use super::*;
-    use crate::config::Names;
+    use crate::config::{DefaultIssuer, Names};
 
     fn config() -> Config {
         let name = |text| Namespace::parse(text).unwrap();
@@ -204,7 +336,14 @@ mod tests {
             names: Names::new(name("hallpass"), name("hallpass-system")),
             pod: PodName::parse("hallpass-0").unwrap(),
             api_server_audiences: Vec::new(),
+            issuer: DefaultIssuer {
+                url: IssuerUrl::parse("https://id.example").unwrap(),
+                algorithm: None,
+                rotate_every: None,
+                spiffe_trust_domain: None,
+            },
             api_addr: ([127, 0, 0, 1], 0).into(),
+            issuer_addr: ([127, 0, 0, 1], 0).into(),
             metrics_addr: ([127, 0, 0, 1], 0).into(),
             log_level: LevelFilter::INFO,
         }
@@ -223,7 +362,10 @@ mod tests {
         let parts = Parts::new(&config(), client(), Metrics::new());
         let missing = parts.readiness(Err("add k3s".into())).missing();
         let missing: Vec<_> = missing.iter().map(|m| m.condition).collect();
-        assert_eq!(missing, ["synced", "keys", "certificate", "audiences"]);
+        assert_eq!(
+            missing,
+            ["synced", "keys", "signing-keys", "certificate", "audiences"]
+        );
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use tokio::{
 use tracing::warn;
 
 use super::Rejection;
-use crate::telemetry::log::Chain;
+use crate::{index::annotations, telemetry::log::Chain};
 
 /// An object that a token names is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -142,17 +142,19 @@ impl Live {
         Ok(labels)
     }
 
-    /// Whether the service account is the one that the token was made for.
+    /// The annotations of the service account, if it is the one that the token was made for.
     pub(super) async fn service_account(
         &self,
         claims: &Claims,
         now: Timestamp,
-    ) -> Result<(), Absent> {
+    ) -> Result<BTreeMap<String, String>, Absent> {
         let account = self.get_service_account(claims).await.map_err(unanswered)?;
-        let why = account.map_or(Some(Why::Missing), |metadata| {
-            changed(&metadata, claims.service_account_uid.as_str(), now)
-        });
-        why.map_or(Ok(()), |why| Err(Absent::service_account(claims, why)))
+        let missing = || Absent::service_account(claims, Why::Missing);
+        let metadata = account.ok_or_else(missing)?;
+        match changed(&metadata, claims.service_account_uid.as_str(), now) {
+            Some(why) => Err(Absent::service_account(claims, why)),
+            None => Ok(annotations(metadata)),
+        }
     }
 
     /// Nothing but metadata and phase is kept. It is read here and not by kube, which logs what it

@@ -1,6 +1,6 @@
 //! The form of a record. JSON escapes control characters: a record is always one line.
 
-use hallpass_core::{decide::Subject, denial::Code, name::TokenName};
+use hallpass_core::{decide::Subject, denial::Code, name::TokenName, scope::ScopeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -42,6 +42,8 @@ enum Outcome<'a> {
         policy: String,
         #[serde(rename = "grant.audience")]
         audience: &'a str,
+        #[serde(rename = "grant.scope", skip_serializing_if = "Option::is_none")]
+        scope: Option<&'a ScopeSet>,
         #[serde(rename = "token.id")]
         token_id: &'a str,
         #[serde(rename = "token.sha256")]
@@ -66,6 +68,7 @@ impl<'a> Record<'a> {
             outcome: Outcome::Issued {
                 policy: grant.policy().to_string(),
                 audience: grant.audience().as_str(),
+                scope: grant.scopes(),
                 token_id: issued.id(),
                 token_sha256: issued.sha256(),
                 expires_at: issued.expires_at(),

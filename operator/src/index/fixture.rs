@@ -1,13 +1,22 @@
 //! Objects as the API server stores them, for tests.
 
-use hallpass_crds::token_policy::{PolicySubject, PolicyToken, TokenPolicy, TokenPolicySpec};
+use hallpass_crds::{
+    token_audience::TokenAudience,
+    token_issuer::TokenIssuer,
+    token_policy::{AudienceRef, PolicySubject, PolicyToken, TokenPolicy, TokenPolicySpec},
+};
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Pod, ServiceAccount},
+    api::core::v1::{Namespace, Pod, ServiceAccount},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
-use kube::core::{DeserializeGuard, PartialObjectMeta, PartialObjectMetaExt};
+use kube::{
+    core::{DeserializeGuard, PartialObjectMeta, PartialObjectMetaExt},
+    runtime::watcher::Event,
+};
 use serde_json::json;
+
+use super::{Index, Metrics, listed};
 
 /// A pod with the sidecar under that service account, labelled `app: <service account>`. Its uid is
 /// `uid-<namespace>-<name>`, as that of every object here.
@@ -51,11 +60,77 @@ pub(crate) fn subject(account: &str) -> PolicySubject {
 pub(crate) fn token(name: &str) -> PolicyToken {
     PolicyToken {
         name: name.to_owned(),
-        kubernetes_audience: format!("https://{name}.example"),
+        kubernetes_audience: Some(format!("https://{name}.example")),
+        audience_ref: None,
+        scopes: None,
         lifetime: None,
         required: None,
         containers: None,
     }
+}
+
+/// A token of that name that asks for `scopes` of the audience of that name in `payments`.
+pub(crate) fn audience_token(name: &str, audience: &str, scopes: &[&str]) -> PolicyToken {
+    PolicyToken {
+        kubernetes_audience: None,
+        audience_ref: Some(AudienceRef {
+            namespace: "payments".to_owned(),
+            name: audience.to_owned(),
+        }),
+        scopes: Some(scopes.iter().map(|s| (*s).to_owned()).collect()),
+        ..token(name)
+    }
+}
+
+/// The audience `https://<name>.payments.svc` in namespace `payments`: `orders` of namespace `shop` may
+/// have `read`, and `verifier` may introspect.
+pub(crate) fn audience(name: &str, format: &str) -> TokenAudience {
+    let stored = json!({
+        "apiVersion": "hallpass.dev/v1alpha1",
+        "kind": "TokenAudience",
+        "metadata": metadata("payments", name),
+        "spec": {
+            "audience": format!("https://{name}.payments.svc"),
+            "issuerRef": {"name": "hallpass"},
+            "format": format,
+            "scopes": [{"name": "read"}, {"name": "write"}],
+            "allow": [{
+                "from": {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}},
+                    "serviceAccounts": ["orders"],
+                },
+                "scopes": ["read"],
+            }],
+            "contact": "#payments-oncall",
+            "guard": {"serviceAccounts": ["verifier"]},
+        },
+    });
+    serde_json::from_value(stored).unwrap()
+}
+
+/// The issuer `hallpass` of `https://id.example`.
+pub(crate) fn issuer() -> TokenIssuer {
+    issuer_of("hallpass", "https://id.example")
+}
+
+/// An issuer of that name and URL.
+pub(crate) fn issuer_of(name: &str, url: &str) -> TokenIssuer {
+    let stored = json!({
+        "apiVersion": "hallpass.dev/v1alpha1",
+        "kind": "TokenIssuer",
+        "metadata": metadata("", name),
+        "spec": {"hallpass": {"issuerURL": url}},
+    });
+    serde_json::from_value(stored).unwrap()
+}
+
+/// A namespace with the label that every namespace has.
+pub(crate) fn namespace(name: &str) -> PartialObjectMeta<Namespace> {
+    ObjectMeta {
+        labels: Some(owned([("kubernetes.io/metadata.name", name)])),
+        ..metadata("", name)
+    }
+    .into_response_partial()
 }
 
 /// A policy that was stored under another schema.
@@ -67,6 +142,18 @@ pub(crate) fn unreadable(namespace: &str, name: &str) -> DeserializeGuard<TokenP
         "spec": {"subjects": "everybody", "tokens": []},
     });
     serde_json::from_value(stored).unwrap()
+}
+
+impl Index {
+    /// The watches have delivered exactly these pods and service accounts, again.
+    pub(crate) fn relist(
+        &self,
+        pods: Vec<PartialObjectMeta<Pod>>,
+        service_accounts: Vec<PartialObjectMeta<ServiceAccount>>,
+    ) {
+        self.take_pods(listed(pods));
+        self.take_service_accounts(listed(service_accounts));
+    }
 }
 
 fn metadata(namespace: &str, name: &str) -> ObjectMeta {
@@ -83,4 +170,45 @@ fn metadata(namespace: &str, name: &str) -> ObjectMeta {
 
 fn owned<const N: usize>(pairs: [(&str, &str); N]) -> std::collections::BTreeMap<String, String> {
     pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+}
+
+impl Index {
+    /// An index whose watches have delivered exactly these objects.
+    pub(crate) fn filled(
+        policies: Vec<TokenPolicy>,
+        pods: Vec<PartialObjectMeta<Pod>>,
+        service_accounts: Vec<PartialObjectMeta<ServiceAccount>>,
+    ) -> Self {
+        let index = Self::new(Metrics::default());
+        let guarded = policies.into_iter().map(|p| DeserializeGuard(Ok(p)));
+        index.take_policies(listed(guarded));
+        index.take_pods(listed(pods));
+        index.take_service_accounts(listed(service_accounts));
+        index.allow(vec![], vec![], vec![]);
+        index
+    }
+
+    /// The watches have delivered exactly these audiences, issuers and namespaces.
+    pub(crate) fn allow(
+        &self,
+        audiences: Vec<TokenAudience>,
+        issuers: Vec<TokenIssuer>,
+        namespaces: Vec<PartialObjectMeta<Namespace>>,
+    ) {
+        let audiences = audiences.into_iter().map(|a| DeserializeGuard(Ok(a)));
+        self.take_audiences(listed(audiences));
+        let issuers = issuers.into_iter().map(|i| DeserializeGuard(Ok(i)));
+        self.take_issuers(listed(issuers));
+        self.take_namespaces(listed(namespaces));
+    }
+
+    /// The watch delivers this policy, new or changed.
+    pub(crate) fn deliver(&self, policy: DeserializeGuard<TokenPolicy>) {
+        self.take_policies(vec![Event::Apply(policy)]);
+    }
+
+    /// The watch delivers this pod, new or changed.
+    pub(crate) fn deliver_pod(&self, pod: PartialObjectMeta<Pod>) {
+        self.take_pods(vec![Event::Apply(pod)]);
+    }
 }

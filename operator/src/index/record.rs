@@ -1,14 +1,25 @@
-//! What is kept of an object that a watch delivered: a line of its metadata, or the parsed policy.
+//! What is kept of an object that a watch delivered: a line of its metadata, or what it says, parsed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use hallpass_core::{
+    audience::{RawStatement, Statement},
+    consent::Labels,
+    fault::Faults,
+    issuer::{Issuer, RawIssuer},
     name::{Namespace, TokenName, Uid},
-    policy::{Faults, Policy, RawPolicy},
+    policy::{Policy, RawPolicy},
 };
-use hallpass_crds::token_policy::{TokenPolicy, TokenPolicyStatus};
+use hallpass_crds::{
+    token_audience::{TokenAudience, TokenAudienceStatus},
+    token_issuer::{TokenIssuer, TokenIssuerStatus},
+    token_policy::{TokenPolicy, TokenPolicyStatus},
+};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::{
+    api::core::v1::{Namespace as NamespaceObject, Pod, ServiceAccount},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Resource,
     core::{DeserializeGuard, PartialObjectMeta},
@@ -38,9 +49,18 @@ impl PodRecord {
     }
 }
 
-/// A stored policy: what it says if it can be used, and what its status said.
+/// A service account, as its metadata says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRecord {
+    /// `metadata.uid`
+    pub uid: Uid,
+    /// `metadata.annotations`, which the owner of an audience may have put into tokens.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A stored object of a kind of ours: what it says if it can be used, and what its status said.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct PolicyRecord {
+pub(crate) struct Record<T, S> {
     /// `metadata.name`
     pub(crate) name: Box<str>,
     /// `metadata.uid`
@@ -50,32 +70,41 @@ pub(crate) struct PolicyRecord {
     /// `metadata.generation`
     pub(crate) generation: Option<i64>,
     /// The status that is stored; none where the object cannot be read.
-    pub(crate) status: Option<TokenPolicyStatus>,
-    /// What counts, if the policy does.
-    pub(crate) spec: Result<Arc<Policy>, Unusable>,
+    pub(crate) status: Option<S>,
+    /// What counts, if the object does.
+    pub(crate) spec: Result<Arc<T>, Unusable>,
 }
 
-/// Why a stored policy is left out of every decision.
+/// A stored `TokenPolicy`.
+pub(crate) type PolicyRecord = Record<Policy, TokenPolicyStatus>;
+
+/// A stored `TokenAudience`.
+pub(crate) type AudienceRecord = Record<Statement, TokenAudienceStatus>;
+
+/// A stored `TokenIssuer`.
+pub(crate) type IssuerRecord = Record<Issuer, TokenIssuerStatus>;
+
+/// Why a stored object is left out of every decision.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unusable {
     /// It is not of the form that this version knows.
     #[error("the stored object cannot be read: {0}")]
     Unreadable(String),
-    /// It says what no policy may say.
+    /// It says what none of its kind may say.
     #[error("{faults}")]
     Invalid {
         /// What that is.
         faults: Faults,
-        /// The names of its tokens, as far as they are names.
+        /// The names of a policy's tokens, as far as they are names.
         tokens: Vec<TokenName>,
     },
 }
 
 /// Files a pod; none without the metadata that every stored object has.
-pub(super) fn pod(object: PartialObjectMeta<Pod>) -> Option<Filed<PodRecord>> {
+pub(super) fn pod(object: PartialObjectMeta<Pod>) -> Option<Filed<Namespace, PodRecord>> {
     let metadata = object.metadata;
     Some(Filed {
-        namespace: Namespace::parse(metadata.namespace.as_deref()?).ok()?,
+        within: Namespace::parse(metadata.namespace.as_deref()?).ok()?,
         name: metadata.name?.into(),
         record: PodRecord {
             uid: Uid::parse(metadata.uid.as_deref()?).ok()?,
@@ -88,8 +117,9 @@ pub(super) fn pod(object: PartialObjectMeta<Pod>) -> Option<Filed<PodRecord>> {
     })
 }
 
-/// The labels, unless there is more of them than any pod needs: Kubernetes bounds each, not their number,
-/// and this replica keeps them all. Without labels a pod is selected by fewer policies, never by more.
+/// The labels or annotations, unless there is more of them than any object needs: Kubernetes bounds each
+/// or all, far above that, and this replica keeps them. Without them an object is selected by fewer
+/// policies and admitted by fewer audiences, never by more.
 fn bounded(labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let size: usize = labels
         .iter()
@@ -103,45 +133,102 @@ fn bounded(labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
 }
 
 /// Files a service account; none without the metadata that every stored object has.
-pub(super) fn service_account(object: PartialObjectMeta<ServiceAccount>) -> Option<Filed<Uid>> {
+pub(super) fn service_account(
+    object: PartialObjectMeta<ServiceAccount>,
+) -> Option<Filed<Namespace, AccountRecord>> {
     let metadata = object.metadata;
     Some(Filed {
-        namespace: Namespace::parse(metadata.namespace.as_deref()?).ok()?,
-        name: metadata.name?.into(),
-        record: Uid::parse(metadata.uid.as_deref()?).ok()?,
+        within: Namespace::parse(metadata.namespace.as_deref()?).ok()?,
+        name: metadata.name.as_deref()?.into(),
+        record: AccountRecord {
+            uid: Uid::parse(metadata.uid.as_deref()?).ok()?,
+            annotations: annotations(metadata),
+        },
+    })
+}
+
+/// The annotations that may become claims: what tools keep for themselves is passed over.
+pub(crate) fn annotations(metadata: ObjectMeta) -> BTreeMap<String, String> {
+    let mut annotations = metadata.annotations.unwrap_or_default();
+    annotations.remove(LAST_APPLIED);
+    bounded(annotations)
+}
+
+/// Files a namespace under its own name; none without the metadata that every stored object has.
+pub(super) fn namespace(
+    object: PartialObjectMeta<NamespaceObject>,
+) -> Option<Filed<(), (Namespace, Labels)>> {
+    let name = object.metadata.name?;
+    let labels = bounded(object.metadata.labels.unwrap_or_default());
+    Some(Filed {
+        within: (),
+        record: (Namespace::parse(&name).ok()?, labels),
+        name: name.into(),
     })
 }
 
 /// Files a policy, whether it can be used or not; none without the metadata that every stored object
 /// has.
-pub(super) fn policy(object: DeserializeGuard<TokenPolicy>) -> Option<Filed<PolicyRecord>> {
-    let metadata = object.meta();
-    let name: Box<str> = metadata.name.as_deref()?.into();
-    Some(Filed {
-        namespace: Namespace::parse(metadata.namespace.as_deref()?).ok()?,
-        name: name.clone(),
-        record: PolicyRecord {
-            name,
-            uid: metadata.uid.as_deref()?.into(),
-            resource_version: metadata.resource_version.as_deref()?.into(),
-            generation: metadata.generation,
-            spec: match &object.0 {
-                Ok(policy) => parse(policy),
-                Err(invalid) => Err(Unusable::Unreadable(invalid.error.clone())),
-            },
-            status: object.0.ok().and_then(|policy| policy.status),
-        },
-    })
+pub(super) fn policy(
+    object: DeserializeGuard<TokenPolicy>,
+) -> Option<Filed<Namespace, PolicyRecord>> {
+    let within = Namespace::parse(object.meta().namespace.as_deref()?).ok()?;
+    let filed = record(object, |policy| {
+        let raw = RawPolicy::from(policy);
+        Policy::parse(&raw).map_err(|faults| (faults, names(&raw)))
+    });
+    filed.map(|record| file(within, record))
 }
 
-fn parse(policy: &TokenPolicy) -> Result<Arc<Policy>, Unusable> {
-    let raw = RawPolicy::from(policy);
-    Policy::parse(&raw)
-        .map(Arc::new)
-        .map_err(|faults| Unusable::Invalid {
-            faults,
-            tokens: names(&raw),
-        })
+/// Files an audience, as [`policy`] does.
+pub(super) fn audience(
+    object: DeserializeGuard<TokenAudience>,
+) -> Option<Filed<Namespace, AudienceRecord>> {
+    let within = Namespace::parse(object.meta().namespace.as_deref()?).ok()?;
+    let filed = record(object, |audience| {
+        Statement::parse(&RawStatement::from(audience)).map_err(|faults| (faults, Vec::new()))
+    });
+    filed.map(|record| file(within, record))
+}
+
+/// Files an issuer, as [`policy`] does.
+pub(super) fn issuer(object: DeserializeGuard<TokenIssuer>) -> Option<Filed<(), IssuerRecord>> {
+    let filed = record(object, |issuer| {
+        Issuer::parse(&RawIssuer::from(issuer)).map_err(|faults| (faults, Vec::new()))
+    });
+    filed.map(|record| file((), record))
+}
+
+fn file<K, T, S>(within: K, record: Record<T, S>) -> Filed<K, Record<T, S>> {
+    Filed {
+        within,
+        name: record.name.clone(),
+        record,
+    }
+}
+
+fn record<K, T, S>(
+    object: DeserializeGuard<K>,
+    parse: impl FnOnce(&K) -> Result<T, (Faults, Vec<TokenName>)>,
+) -> Option<Record<T, S>>
+where
+    K: Resource<DynamicType = ()> + kube::core::object::HasStatus<Status = S>,
+    S: Clone,
+{
+    let metadata = object.meta();
+    Some(Record {
+        name: metadata.name.as_deref()?.into(),
+        uid: metadata.uid.as_deref()?.into(),
+        resource_version: metadata.resource_version.as_deref()?.into(),
+        generation: metadata.generation,
+        spec: match &object.0 {
+            Ok(object) => parse(object)
+                .map(Arc::new)
+                .map_err(|(faults, tokens)| Unusable::Invalid { faults, tokens }),
+            Err(invalid) => Err(Unusable::Unreadable(invalid.error.clone())),
+        },
+        status: object.0.ok().and_then(|object| object.status().cloned()),
+    })
 }
 
 /// Each name once: the list in the status is keyed by it.
@@ -155,11 +242,14 @@ fn names(raw: &RawPolicy) -> Vec<TokenName> {
     names
 }
 
-/// Bytes of a pod's labels that are kept.
+/// Bytes of an object's labels or annotations that are kept.
 const MOST_LABELS: usize = 16 * 1024;
 
 /// What injection writes on a pod, so that its metadata alone says whose it is.
 const SERVICE_ACCOUNT: &str = "hallpass.dev/service-account";
+
+/// What kubectl keeps of every object that it applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// How long after its deletion is due a pod counts as alive: what the kubelet needs to report it.
 const DELETION_GRACE: SignedDuration = SignedDuration::from_secs(60);

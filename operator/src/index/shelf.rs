@@ -1,17 +1,18 @@
-//! What one watch has delivered, by namespace and name.
+//! What one watch has delivered, by namespace and name; by name alone where a kind has no namespaces.
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, BTreeSet},
     sync::{PoisonError, RwLock},
 };
 
-use hallpass_core::name::Namespace;
 use kube::runtime::watcher::Event;
 
 /// An object on its way into a [`Shelf`].
 #[derive(Debug, Clone)]
-pub(super) struct Filed<T> {
-    pub(super) namespace: Namespace,
+pub(super) struct Filed<K, T> {
+    /// The namespace; `()` for a kind that has none.
+    pub(super) within: K,
     pub(super) name: Box<str>,
     pub(super) record: T,
 }
@@ -22,18 +23,18 @@ pub(super) struct Filed<T> {
 /// While a watch lists anew, the objects of before stay; the new list takes their place at once, when
 /// it is complete.
 #[derive(Debug)]
-pub(super) struct Shelf<T>(RwLock<State<T>>);
+pub(super) struct Shelf<K, T>(RwLock<State<K, T>>);
 
 #[derive(Debug)]
-struct State<T> {
-    current: Objects<T>,
-    listing: Objects<T>,
+struct State<K, T> {
+    current: Objects<K, T>,
+    listing: Objects<K, T>,
     synced: bool,
 }
 
-type Objects<T> = BTreeMap<Namespace, BTreeMap<Box<str>, T>>;
+type Objects<K, T> = BTreeMap<K, BTreeMap<Box<str>, T>>;
 
-impl<T> Default for Shelf<T> {
+impl<K, T> Default for Shelf<K, T> {
     fn default() -> Self {
         Self(RwLock::new(State {
             current: BTreeMap::new(),
@@ -43,9 +44,9 @@ impl<T> Default for Shelf<T> {
     }
 }
 
-impl<T: Clone + PartialEq> Shelf<T> {
+impl<K: Clone + Ord, T: Clone + PartialEq> Shelf<K, T> {
     /// Takes one event of the watch and returns the namespaces that are not what they were.
-    pub(super) fn take(&self, event: Event<Filed<T>>) -> BTreeSet<Namespace> {
+    pub(super) fn take(&self, event: Event<Filed<K, T>>) -> BTreeSet<K> {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::Init => {
@@ -72,17 +73,23 @@ impl<T: Clone + PartialEq> Shelf<T> {
         self.read(|state| state.synced)
     }
 
-    pub(super) fn get(&self, namespace: &str, name: &str) -> Option<T> {
-        self.read(|state| state.current.get(namespace)?.get(name).cloned())
+    pub(super) fn get<Q: Ord + ?Sized>(&self, within: &Q, name: &str) -> Option<T>
+    where
+        K: Borrow<Q>,
+    {
+        self.read(|state| state.current.get(within)?.get(name).cloned())
     }
 
     /// The objects of one namespace, by name.
-    pub(super) fn of(&self, namespace: &str) -> BTreeMap<Box<str>, T> {
-        self.read(|state| state.current.get(namespace).cloned().unwrap_or_default())
+    pub(super) fn of<Q: Ord + ?Sized>(&self, within: &Q) -> BTreeMap<Box<str>, T>
+    where
+        K: Borrow<Q>,
+    {
+        self.read(|state| state.current.get(within).cloned().unwrap_or_default())
     }
 
     /// Every namespace that has an object.
-    pub(super) fn namespaces(&self) -> BTreeSet<Namespace> {
+    pub(super) fn namespaces(&self) -> BTreeSet<K> {
         self.read(|state| state.current.keys().cloned().collect())
     }
 
@@ -102,62 +109,67 @@ impl<T: Clone + PartialEq> Shelf<T> {
         })
     }
 
-    fn read<R>(&self, look: impl FnOnce(&State<T>) -> R) -> R {
+    fn read<R>(&self, look: impl FnOnce(&State<K, T>) -> R) -> R {
         // A writer that panicked leaves whole entries behind: an event is one insertion or one swap.
         look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-fn put<T: PartialEq>(objects: &mut Objects<T>, filed: Filed<T>) -> Option<Namespace> {
+fn put<K: Clone + Ord, T: PartialEq>(objects: &mut Objects<K, T>, filed: Filed<K, T>) -> Option<K> {
     let Filed {
-        namespace,
+        within,
         name,
         record,
     } = filed;
-    let there = objects.entry(namespace.clone()).or_default();
+    let there = objects.entry(within.clone()).or_default();
     if there.get(&name) == Some(&record) {
         return None;
     }
     there.insert(name, record);
-    Some(namespace)
+    Some(within)
 }
 
-fn remove<T>(objects: &mut Objects<T>, filed: Filed<T>) -> Option<Namespace> {
-    let there = objects.get_mut(&filed.namespace)?;
+fn remove<K: Ord, T>(objects: &mut Objects<K, T>, filed: Filed<K, T>) -> Option<K> {
+    let there = objects.get_mut(&filed.within)?;
     there.remove(&filed.name)?;
     if there.is_empty() {
-        objects.remove(&filed.namespace);
+        objects.remove(&filed.within);
     }
-    Some(filed.namespace)
+    Some(filed.within)
 }
 
-fn differing<T: PartialEq>(before: &Objects<T>, after: &Objects<T>) -> BTreeSet<Namespace> {
-    let namespaces: BTreeSet<&Namespace> = before.keys().chain(after.keys()).collect();
-    namespaces
+fn differing<K: Clone + Ord, T: PartialEq>(
+    before: &Objects<K, T>,
+    after: &Objects<K, T>,
+) -> BTreeSet<K> {
+    let within: BTreeSet<&K> = before.keys().chain(after.keys()).collect();
+    within
         .into_iter()
-        .filter(|namespace| before.get(*namespace) != after.get(*namespace))
+        .filter(|within| before.get(*within) != after.get(*within))
         .cloned()
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use hallpass_core::name::Namespace;
+
     use super::*;
 
-    fn filed(namespace: &str, name: &str, record: u8) -> Filed<u8> {
+    fn filed(namespace: &str, name: &str, record: u8) -> Filed<Namespace, u8> {
         Filed {
-            namespace: Namespace::parse(namespace).unwrap(),
+            within: Namespace::parse(namespace).unwrap(),
             name: name.into(),
             record,
         }
     }
 
-    fn take(shelf: &Shelf<u8>, event: Event<Filed<u8>>) -> Vec<String> {
+    fn take(shelf: &Shelf<Namespace, u8>, event: Event<Filed<Namespace, u8>>) -> Vec<String> {
         let touched = shelf.take(event).into_iter();
         touched.map(|n| n.as_str().to_owned()).collect()
     }
 
-    fn listed(objects: &[(&str, &str, u8)]) -> Shelf<u8> {
+    fn listed(objects: &[(&str, &str, u8)]) -> Shelf<Namespace, u8> {
         let shelf = Shelf::default();
         take(&shelf, Event::Init);
         for (namespace, name, record) in objects {

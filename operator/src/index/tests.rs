@@ -2,7 +2,7 @@ use hallpass_core::policy::Policy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
-    fixture::{pod, policy, service_account, unreadable},
+    fixture::{audience, issuer, issuer_of, namespace, pod, policy, service_account, unreadable},
     *,
 };
 
@@ -15,8 +15,11 @@ fn gives_no_view_before_every_watch_has_delivered() {
     let index = Index::new(Metrics::default());
     index.take_policies(listed([]));
     index.take_pods(listed([]));
-    assert_eq!(index.snapshot().unwrap_err(), NotSynced);
     index.take_service_accounts(listed([]));
+    index.take_audiences(listed([]));
+    index.take_issuers(listed([]));
+    assert_eq!(index.snapshot().unwrap_err(), NotSynced);
+    index.take_namespaces(listed([]));
     assert!(index.snapshot().is_ok());
 }
 
@@ -35,8 +38,8 @@ fn a_pod_is_what_its_metadata_says() {
     assert_eq!(pod.service_account.as_deref(), Some("orders"));
     assert!(pod.is_live("2026-11-01T00:01:00Z".parse().unwrap()));
     assert!(!pod.is_live("2026-11-01T00:01:01Z".parse().unwrap()));
-    let uid = snapshot.service_account("shop", "orders").unwrap();
-    assert_eq!(uid.as_str(), "uid-shop-orders");
+    let account = snapshot.service_account("shop", "orders").unwrap();
+    assert_eq!(account.uid.as_str(), "uid-shop-orders");
     assert_eq!(snapshot.pod("bank", "orders-1"), None);
 }
 
@@ -48,8 +51,8 @@ fn a_policy_that_cannot_be_read_does_not_stop_the_watch() {
         Event::Apply(DeserializeGuard(Ok(policy("shop", "new", "orders")))),
     ]);
     let snapshot = index.snapshot().unwrap();
-    assert_eq!(names(snapshot.policies().of("shop")), ["new", "old"]);
-    let records = snapshot.records("shop");
+    assert_eq!(names(snapshot.rules().policies.of("shop")), ["new", "old"]);
+    let records = snapshot.policies("shop");
     assert!(matches!(
         records["broken"].spec,
         Err(Unusable::Unreadable(_))
@@ -65,8 +68,8 @@ fn a_policy_that_breaks_a_rule_is_left_out_and_remembered() {
     long.spec.tokens[0].lifetime = Some("2h".to_owned());
     let index = Index::filled(vec![long], vec![], vec![]);
     let snapshot = index.snapshot().unwrap();
-    assert_eq!(names(snapshot.policies().of("shop")), [] as [&str; 0]);
-    let error = snapshot.records("shop")["long"].spec.clone().unwrap_err();
+    assert_eq!(names(snapshot.rules().policies.of("shop")), [] as [&str; 0]);
+    let error = snapshot.policies("shop")["long"].spec.clone().unwrap_err();
     assert_eq!(
         error.to_string(),
         "spec.tokens[0].lifetime must be between 10m and 1h"
@@ -77,7 +80,10 @@ fn a_policy_that_breaks_a_rule_is_left_out_and_remembered() {
 fn a_policy_that_becomes_unusable_no_longer_counts() {
     let index = Index::filled(vec![policy("shop", "orders", "orders")], vec![], vec![]);
     index.take_policies(vec![Event::Apply(unreadable("shop", "orders"))]);
-    assert_eq!(index.snapshot().unwrap().policies().of("shop").len(), 0);
+    assert_eq!(
+        index.snapshot().unwrap().rules().policies.of("shop").len(),
+        0
+    );
 }
 
 #[test]
@@ -86,8 +92,11 @@ fn a_view_in_hand_keeps_its_policies() {
     let before = index.snapshot().unwrap();
     let deleted = DeserializeGuard(Ok(policy("shop", "orders", "orders")));
     index.take_policies(vec![Event::Delete(deleted)]);
-    assert_eq!(before.policies().of("shop").len(), 1);
-    assert_eq!(index.snapshot().unwrap().policies().of("shop").len(), 0);
+    assert_eq!(before.rules().policies.of("shop").len(), 1);
+    assert_eq!(
+        index.snapshot().unwrap().rules().policies.of("shop").len(),
+        0
+    );
 }
 
 #[test]
@@ -101,7 +110,7 @@ fn a_written_status_touches_the_namespace_but_not_the_policies() {
     index.take_policies(vec![Event::Apply(DeserializeGuard(Ok(written)))]);
     assert_eq!(index.changes().take().len(), 1);
     let after = index.snapshot().unwrap();
-    assert!(Arc::ptr_eq(before.policies(), after.policies()));
+    assert!(Arc::ptr_eq(before.rules(), after.rules()));
 }
 
 #[test]
@@ -113,4 +122,68 @@ fn a_pod_with_more_labels_than_any_pod_needs_is_kept_without_them() {
         let filed = record::pod(object).unwrap();
         assert_eq!(filed.record.labels.contains_key("app"), kept, "{bytes}");
     }
+}
+
+fn counting(index: &Index) -> Vec<String> {
+    let snapshot = index.snapshot().unwrap();
+    let audiences = snapshot.rules().audiences.counting();
+    audiences
+        .map(|statement| statement.id.to_string())
+        .collect()
+}
+
+#[test]
+fn an_audience_counts_once_its_issuer_is_there() {
+    let index = Index::filled(vec![policy("shop", "orders", "orders")], vec![], vec![]);
+    index.allow(
+        vec![audience("payments", "JWT")],
+        vec![],
+        vec![namespace("payments")],
+    );
+    assert_eq!(counting(&index), [] as [&str; 0]);
+    drop(index.changes().take());
+    let mut consents = index.consents();
+    consents.mark_unchanged();
+    index.take_issuers(vec![Event::Apply(DeserializeGuard(Ok(issuer())))]);
+    assert_eq!(counting(&index), ["payments/payments"]);
+    let shop = Namespace::parse("shop").unwrap();
+    let touched = BTreeSet::from([shop]);
+    assert_eq!(
+        index.changes().take(),
+        touched,
+        "whoever asks is looked at anew"
+    );
+    assert!(consents.has_changed().unwrap());
+}
+
+#[test]
+fn a_written_status_of_an_audience_is_told_and_changes_no_rule() {
+    let index = Index::filled(vec![policy("shop", "orders", "orders")], vec![], vec![]);
+    index.allow(
+        vec![audience("payments", "JWT")],
+        vec![issuer()],
+        vec![namespace("payments")],
+    );
+    let before = index.snapshot().unwrap();
+    drop(index.changes().take());
+    let mut written = audience("payments", "JWT");
+    written.metadata.resource_version = Some("2".to_owned());
+    index.take_audiences(vec![Event::Apply(DeserializeGuard(Ok(written)))]);
+    let after = index.snapshot().unwrap();
+    assert!(Arc::ptr_eq(before.rules(), after.rules()));
+    assert_eq!(index.changes().take(), BTreeSet::new());
+}
+
+#[test]
+fn an_issuer_that_breaks_a_rule_is_left_out_and_remembered() {
+    let index = Index::filled(vec![], vec![], vec![]);
+    let http = issuer_of("hallpass", "http://id.example");
+    index.allow(vec![], vec![http], vec![]);
+    let snapshot = index.snapshot().unwrap();
+    assert_eq!(snapshot.rules().audiences.issuers().count(), 0);
+    let error = snapshot.issuers()["hallpass"].spec.clone().unwrap_err();
+    assert!(
+        error.to_string().starts_with("spec.hallpass.issuerURL "),
+        "{error}"
+    );
 }

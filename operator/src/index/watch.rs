@@ -17,6 +17,17 @@ use tracing::{debug, info, warn};
 
 use crate::telemetry::{Metrics, label::Kind, log::Chain};
 
+/// What can be watched.
+pub(super) trait Watched:
+    Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static
+{
+}
+
 /// Delivers the events of a watch in batches to `take`, and returns only when the watch ends, which
 /// none does.
 ///
@@ -30,7 +41,7 @@ pub(super) async fn follow<K>(
     metrics: &Metrics,
     mut take: impl FnMut(Vec<Event<K>>),
 ) where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Watched,
 {
     let config = config.timeout(TIMEOUT_SECONDS).page_size(PAGE);
     let events = watcher(api, config).backoff(Pause::default());

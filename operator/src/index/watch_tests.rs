@@ -52,6 +52,9 @@ impl Server {
                 (500, vec![status], false)
             }
             "/api/v1/pods" => (200, vec![list(&self.pods)], false),
+            "/apis/hallpass.dev/v1alpha1/tokenaudiences"
+            | "/apis/hallpass.dev/v1alpha1/tokenissuers"
+            | "/api/v1/namespaces" => (200, vec![list(&[])], false),
             path => panic!("unexpected call: {path}"),
         }
     }
@@ -131,7 +134,8 @@ async fn seconds(n: u64) {
 fn names(index: &Index) -> Vec<String> {
     let snapshot = index.snapshot().unwrap();
     let mut names: Vec<String> = snapshot
-        .policies()
+        .rules()
+        .policies
         .of("shop")
         .iter()
         .map(|p| p.id.name.to_string())

@@ -5,7 +5,9 @@ use crate::{
     audit::tests::Lines,
     index::fixture::{policy, token},
     issuer::{
-        fixture::{ApiServer, PLANTED, REVIEW_PATH, Reply, TOKEN_PATH, mint, now, status, subject},
+        fixture::{
+            ApiServer, PLANTED, REVIEW_PATH, Reply, TOKEN_PATH, issuers, mint, now, status, subject,
+        },
         kubernetes::OperatorId,
     },
 };
@@ -19,9 +21,9 @@ fn issuance(server: &ApiServer, names: &[&str]) -> (Issuance, Lines, Metrics) {
         namespace: "hallpass-system".into(),
         name: "hallpass".into(),
     };
-    let minter = Minter::new(server.client(), operator, metrics.clone());
+    let issuers = issuers(server, operator, &metrics);
     (
-        Issuance::new(index, minter, Audit::new(lines.clone()), metrics.clone()),
+        Issuance::new(index, issuers, Audit::new(lines.clone()), metrics.clone()),
         lines,
         metrics,
     )

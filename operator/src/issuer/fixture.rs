@@ -16,9 +16,18 @@ use jiff::Timestamp;
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 
-use crate::index::{
-    Index,
-    fixture::{policy, token},
+use super::{
+    Issuers,
+    hallpass::Mint,
+    kubernetes::{Minter, OperatorId},
+};
+use crate::{
+    index::{
+        Index,
+        fixture::{policy, token},
+    },
+    keys::Keys,
+    telemetry::Metrics,
 };
 
 /// The time of the tests.
@@ -156,6 +165,14 @@ pub(crate) fn status(code: u16, kind: &str, message: &str) -> Reply {
     )
 }
 
+/// Every source of tokens, without a key of our own.
+pub(crate) fn issuers(server: &ApiServer, operator: OperatorId, metrics: &Metrics) -> Issuers {
+    Issuers {
+        kubernetes: Minter::new(server.client(), operator, metrics.clone()),
+        hallpass: Mint::new(Keys::new(metrics.clone()), rand::random),
+    }
+}
+
 /// Pod `orders-0` under service account `orders` in namespace `shop`.
 pub(crate) fn subject() -> Arc<Subject> {
     subject_in("shop", "orders-0")
@@ -169,6 +186,7 @@ pub(crate) fn subject_in(namespace: &str, pod: &str) -> Arc<Subject> {
         pod: PodName::parse(pod).unwrap(),
         pod_uid: Uid::parse(&format!("uid-{namespace}-{pod}")).unwrap(),
         labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
     })
 }
 
@@ -182,7 +200,7 @@ pub(crate) fn grant_for(subject: &Arc<Subject>, name: &str) -> Grant {
     policy.spec.tokens = vec![token(name)];
     let index = Index::filled(vec![policy], vec![], vec![]);
     decide(
-        index.snapshot().unwrap().policies(),
+        index.snapshot().unwrap().rules(),
         subject,
         &TokenName::parse(name).unwrap(),
     )

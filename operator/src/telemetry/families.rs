@@ -6,7 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::label::{Kind, ReviewOutcome, Route, StatusWrite};
+use super::label::{KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -25,6 +25,7 @@ pub(super) struct Families {
     pub(super) leader: Gauge,
     pub(super) status_writes: Family<Labels<1>, Counter>,
     pub(super) keys: Gauge,
+    pub(super) key_steps: Family<Labels<2>, Counter>,
     pub(super) token_reviews: Family<Labels<1>, Counter>,
     pub(super) certificate_expiry: Gauge,
     pub(super) panics: Counter,
@@ -46,6 +47,7 @@ impl Families {
             leader: Gauge::default(),
             status_writes: Family::default(),
             keys: Gauge::default(),
+            key_steps: Family::default(),
             token_reviews: Family::default(),
             certificate_expiry: Gauge::default(),
             panics: Counter::default(),
@@ -130,6 +132,11 @@ impl Families {
             self.keys.clone(),
         );
         r.register(
+            "key_steps",
+            "Steps that the leader took with the keys of an issuer",
+            self.key_steps.clone(),
+        );
+        r.register(
             "certificate_expiry_timestamp_seconds",
             "End of the serving certificate in use, 0 while there is none",
             self.certificate_expiry.clone(),
@@ -165,6 +172,15 @@ impl Families {
             drop(
                 self.status_writes
                     .get_or_create(&[("outcome", outcome.as_str())]),
+            );
+        }
+        for (step, outcome) in KeyStep::ALL
+            .iter()
+            .flat_map(|step| StepOutcome::ALL.iter().map(move |outcome| (step, outcome)))
+        {
+            drop(
+                self.key_steps
+                    .get_or_create(&[("step", step.as_str()), ("outcome", outcome.as_str())]),
             );
         }
         for outcome in ReviewOutcome::ALL {

@@ -31,7 +31,15 @@ labels! {
         Assignments = "assignments",
         /// `POST /v1/tokens`
         Tokens = "tokens",
-        /// Every path and method that is neither.
+        /// The token endpoints of the issuers.
+        Token = "token",
+        /// Their introspection endpoints.
+        Introspect = "introspect",
+        /// Their keys.
+        Jwks = "jwks",
+        /// What they say of themselves, in both places.
+        Metadata = "metadata",
+        /// Every path that is none of these.
         Other = "other",
     }
 }
@@ -41,10 +49,42 @@ labels! {
     Kind {
         /// `tokenpolicies.hallpass.dev`
         TokenPolicy = "TokenPolicy",
+        /// `tokenaudiences.hallpass.dev`
+        TokenAudience = "TokenAudience",
+        /// `tokenissuers.hallpass.dev`
+        TokenIssuer = "TokenIssuer",
+        /// Namespaces.
+        Namespace = "Namespace",
         /// Pods with our sidecar.
         Pod = "Pod",
         /// Service accounts.
         ServiceAccount = "ServiceAccount",
+        /// Secrets with the keys of an issuer.
+        SigningKey = "SigningKey",
+    }
+}
+
+labels! {
+    /// What the leader does with a key.
+    KeyStep {
+        /// It is made.
+        Create = "Create",
+        /// It begins to sign.
+        Activate = "Activate",
+        /// It is removed.
+        Remove = "Remove",
+    }
+}
+
+labels! {
+    /// How a step with a key ended.
+    StepOutcome {
+        /// It is stored.
+        Done = "Done",
+        /// Somebody changed the keys meanwhile; they are looked at again.
+        Overtaken = "Overtaken",
+        /// It was not stored; it is tried again.
+        Failed = "Failed",
     }
 }
 

@@ -1,35 +1,27 @@
 //! Tells every pod whom to trust: the ClusterTrustBundle with the CA.
 
 use k8s_openapi::{
-    api::{
-        certificates::v1::{ClusterTrustBundle, ClusterTrustBundleSpec},
-        rbac::v1::ClusterRole,
-    },
+    api::certificates::v1::{ClusterTrustBundle, ClusterTrustBundleSpec},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     api::{Patch, PatchParams},
-    core::{ObjectMeta, PartialObjectMeta},
+    core::ObjectMeta,
 };
 
-use super::{
+use super::store::FIELD_MANAGER;
+use crate::{
     call::{CallError, within},
-    store::FIELD_MANAGER,
+    config::Names,
+    owner::{OwnerError, owner},
 };
-use crate::config::Names;
 
 /// Why the CA could not be published.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BundleError {
-    #[error("read the ClusterRole {name}, which is to own the trust bundle")]
-    ReadOwner {
-        name: String,
-        #[source]
-        source: CallError,
-    },
-    #[error("the ClusterRole {0}, which is to own the trust bundle, has no uid")]
-    NoOwner(String),
+    #[error("find the owner of the trust bundle")]
+    Owner(#[source] OwnerError),
     #[error("read the trust bundle {name}")]
     Read {
         name: String,
@@ -46,17 +38,10 @@ pub(crate) enum BundleError {
 
 /// Publishes `ca`, unless it is there already. Returns whether something was written.
 pub(super) async fn publish(client: &Client, names: &Names, ca: &str) -> Result<bool, BundleError> {
-    let roles: Api<ClusterRole> = Api::all(client.clone());
     let bundles: Api<ClusterTrustBundle> = Api::all(client.clone());
-    let (name, role) = (names.trust_bundle(), names.operator_role());
-    let owner =
-        within(roles.get_metadata(&role))
-            .await
-            .map_err(|source| BundleError::ReadOwner {
-                name: role.clone(),
-                source,
-            })?;
-    let desired = desired(names, &owner, ca).ok_or(BundleError::NoOwner(role))?;
+    let name = names.trust_bundle();
+    let owner = owner(client, names).await.map_err(BundleError::Owner)?;
+    let desired = desired(names, owner, ca);
     let found = within(bundles.get_opt(&name))
         .await
         .map_err(|source| BundleError::Read {
@@ -73,23 +58,12 @@ pub(super) async fn publish(client: &Client, names: &Names, ca: &str) -> Result<
     Ok(true)
 }
 
-/// What is to be there. `None` if the owner has no uid.
-fn desired(
-    names: &Names,
-    owner: &PartialObjectMeta<ClusterRole>,
-    ca: &str,
-) -> Option<ClusterTrustBundle> {
-    let owner = OwnerReference {
-        api_version: ClusterRole::api_version(&()).into(),
-        kind: ClusterRole::kind(&()).into(),
-        name: owner.metadata.name.clone()?,
-        uid: owner.metadata.uid.clone()?,
-        ..OwnerReference::default()
-    };
-    Some(ClusterTrustBundle {
+/// What is to be there.
+fn desired(names: &Names, owner: OwnerReference, ca: &str) -> ClusterTrustBundle {
+    ClusterTrustBundle {
         metadata: ObjectMeta {
             name: Some(names.trust_bundle()),
-            // Without an owner it would outlive the release; a namespaced object cannot own it.
+            // Without an owner it would outlive the release.
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
@@ -97,7 +71,7 @@ fn desired(
             signer_name: Some(SIGNER.into()),
             trust_bundle: ca.into(),
         },
-    })
+    }
 }
 
 /// Whether what was found says all that is desired. It may say more: labels, other owners.
@@ -124,16 +98,8 @@ mod tests {
             Namespace::parse("hallpass").unwrap(),
             Namespace::parse("hallpass-system").unwrap(),
         );
-        let metadata = ObjectMeta {
-            name: Some("hallpass-operator".into()),
-            uid: Some(uid.into()),
-            ..ObjectMeta::default()
-        };
-        let owner = PartialObjectMeta {
-            metadata,
-            ..PartialObjectMeta::default()
-        };
-        desired(&names, &owner, ca).unwrap()
+        let owner = crate::owner::reference("hallpass-operator".into(), uid.into());
+        desired(&names, owner, ca)
     }
 
     #[test]

@@ -10,10 +10,8 @@ use kube::{
     core::ObjectMeta,
 };
 
-use super::{
-    call::{CallError, within},
-    material::Data,
-};
+use super::material::Data;
+use crate::call::{CallError, within};
 
 /// One Secret by name.
 #[derive(Clone)]

@@ -20,8 +20,9 @@ pub(crate) fn token_name(name: &str) -> TokenName {
 pub(crate) fn assignment(name: &str, lifetime_seconds: u32) -> Assignment {
     Assignment {
         name: token_name(name),
-        audience: Audience::parse("https://api.example").unwrap(),
-        lifetime_seconds,
+        audience: Some(Audience::parse("https://api.example").unwrap()),
+        lifetime_seconds: Some(lifetime_seconds),
+        scope: None,
         required: true,
         containers: None,
     }
@@ -33,6 +34,7 @@ pub(crate) fn issued(name: &str, token: &str, seconds: i64) -> IssuedToken {
         name: token_name(name),
         token: Secret::new(token.to_owned()),
         audience: Audience::parse("https://api.example").unwrap(),
+        scope: None,
         issued_at: Timestamp::UNIX_EPOCH,
         expires_at: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds),
     }

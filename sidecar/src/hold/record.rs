@@ -195,7 +195,8 @@ fn usable(
     asked: Moment,
     now: Moment,
 ) -> Result<HeldToken, Failure> {
-    if issued.audience != slot.assignment.audience {
+    let wanted = slot.assignment.audience.as_ref();
+    if wanted.is_some_and(|wanted| *wanted != issued.audience) {
         return Err(Failure::of_answer(
             "the operator answered with a token for another audience",
             now,

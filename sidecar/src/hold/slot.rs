@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt::Write as _, sync::Arc, time::Duration};
 use hallpass_core::{
     denial::Code,
     lifetime::{refresh_after, retry_after},
-    name::{Audience, TokenName},
+    name::Audience,
     secret::Secret,
     wire::{Assignment, IssuedToken, ServedToken, TokenState},
 };
@@ -221,18 +221,11 @@ impl HeldToken {
     pub(crate) fn new(issued: IssuedToken, asked: Moment) -> Option<Self> {
         let life = Duration::try_from(issued.expires_at.duration_since(issued.issued_at)).ok();
         let life = life.filter(|life| !life.is_zero())?;
-        let IssuedToken {
-            name,
-            token,
-            audience,
-            issued_at,
-            expires_at,
-        } = issued;
         Some(Self {
-            json: opening(&name, &token, &audience, issued_at, expires_at)?,
-            audience,
-            expires_at,
-            token,
+            json: opening(&issued)?,
+            audience: issued.audience,
+            expires_at: issued.expires_at,
+            token: issued.token,
             life,
             received: asked,
         })
@@ -265,20 +258,15 @@ impl HeldToken {
 }
 
 /// A [`ServedToken`] in JSON, up to the value of `expires_in`.
-fn opening(
-    name: &TokenName,
-    token: &Secret<String>,
-    audience: &Audience,
-    issued_at: Timestamp,
-    expires_at: Timestamp,
-) -> Option<Secret<String>> {
+fn opening(issued: &IssuedToken) -> Option<Secret<String>> {
     let served = ServedToken {
-        name: name.clone(),
-        access_token: token.clone(),
+        name: issued.name.clone(),
+        access_token: issued.token.clone(),
         token_type: Cow::Borrowed("Bearer"),
-        audience: audience.clone(),
-        issued_at,
-        expires_at,
+        audience: issued.audience.clone(),
+        scope: issued.scope.clone(),
+        issued_at: issued.issued_at,
+        expires_at: issued.expires_at,
         expires_in: 0,
         state: TokenState::Fresh,
     };

@@ -37,7 +37,7 @@ pub(crate) enum Reading {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub name: TokenName,
-    pub audience: Audience,
+    pub audience: Option<Audience>,
     pub state: TokenState,
     pub expires_at: Option<Timestamp>,
     pub last: Option<Arc<Failure>>,

@@ -3,23 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hallpass_core::{
-    decide::{PolicySet, taken_names},
-    denial::Code,
-    name::{Namespace, TokenName},
-    policy::{Policy, PolicyId},
+    audience::AudienceId,
+    decide::{Rules, taken_names},
+    denial::{Code, Denial},
+    name::{Namespace, ServiceAccount, TokenName},
+    policy::{Policy, PolicyId, PolicyToken, Wanted},
+    scope::ScopeSet,
 };
 use hallpass_crds::token_policy::{PolicyTokenStatus, TokenPolicyStatus, TokenReady};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::rights::Right;
-use crate::index::{PodRecord, PolicyRecord, Unusable};
+use crate::{
+    controller::status::{LONGEST_MESSAGE, READY, Verdict, number, shortened},
+    index::{PodRecord, PolicyRecord, Unusable},
+};
 
 /// What is known about the namespace of a policy.
 #[derive(Debug)]
 pub(super) struct View<'a> {
     pub(super) namespace: &'a Namespace,
-    pub(super) policies: &'a PolicySet,
+    pub(super) rules: &'a Rules,
     /// The live pods.
     pub(super) pods: Vec<PodRecord>,
     /// The names of the service accounts that exist.
@@ -58,16 +62,11 @@ pub(super) fn desired(
     let ready = verdicts.iter().filter(|(_, v)| v.ready == TokenReady::True);
     TokenPolicyStatus {
         observed_generation: record.generation,
-        pods: Some(i32::try_from(pods).unwrap_or(i32::MAX)),
+        pods: Some(number(pods)),
         tokens_ready: Some(format!("{}/{}", ready.count(), verdicts.len())),
         tokens: verdicts.into_iter().map(token_status).collect(),
-        conditions: vec![condition(summary, record.generation, now, old)],
+        conditions: vec![summary.condition(record.generation, now, old)],
     }
-}
-
-/// The condition Ready of a status.
-pub(super) fn ready(status: &TokenPolicyStatus) -> Option<&Condition> {
-    status.conditions.iter().find(|c| c.type_ == READY)
 }
 
 impl View<'_> {
@@ -88,39 +87,25 @@ impl View<'_> {
     }
 }
 
-/// What is said about one token, or about the whole policy.
-#[derive(Debug, Clone)]
-struct Verdict {
-    ready: TokenReady,
-    reason: &'static str,
-    message: String,
-}
-
-impl Verdict {
-    const fn refused(code: Code, message: String) -> Self {
-        Self {
-            ready: TokenReady::False,
-            reason: code.as_str(),
-            message,
-        }
-    }
-}
-
 fn verdicts<'p>(
     policy: &'p Policy,
     view: &View<'_>,
     pods: &[(&str, &BTreeMap<String, String>)],
 ) -> Vec<(&'p TokenName, Verdict)> {
-    let taken = taken_names(view.policies, policy, pods);
+    let taken = taken_names(&view.rules.policies, policy, pods);
     let missing = view.missing(policy);
-    let verdict = |name: &TokenName| judge(policy, view, &missing, taken.get(name).copied());
-    let names = policy.tokens.iter().map(|t| &t.name);
-    names.map(|name| (name, verdict(name))).collect()
+    let verdict = |token: &PolicyToken| {
+        let taken = taken.get(&token.name).copied();
+        judge(policy, token, view, &missing, taken)
+    };
+    let tokens = policy.tokens.iter();
+    tokens.map(|token| (&token.name, verdict(token))).collect()
 }
 
 /// The first that stands in the way: what no grant of rights could mend comes before the right.
 fn judge(
     policy: &Policy,
+    token: &PolicyToken,
     view: &View<'_>,
     missing: &BTreeSet<&str>,
     taken: Option<&PolicyId>,
@@ -139,16 +124,58 @@ fn judge(
         );
         return Verdict::refused(Code::NameTaken, message);
     }
-    match view.right {
-        Right::Granted => Verdict {
+    let verdict = match &token.wanted {
+        Wanted::ServiceAccountToken { .. } => may_mint(view),
+        Wanted::AudienceToken {
+            audience, scopes, ..
+        } => consented(policy, view, missing, audience, scopes),
+    };
+    if verdict.reason == READY && !missing.is_empty() {
+        let message = format!("{}, but {}", verdict.message, absent(missing, view));
+        return Verdict { message, ..verdict };
+    }
+    verdict
+}
+
+/// What the owner of the audience says about the subjects that exist. One that is refused beside one that
+/// is not leaves the token ready, and is named.
+fn consented(
+    policy: &Policy,
+    view: &View<'_>,
+    missing: &BTreeSet<&str>,
+    audience: &AudienceId,
+    scopes: &ScopeSet,
+) -> Verdict {
+    let accounts: BTreeSet<&ServiceAccount> =
+        policy.subjects.iter().map(|s| &s.service_account).collect();
+    let there = accounts.iter().filter(|a| !missing.contains(a.as_str()));
+    let mut first: Option<Denial> = None;
+    let mut consents = 0;
+    for account in there {
+        let audiences = &view.rules.audiences;
+        match audiences.consent(view.namespace, account, audience, scopes) {
+            Ok(consent) => {
+                consents += 1;
+                first = first.or(consent.withheld);
+            }
+            Err(denial) => drop(first.get_or_insert(denial)),
+        }
+    }
+    match first {
+        None => Verdict::ready(CAN_BE_ISSUED),
+        Some(denial) if consents == 0 => Verdict::refused(denial.code, denial.detail),
+        Some(denial) => Verdict {
             ready: TokenReady::True,
-            reason: READY,
-            message: if missing.is_empty() {
-                "can be issued".to_owned()
-            } else {
-                format!("can be issued, but {}", absent(missing, view))
-            },
+            reason: denial.code.as_str(),
+            message: format!("can be issued in part: {}", denial.detail),
         },
+    }
+}
+
+/// Whether Hallpass may have service-account tokens minted there.
+fn may_mint(view: &View<'_>) -> Verdict {
+    match view.right {
+        Right::Granted => Verdict::ready(CAN_BE_ISSUED),
         Right::Withheld => {
             let message = format!(
                 "Hallpass may not create tokens in namespace \"{}\"; whoever may grant it: {}",
@@ -202,59 +229,25 @@ fn token_status((name, verdict): (&TokenName, Verdict)) -> PolicyTokenStatus {
 /// The verdict on the first token that is not ready is the one on the policy.
 fn summary(verdicts: &[(&TokenName, Verdict)]) -> Verdict {
     let refused = verdicts.iter().find(|(_, v)| v.ready != TokenReady::True);
-    match (refused, verdicts.first()) {
-        (Some((_, refused)), _) => refused.clone(),
+    let partly = verdicts.iter().find(|(_, v)| v.reason != READY);
+    match (refused.or(partly), verdicts.first()) {
+        (Some((_, verdict)), _) => verdict.clone(),
         // What is the same for all of them, such as a missing service account, is said once.
-        (None, first) => Verdict {
-            ready: TokenReady::True,
-            reason: READY,
-            message: first.map_or_else(String::new, |(_, v)| format!("every token {}", v.message)),
-        },
+        (None, first) => {
+            let said = first.map(|(_, v)| format!("every token {}", v.message));
+            Verdict::ready(said.unwrap_or_default())
+        }
     }
 }
-
-fn condition(
-    verdict: Verdict,
-    generation: Option<i64>,
-    now: Timestamp,
-    old: Option<&TokenPolicyStatus>,
-) -> Condition {
-    let status = match verdict.ready {
-        TokenReady::True => "True",
-        TokenReady::False => "False",
-        TokenReady::Unknown => "Unknown",
-    };
-    let since = old
-        .and_then(ready)
-        .filter(|old| old.status == status)
-        .map_or(Time(now), |old| old.last_transition_time.clone());
-    Condition {
-        type_: READY.to_owned(),
-        status: status.to_owned(),
-        reason: verdict.reason.to_owned(),
-        message: shortened(verdict.message, LONGEST_MESSAGE),
-        observed_generation: generation,
-        last_transition_time: since,
-    }
-}
-
-/// The text, cut at a character's boundary if it has more than `most` bytes.
-pub(super) fn shortened(mut text: String, most: usize) -> String {
-    if text.len() > most {
-        text.truncate(text.floor_char_boundary(most));
-    }
-    text
-}
-
-/// The type of the summary condition, and the reason when nothing stands in the way.
-const READY: &str = "Ready";
 
 /// The service account of a pod that names none.
 const DEFAULT: &str = "default";
 
+/// What is said of a token with nothing in its way.
+const CAN_BE_ISSUED: &str = "can be issued";
+
 /// What the schema of the status bounds.
 const MOST_TOKENS: usize = 32;
-const LONGEST_MESSAGE: usize = 4096;
 
 #[cfg(test)]
 mod tests;

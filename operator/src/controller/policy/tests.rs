@@ -1,6 +1,9 @@
 //! The controller against an API server that answers what is expected and notes what is not.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use hallpass_crds::token_policy::TokenPolicy;
 use http::{Method, Request, Response};
@@ -10,7 +13,10 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::*;
-use crate::index::fixture::{pod, policy, service_account, unreadable};
+use crate::{
+    index::fixture::{pod, policy, service_account, unreadable},
+    issuer::kubernetes::OperatorId,
+};
 
 /// What the API server does, and what it was asked.
 #[derive(Debug)]

@@ -1,9 +1,13 @@
-use hallpass_crds::token_policy::{PodSelector, TokenPolicy};
+use hallpass_crds::{selector::PodSelector, token_policy::TokenPolicy};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
-use crate::index::{
-    Index, PolicyRecord,
-    fixture::{pod, policy, service_account, subject, token, unreadable},
+use crate::{
+    controller::status::ready,
+    index::{
+        Index, PolicyRecord,
+        fixture::{pod, policy, service_account, subject, token, unreadable},
+    },
 };
 
 const GRANT: &str = "kubectl create rolebinding hallpass -n shop --clusterrole=hallpass-token-request --serviceaccount=hallpass-system:hallpass";
@@ -39,11 +43,11 @@ impl Shop {
 
     fn desired(&self, name: &str, old: Option<&TokenPolicyStatus>, now: &str) -> TokenPolicyStatus {
         let snapshot = self.index().snapshot().unwrap();
-        let record = &snapshot.records("shop")[name];
+        let record = &snapshot.policies("shop")[name];
         let namespace = Namespace::parse("shop").unwrap();
         let view = View {
             namespace: &namespace,
-            policies: snapshot.policies(),
+            rules: snapshot.rules(),
             pods: snapshot.pods("shop").into_values().collect(),
             service_accounts: snapshot.service_accounts("shop"),
             right: self.right,
@@ -272,13 +276,13 @@ fn a_pod_that_names_no_service_account_runs_under_default() {
     let namespace = Namespace::parse("shop").unwrap();
     let view = View {
         namespace: &namespace,
-        policies: snapshot.policies(),
+        rules: snapshot.rules(),
         pods: snapshot.pods("shop").into_values().collect(),
         service_accounts: snapshot.service_accounts("shop"),
         right: Right::Granted,
         grant_command: GRANT,
     };
-    let record = &snapshot.records("shop")["orders"];
+    let record = &snapshot.policies("shop")["orders"];
     assert_eq!(
         desired(record, &view, NOON.parse().unwrap(), None).pods,
         Some(1)
@@ -321,11 +325,11 @@ fn an_object_that_cannot_be_read_says_so() {
     let index = shop.index();
     index.deliver(unreadable("shop", "broken"));
     let snapshot = index.snapshot().unwrap();
-    let record: &PolicyRecord = &snapshot.records("shop")["broken"];
+    let record: &PolicyRecord = &snapshot.policies("shop")["broken"];
     let namespace = Namespace::parse("shop").unwrap();
     let view = View {
         namespace: &namespace,
-        policies: snapshot.policies(),
+        rules: snapshot.rules(),
         pods: vec![],
         service_accounts: BTreeSet::new(),
         right: Right::Granted,
@@ -366,8 +370,4 @@ fn the_time_of_transition_moves_with_the_status_alone() {
     assert_eq!(since(&other_reason), LATER);
 }
 
-#[test]
-fn a_long_text_is_cut_between_characters() {
-    assert_eq!(shortened("aä".to_owned(), 2), "a");
-    assert_eq!(shortened("aä".to_owned(), 3), "aä");
-}
+mod consent;

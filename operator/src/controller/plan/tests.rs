@@ -1,6 +1,8 @@
+use hallpass_crds::token_policy::TokenPolicyStatus;
+
 use super::*;
 use crate::index::{
-    Index,
+    Index, PolicyRecord,
     fixture::{policy, unreadable},
 };
 
@@ -20,7 +22,7 @@ fn stored(status: Option<TokenPolicyStatus>) -> PolicyRecord {
     index
         .snapshot()
         .unwrap()
-        .records("shop")
+        .policies("shop")
         .remove("orders")
         .unwrap()
 }
@@ -31,12 +33,12 @@ fn broken() -> PolicyRecord {
     index
         .snapshot()
         .unwrap()
-        .records("shop")
+        .policies("shop")
         .remove("broken")
         .unwrap()
 }
 
-fn write(status: TokenPolicyStatus, transition: bool) -> Plan {
+fn write(status: TokenPolicyStatus, transition: bool) -> Plan<TokenPolicyStatus> {
     Plan::Write { status, transition }
 }
 

@@ -13,13 +13,13 @@ pub(crate) enum CallError {
 
 impl CallError {
     /// The object was changed by somebody else since it was read.
-    pub(super) fn is_conflict(&self) -> bool {
+    pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Answered(error) if matches!(&**error, kube::Error::Api(status) if status.code == 409))
     }
 }
 
 /// Waits for the answer, but not for ever: kube's client would.
-pub(super) async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
+pub(crate) async fn within<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
     match tokio::time::timeout(LIMIT, call).await {
         Ok(answer) => answer.map_err(|e| CallError::Answered(Box::new(e))),
         // Elapsed says nothing but that.

@@ -1,0 +1,264 @@
+//! The other side of a decision: what the owners of audiences allow.
+//!
+//! A policy asks, an audience allows, and a token exists only where both agree. [`AudienceSet::consent`]
+//! compares them and returns what they have in common, never more than either says.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    audience::{AudienceId, Statement},
+    denial::{Code, Denial},
+    issuer::{Issuer, IssuerUrl},
+    name::{Audience, Namespace, ObjectName, ServiceAccount},
+    scope::ScopeSet,
+};
+
+/// Every valid statement and issuer of the cluster, and who of them counts.
+///
+/// # Guarantees
+/// An `aud` belongs to at most one statement that counts, and an issuer's URL to at most one issuer:
+/// the oldest. The same objects make the same set, in whatever order they come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AudienceSet {
+    statements: BTreeMap<AudienceId, Arc<Statement>>,
+    issuers: BTreeMap<ObjectName, Arc<Issuer>>,
+    /// Why a statement does not count.
+    refused: BTreeMap<AudienceId, Denial>,
+    /// Why an issuer does not count.
+    shadowed: BTreeMap<ObjectName, Denial>,
+    by_value: BTreeMap<Audience, AudienceId>,
+    namespaces: BTreeMap<Namespace, Labels>,
+}
+
+/// The labels of a namespace.
+pub type Labels = BTreeMap<String, String>;
+
+/// What both sides agree on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consent {
+    /// The statement that allows it.
+    pub statement: Arc<Statement>,
+    /// Who makes the token.
+    pub issuer: Arc<Issuer>,
+    /// The scopes that are asked for and allowed.
+    pub scopes: ScopeSet,
+    /// Those that are asked for and not allowed, with the sentence about them.
+    pub withheld: Option<Denial>,
+}
+
+impl AudienceSet {
+    /// Finds out which of the statements and issuers count. `namespaces` are the labels of all of them.
+    #[must_use]
+    pub fn new(
+        statements: impl IntoIterator<Item = Arc<Statement>>,
+        issuers: impl IntoIterator<Item = Arc<Issuer>>,
+        namespaces: BTreeMap<Namespace, Labels>,
+    ) -> Self {
+        let statements = statements.into_iter().map(|s| (s.id.clone(), s));
+        let issuers = issuers.into_iter().map(|i| (i.name.clone(), i));
+        let mut set = Self {
+            statements: statements.collect(),
+            issuers: issuers.collect(),
+            namespaces,
+            ..Self::default()
+        };
+        set.shadow_issuers();
+        set.refuse_statements();
+        set
+    }
+
+    /// The statement of that id, whether it counts or not.
+    #[must_use]
+    pub fn statement(&self, id: &AudienceId) -> Option<&Arc<Statement>> {
+        self.statements.get(id)
+    }
+
+    /// The statement that the `aud` belongs to.
+    #[must_use]
+    pub fn of_value(&self, audience: &str) -> Option<&Arc<Statement>> {
+        self.statements.get(self.by_value.get(audience)?)
+    }
+
+    /// Every statement that counts.
+    pub fn counting(&self) -> impl Iterator<Item = &Arc<Statement>> {
+        self.by_value
+            .values()
+            .filter_map(|id| self.statements.get(id))
+    }
+
+    /// The issuer of that name, if it counts.
+    #[must_use]
+    pub fn issuer(&self, name: &str) -> Option<&Arc<Issuer>> {
+        self.issuers
+            .get(name)
+            .filter(|issuer| !self.shadowed.contains_key(&issuer.name))
+    }
+
+    /// Every issuer that counts.
+    pub fn issuers(&self) -> impl Iterator<Item = &Arc<Issuer>> {
+        self.issuers
+            .keys()
+            .filter_map(|name| self.issuer(name.as_str()))
+    }
+
+    /// Why the statement does not count; [`None`] where it does.
+    #[must_use]
+    pub fn refusal(&self, id: &AudienceId) -> Option<&Denial> {
+        self.refused.get(id)
+    }
+
+    /// Why the issuer does not count; [`None`] where it does.
+    #[must_use]
+    pub fn issuer_refusal(&self, name: &str) -> Option<&Denial> {
+        self.shadowed.get(name)
+    }
+
+    /// The labels of a namespace; none for one that is not known.
+    #[must_use]
+    pub fn labels(&self, namespace: &str) -> &Labels {
+        static NONE: Labels = Labels::new();
+        self.namespaces.get(namespace).unwrap_or(&NONE)
+    }
+
+    /// What a service account of `namespace` that asks for these scopes of an audience gets of them.
+    ///
+    /// # Errors
+    /// [`Code::AudienceMissing`], what the statement itself is refused for, [`Code::SubjectNotAllowed`]
+    /// where nothing is allowed, [`Code::ScopeNotAllowed`] where nothing of what is asked for is. The
+    /// text names the missing line and whom to ask.
+    pub fn consent(
+        &self,
+        namespace: &Namespace,
+        account: &ServiceAccount,
+        audience: &AudienceId,
+        asked: &ScopeSet,
+    ) -> Result<Consent, Denial> {
+        let Some(statement) = self.statements.get(audience) else {
+            return Err(Denial {
+                code: Code::AudienceMissing,
+                detail: format!("there is no usable TokenAudience {audience}"),
+            });
+        };
+        if let Some(refusal) = self.refused.get(audience) {
+            return Err(refusal.clone());
+        }
+        let issuer = self.issuer(statement.issuer.as_str());
+        let issuer = issuer.ok_or_else(|| issuer_missing(statement))?;
+        let allowed = statement.allowed(self.labels(namespace.as_str()), account);
+        let Some(allowed) = allowed else {
+            let detail = format!("{audience} allows {namespace}/{account} nothing");
+            return Err(ask(statement, Code::SubjectNotAllowed, detail));
+        };
+        let withheld = asked.without(&allowed).map(|missing| {
+            let scopes = if missing.len() == 1 {
+                "scope"
+            } else {
+                "scopes"
+            };
+            let detail = format!("{audience} allows {namespace}/{account} no {scopes} {missing}");
+            ask(statement, Code::ScopeNotAllowed, detail)
+        });
+        match (asked.intersection(&allowed), withheld) {
+            (Some(scopes), withheld) => Ok(Consent {
+                statement: Arc::clone(statement),
+                issuer: Arc::clone(issuer),
+                scopes,
+                withheld,
+            }),
+            (None, Some(denial)) => Err(denial),
+            // A set has at least one scope: it is either allowed or withheld.
+            (None, None) => Err(ask(statement, Code::ScopeNotAllowed, "no scope".to_owned())),
+        }
+    }
+
+    fn shadow_issuers(&mut self) {
+        let mut by_age: Vec<&Arc<Issuer>> = self.issuers.values().collect();
+        by_age.sort_by(|a, b| a.seniority.cmp(&b.seniority));
+        let mut owners: BTreeMap<&IssuerUrl, &ObjectName> = BTreeMap::new();
+        for issuer in by_age {
+            match owners.get(&issuer.url) {
+                Some(older) => {
+                    let detail =
+                        format!("the older TokenIssuer \"{older}\" has the same issuerURL");
+                    let denial = Denial {
+                        code: Code::Conflict,
+                        detail,
+                    };
+                    self.shadowed.insert(issuer.name.clone(), denial);
+                }
+                None => drop(owners.insert(&issuer.url, &issuer.name)),
+            }
+        }
+    }
+
+    fn refuse_statements(&mut self) {
+        let mut by_age: Vec<Arc<Statement>> = self.statements.values().cloned().collect();
+        by_age.sort_by(|a, b| a.seniority.cmp(&b.seniority));
+        for statement in by_age {
+            let refusal = self.standing(&statement).err();
+            match refusal {
+                Some(denial) => drop(self.refused.insert(statement.id.clone(), denial)),
+                None => {
+                    let value = statement.audience.clone();
+                    self.by_value.insert(value, statement.id.clone());
+                }
+            }
+        }
+    }
+
+    /// Called for the older first: whoever holds the value by then is older.
+    fn standing(&self, statement: &Statement) -> Result<(), Denial> {
+        let Statement { id, audience, .. } = statement;
+        let issuer = self.issuer(statement.issuer.as_str());
+        let issuer = issuer.ok_or_else(|| issuer_missing(statement))?;
+        let labels = self.labels(id.namespace.as_str());
+        if !issuer.permits(audience.as_str(), &id.namespace, labels) {
+            let name = &issuer.name;
+            let detail = format!(
+                "namespace \"{}\" may not state the audience \"{audience}\": take SERVICE.{}.svc, or have whoever runs Hallpass add a pattern to spec.audiences of TokenIssuer \"{name}\"",
+                id.namespace, id.namespace
+            );
+            return Err(Denial {
+                code: Code::AudienceNotPermitted,
+                detail,
+            });
+        }
+        match self.by_value.get(audience) {
+            Some(older) => Err(Denial {
+                code: Code::Conflict,
+                detail: format!(
+                    "{id} states the audience \"{audience}\", which belongs to the older {older}"
+                ),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The namespaces in which something is stated.
+    #[must_use]
+    pub fn stating(&self) -> BTreeSet<&Namespace> {
+        self.statements.keys().map(|id| &id.namespace).collect()
+    }
+}
+
+fn issuer_missing(statement: &Statement) -> Denial {
+    let Statement { id, issuer, .. } = statement;
+    let detail =
+        format!("{id} names the TokenIssuer \"{issuer}\", of which there is no usable one");
+    ask(statement, Code::IssuerMissing, detail)
+}
+
+/// The denial with whom to ask, where the statement says that.
+fn ask(statement: &Statement, code: Code, mut detail: String) -> Denial {
+    if let Some(contact) = &statement.contact {
+        detail.push_str("; ask ");
+        detail.push_str(contact);
+    }
+    Denial { code, detail }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! What every issuer has below its URL: a token endpoint, introspection, keys and metadata.
+//!
+//! The URLs are those of the `TokenIssuer`s, which come and go. So these are no routes of the router: it
+//! sends whatever it has no route for to [`inside`] or [`outside`].
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Extension, Request, State},
+    response::Response,
+};
+use http::request::Parts;
+
+use self::door::{Endpoint, find};
+use super::{
+    Api,
+    observe::Arrival,
+    problem::{Refused, no_such_path},
+};
+use crate::{issue::refusal::Refusal, telemetry::label::Route};
+
+mod door;
+pub(super) mod error;
+mod form;
+mod introspect;
+mod published;
+mod token;
+mod wish;
+
+/// From where the listener can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// From within the cluster.
+    Inside,
+    /// From everywhere. Who may introspect is a pod of this cluster, so nobody can do that here.
+    Outside,
+}
+
+/// Everything that an issuer has.
+pub(super) async fn inside(
+    State(api): State<Arc<Api>>,
+    Extension(arrival): Extension<Arrival>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let (parts, body) = request.into_parts();
+    answer(&api, Reach::Inside, arrival, parts, body).await
+}
+
+/// What an issuer has for everybody.
+pub(super) async fn outside(
+    State(api): State<Arc<Api>>,
+    Extension(arrival): Extension<Arrival>,
+    request: Request,
+) -> Result<Response, Refused> {
+    let (parts, body) = request.into_parts();
+    answer(&api, Reach::Outside, arrival, parts, body).await
+}
+
+/// What counts the requests of that path; [`None`] where no issuer could have it.
+pub(super) fn route(path: &str) -> Option<Route> {
+    Endpoint::of(path)
+        .next()
+        .map(|(endpoint, _)| endpoint.route())
+}
+
+/// The refusal in the words of that route, where no handler has chosen them.
+pub(super) fn refused(route: Route, refusal: Refusal) -> Refused {
+    match route {
+        Route::Token => {
+            let error = error::ErrorCode::of(refusal.code, error::ErrorCode::InvalidGrant);
+            Refused::oauth(refusal, error)
+        }
+        _ => refusal.into(),
+    }
+}
+
+async fn answer(
+    api: &Arc<Api>,
+    reach: Reach,
+    arrival: Arrival,
+    mut parts: Parts,
+    body: Body,
+) -> Result<Response, Refused> {
+    let route = route(parts.uri.path()).ok_or_else(no_such_path)?;
+    let snapshot = api.index.snapshot();
+    let snapshot = snapshot.map_err(|not_synced| refused(route, not_synced.into()))?;
+    let found = find(&snapshot.rules().audiences, &parts);
+    let (endpoint, issuer) = found.ok_or_else(no_such_path)?;
+    if endpoint == Endpoint::Introspect && reach == Reach::Outside {
+        return Err(no_such_path());
+    }
+    if !endpoint.takes(&parts.method) {
+        return Err(Refused::method(endpoint.allow()));
+    }
+    match endpoint {
+        Endpoint::Token => token::token(api, &issuer, arrival, &parts.headers, body).await,
+        Endpoint::Introspect => {
+            introspect::introspect(api, &issuer, arrival, &mut parts, body).await
+        }
+        Endpoint::Jwks => published::jwks(api, &issuer, &parts.headers),
+        Endpoint::Metadata => published::metadata(&issuer, reach, &parts.headers),
+    }
+}

@@ -1,0 +1,76 @@
+//! The introspection endpoint (RFC 7662): what a token is worth, for the API that it was made for.
+//!
+//! Who asks is attested like everybody, and learns something only of a token for an audience of its own
+//! namespace that lists its service account. All others, about whatever token, get the same two words.
+//!
+//! There is no limit on how often: an API asks at the rate of its own requests. A question costs no more
+//! than who asks could cause at any other endpoint: the check of its identity token, and beyond that one
+//! check of a token that is for it. Nothing is kept, nothing is written down, nobody is asked.
+
+use std::sync::Arc;
+
+use axum::{body::Body, extract::FromRequestParts, response::Response};
+use hallpass_core::{decide::Subject, denial::Code, issuer::Issuer};
+use http::{
+    HeaderValue,
+    header::{CACHE_CONTROL, PRAGMA},
+    request::Parts,
+};
+use serde_json::json;
+
+use self::{answer::active, recognise::Recogniser};
+use super::{form::Form, published::not_ready};
+use crate::{
+    api::{
+        Api,
+        observe::Arrival,
+        problem::Refused,
+        routes::{encode, json},
+    },
+    attest::Authenticated,
+    issue::refusal::Refusal,
+};
+
+mod alive;
+mod answer;
+mod recognise;
+
+/// `POST …/oauth2/introspect`: 200 for every caller that is attested.
+///
+/// # Errors
+/// Only what has nothing to do with the token: who asks, the form, or a replica that cannot tell.
+pub(super) async fn introspect(
+    api: &Arc<Api>,
+    issuer: &Issuer,
+    arrival: Arrival,
+    parts: &mut Parts,
+    body: Body,
+) -> Result<Response, Refused> {
+    let who = Authenticated::from_request_parts(parts, api).await?;
+    let form = Form::read(&parts.headers, body, &[]).await?;
+    let token = form.one("token").ok_or_else(|| {
+        Refusal::new(
+            Code::MalformedRequest,
+            "say with token which token is meant",
+        )
+    })?;
+    let snapshot = api.index.snapshot().map_err(Refusal::from)?;
+    let ring = api.keys.ring(&issuer.url.id());
+    let ring = ring.ok_or_else(|| not_ready(issuer))?;
+    let caller: &Subject = who.subject();
+    let recogniser = Recogniser {
+        audiences: &snapshot.rules().audiences,
+        ring: &ring,
+        issuer,
+        caller,
+        now: arrival.at,
+    };
+    let claims = recogniser.claims(token);
+    let claims = claims.filter(|claims| alive::is_alive(&snapshot, claims, arrival.at));
+    let answer = claims.map_or_else(|| json!({"active": false}), |claims| active(&claims));
+    let mut response = json(encode(&answer)?);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}

@@ -1,0 +1,10 @@
+//! What issuers have below their URLs.
+
+mod fixture;
+mod foreign;
+mod introspect;
+mod passing;
+mod place;
+mod published;
+mod refusal;
+mod token;

@@ -1,0 +1,211 @@
+//! What to do about the status of one object, given what was done before.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::status::{Status, ready};
+use crate::index::{Record, Unusable};
+
+/// What is remembered of one stored object.
+#[derive(Debug)]
+pub(super) struct Memory<S> {
+    written: Option<(S, Instant)>,
+    backoff: Backoff,
+}
+
+/// When to try again what failed: ever more rarely.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+    retry: Option<Instant>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Plan<S> {
+    /// The status says what it should.
+    Nothing,
+    /// Look again at that time.
+    Later(Instant),
+    /// Write this status.
+    Write {
+        /// The status.
+        status: S,
+        /// Whether Ready or its reason is another one than before.
+        transition: bool,
+    },
+}
+
+/// A status that is to be written.
+#[derive(Debug)]
+pub(super) struct Write<T, S> {
+    /// The namespace of the object; empty for a kind that has none.
+    pub(super) namespace: Box<str>,
+    pub(super) record: Record<T, S>,
+    pub(super) status: S,
+    pub(super) transition: bool,
+}
+
+/// What is remembered of many objects, by uid.
+#[derive(Debug)]
+pub(super) struct Memories<S>(BTreeMap<Box<str>, Memory<S>>);
+
+impl<S> Default for Memory<S> {
+    fn default() -> Self {
+        Self {
+            written: None,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+impl<S: Status> Memory<S> {
+    /// Compares what is stored with what `desired` makes of it.
+    pub(super) fn plan<T>(
+        &self,
+        record: &Record<T, S>,
+        now: Instant,
+        desired: impl FnOnce(Option<&S>) -> S,
+    ) -> Plan<S> {
+        if let Some(retry) = self.retry().filter(|retry| now < *retry) {
+            return Plan::Later(retry);
+        }
+        let old = self.stored(record, now);
+        let status = desired(old);
+        let Some(old) = old else {
+            return Plan::Write {
+                status,
+                transition: true,
+            };
+        };
+        if same(old, &status) {
+            return Plan::Nothing;
+        }
+        if let Some((_, at)) = &self.written
+            && now < *at + COUNT_PAUSE
+            && same(old, &status.with_counts_of(old))
+        {
+            return Plan::Later(*at + COUNT_PAUSE);
+        }
+        let said = |status| ready(status).map(|c| (c.status.clone(), c.reason.clone()));
+        let transition = said(old) != said(&status);
+        Plan::Write { status, transition }
+    }
+
+    /// The status was stored.
+    pub(super) fn wrote(&mut self, status: S, now: Instant) {
+        *self = Self {
+            written: Some((status, now)),
+            ..Self::default()
+        };
+    }
+
+    /// The status could not be stored. `jitter` is uniform in `0.0..1.0`. Returns how often in a row.
+    pub(super) fn failed(&mut self, now: Instant, jitter: f64) -> u32 {
+        self.backoff.failed(now, jitter)
+    }
+
+    /// When to look again after a failure.
+    pub(super) const fn retry(&self) -> Option<Instant> {
+        self.backoff.retry()
+    }
+
+    /// The status that is stored, as far as is known: what was just written has not come back through
+    /// the watch yet, and of an object that cannot be read it never does.
+    fn stored<'a, T>(&'a self, record: &'a Record<T, S>, now: Instant) -> Option<&'a S> {
+        let unreadable = matches!(record.spec, Err(Unusable::Unreadable(_)));
+        match &self.written {
+            Some((status, at)) if unreadable || now < *at + SETTLE => Some(status),
+            _ => record.status.as_ref(),
+        }
+    }
+}
+
+impl Backoff {
+    /// It failed. `jitter` is uniform in `0.0..1.0`. Returns how often in a row.
+    pub(super) fn failed(&mut self, now: Instant, jitter: f64) -> u32 {
+        self.failures = self.failures.saturating_add(1);
+        let doubled = FIRST_RETRY * 2u32.saturating_pow(self.failures.min(8) - 1);
+        let pause = doubled.min(LONGEST_RETRY).mul_f64(0.5 + 0.5 * jitter);
+        self.retry = Some(now + pause);
+        self.failures
+    }
+
+    /// When to try again, after a failure.
+    pub(super) const fn retry(&self) -> Option<Instant> {
+        self.retry
+    }
+}
+
+impl<S> Default for Memories<S> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<S: Status> Memories<S> {
+    /// Forgets every object but those.
+    pub(super) fn retain(&mut self, alive: &BTreeSet<&str>) {
+        self.0.retain(|uid, _| alive.contains(&**uid));
+    }
+
+    /// Adds what is to be written for those objects of one namespace. Returns when to look again, if at
+    /// all.
+    pub(super) fn plan<T>(
+        &mut self,
+        namespace: &str,
+        records: impl IntoIterator<Item = Record<T, S>>,
+        desired: impl Fn(&Record<T, S>, Option<&S>) -> S,
+        writes: &mut Vec<Write<T, S>>,
+    ) -> Option<Instant> {
+        let mut later = None::<Instant>;
+        for record in records {
+            let status = |old: Option<&S>| desired(&record, old);
+            match self.of(&record.uid).plan(&record, Instant::now(), status) {
+                Plan::Nothing => {}
+                Plan::Later(at) => later = Some(later.map_or(at, |later| later.min(at))),
+                Plan::Write { status, transition } => writes.push(Write {
+                    namespace: namespace.into(),
+                    record,
+                    status,
+                    transition,
+                }),
+            }
+        }
+        later
+    }
+
+    /// What is remembered of the object with that uid.
+    pub(super) fn of(&mut self, uid: &str) -> &mut Memory<S> {
+        self.0.entry(uid.into()).or_default()
+    }
+
+    /// When to try the first of the failed writes again.
+    pub(super) fn retry(&self, now: Instant) -> Option<Instant> {
+        let retries = self.0.values().filter_map(Memory::retry);
+        retries.filter(|at| *at > now).min()
+    }
+}
+
+/// Whether both say the same. Conditions that somebody else added are none of ours.
+fn same<S: Status>(old: &S, new: &S) -> bool {
+    let of = |status: &S| status.with_conditions(ready(status).into_iter().cloned().collect());
+    of(old) == of(new)
+}
+
+/// How long after a write the counts alone are no reason for another.
+const COUNT_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long after a write the watch has surely brought it back.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// The pauses between failures.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! How a status and its event reach the API server.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client, Resource,
+    api::{Patch, PatchParams},
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use serde_json::json;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+use tracing::{debug, info, warn};
+
+use super::{
+    plan::{Memories, Memory, Write},
+    status::{Status, ready, shortened},
+};
+use crate::telemetry::{Metrics, label::StatusWrite, log::Chain};
+
+/// Writes for one leader.
+pub(super) struct Writer {
+    client: Client,
+    recorder: Recorder,
+    leader: watch::Receiver<bool>,
+    metrics: Metrics,
+}
+
+/// Why a status was not stored.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    /// The object is gone, or it is another one of that name now.
+    #[error("the object is gone")]
+    Gone,
+    /// The API server refused.
+    #[error("write the status")]
+    Write(#[source] Box<kube::Error>),
+    /// The API server said nothing.
+    #[error("the status was not stored within {0:?}")]
+    NoAnswer(Duration),
+}
+
+impl Writer {
+    /// A writer in the name of the replica `pod`, as long as that one leads.
+    pub(super) fn new(
+        client: Client,
+        pod: &str,
+        leader: watch::Receiver<bool>,
+        metrics: Metrics,
+    ) -> Self {
+        let reporter = Reporter {
+            controller: MANAGER.to_owned(),
+            instance: Some(pod.to_owned()),
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            leader,
+            metrics,
+        }
+    }
+
+    /// Writes, a few at a time. Returns when to try again what failed.
+    pub(super) async fn carry_out<T, S: Status>(
+        &self,
+        writes: Vec<Write<T, S>>,
+        memories: &mut Memories<S>,
+    ) -> Option<Instant> {
+        let store = |write: Write<T, S>| async move {
+            if !*self.leader.borrow() {
+                return None;
+            }
+            let stored = self.status(&write).await;
+            if stored.is_ok() && write.transition {
+                self.event(&write).await;
+            }
+            Some((write, stored))
+        };
+        let stored = stream::iter(writes).map(store).buffer_unordered(AT_ONCE);
+        let stored: Vec<_> = stored.filter_map(std::future::ready).collect().await;
+        for (write, outcome) in stored {
+            let memory = memories.of(&write.record.uid);
+            self.metrics.status_write(note(write, outcome, memory));
+        }
+        memories.retry(Instant::now())
+    }
+
+    /// Stores the status of exactly that object: the uid is a precondition, not a name of it.
+    async fn status<T, S: Status>(&self, write: &Write<T, S>) -> Result<(), WriteError> {
+        let Write {
+            namespace,
+            record,
+            status,
+            ..
+        } = write;
+        let api = S::api(self.client.clone(), namespace);
+        let patch = Patch::Apply(json!({
+            "apiVersion": S::Kind::api_version(&()),
+            "kind": S::Kind::kind(&()),
+            "metadata": {"name": record.name, "uid": record.uid},
+            "status": status,
+        }));
+        let params = PatchParams::apply(MANAGER).force();
+        let written = timeout(LIMIT, api.patch_status(&record.name, &params, &patch)).await;
+        match written.map_err(|_elapsed| WriteError::NoAnswer(LIMIT))? {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
+                Err(WriteError::Gone)
+            }
+            Err(error) => Err(WriteError::Write(Box::new(error))),
+        }
+    }
+
+    /// Tells of a transition. A lost event is not sent again: the status says the same.
+    async fn event<T, S: Status>(&self, write: &Write<T, S>) {
+        let Write {
+            namespace, record, ..
+        } = write;
+        let Some(condition) = ready(&write.status) else {
+            return;
+        };
+        let kind = S::Kind::kind(&());
+        info!(
+            object.kind = &*kind,
+            object.namespace = &**namespace,
+            object.name = &*record.name,
+            ready = condition.status,
+            reason = condition.reason,
+            "the state of an object changed"
+        );
+        let event = Event {
+            type_: if condition.status == "True" {
+                EventType::Normal
+            } else {
+                EventType::Warning
+            },
+            reason: condition.reason.clone(),
+            note: Some(shortened(condition.message.clone(), LONGEST_NOTE)),
+            action: "Report".to_owned(),
+            secondary: None,
+        };
+        let object = ObjectReference {
+            api_version: Some(S::Kind::api_version(&()).into_owned()),
+            kind: Some(kind.into_owned()),
+            namespace: (!namespace.is_empty()).then(|| namespace.to_string()),
+            name: Some(record.name.to_string()),
+            uid: Some(record.uid.to_string()),
+            ..ObjectReference::default()
+        };
+        match timeout(LIMIT, self.recorder.publish(&event, &object)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(error = %Chain(&error), "an event was not stored"),
+            Err(_) => warn!(error = "no answer", "an event was not stored"),
+        }
+    }
+}
+
+/// Remembers how a write ended.
+fn note<T, S: Status>(
+    write: Write<T, S>,
+    outcome: Result<(), WriteError>,
+    memory: &mut Memory<S>,
+) -> StatusWrite {
+    match outcome {
+        Ok(()) => {
+            memory.wrote(write.status, Instant::now());
+            StatusWrite::Written
+        }
+        // The watch tells what has become of it; until then it is not tried at every change.
+        Err(WriteError::Gone) => {
+            memory.failed(Instant::now(), rand::random());
+            StatusWrite::Gone
+        }
+        Err(error) => {
+            let kind = S::Kind::kind(&());
+            let (kind, namespace, name) = (&*kind, &*write.namespace, &*write.record.name);
+            let chain = Chain(&error);
+            if memory.failed(Instant::now(), rand::random()) == 1 {
+                warn!(object.kind = kind, object.namespace = namespace, object.name = name, error = %chain, "a status was not stored");
+            } else {
+                debug!(object.kind = kind, object.namespace = namespace, object.name = name, error = %chain, "a status is still not stored");
+            }
+            StatusWrite::Failed
+        }
+    }
+}
+
+/// Whose the fields are that a controller writes, and who reports the events.
+pub(super) const MANAGER: &str = "hallpass-operator";
+
+/// How many statuses are written at once.
+const AT_ONCE: usize = 8;
+
+/// How long one call may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The API server takes 1,024 bytes.
+const LONGEST_NOTE: usize = 1024;

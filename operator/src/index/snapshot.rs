@@ -1,0 +1,86 @@
+//! What is known at one moment.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use hallpass_core::{decide::Rules, name::Namespace};
+
+use super::{
+    Shelves,
+    record::{AccountRecord, AudienceRecord, IssuerRecord, PodRecord, PolicyRecord},
+};
+
+/// A view for one request: its rules do not change while it is held.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    rules: Arc<Rules>,
+    shelves: Arc<Shelves>,
+}
+
+impl Snapshot {
+    pub(super) fn of(shelves: &Arc<Shelves>) -> Self {
+        Self {
+            rules: shelves.rules.load_full(),
+            shelves: Arc::clone(shelves),
+        }
+    }
+
+    /// Every valid policy, audience and issuer.
+    #[must_use]
+    pub const fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// The pod of that name.
+    #[must_use]
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<PodRecord> {
+        self.shelves.pods.get(namespace, name)
+    }
+
+    /// The service account of that name.
+    #[must_use]
+    pub fn service_account(&self, namespace: &str, name: &str) -> Option<AccountRecord> {
+        self.shelves.service_accounts.get(namespace, name)
+    }
+
+    /// The stored policies of a namespace, those that cannot be used too.
+    pub(crate) fn policies(&self, namespace: &str) -> BTreeMap<Box<str>, PolicyRecord> {
+        self.shelves.policies.of(namespace)
+    }
+
+    /// The stored audiences of a namespace, those that cannot be used too.
+    pub(crate) fn audiences(&self, namespace: &str) -> BTreeMap<Box<str>, AudienceRecord> {
+        self.shelves.audiences.of(namespace)
+    }
+
+    /// The stored issuers, those that cannot be used too.
+    pub(crate) fn issuers(&self) -> BTreeMap<Box<str>, IssuerRecord> {
+        self.shelves.issuers.of(&())
+    }
+
+    /// Every namespace with a stored policy.
+    pub(crate) fn asking(&self) -> BTreeSet<Namespace> {
+        self.shelves.policies.namespaces()
+    }
+
+    /// Every namespace with a stored audience.
+    pub(crate) fn stating(&self) -> BTreeSet<Namespace> {
+        self.shelves.audiences.namespaces()
+    }
+
+    /// The names of the service accounts of a namespace.
+    pub(crate) fn service_accounts(&self, namespace: &str) -> BTreeSet<Box<str>> {
+        self.shelves
+            .service_accounts
+            .of(namespace)
+            .into_keys()
+            .collect()
+    }
+
+    /// The pods of a namespace.
+    pub(crate) fn pods(&self, namespace: &str) -> BTreeMap<Box<str>, PodRecord> {
+        self.shelves.pods.of(namespace)
+    }
+}

@@ -1,0 +1,71 @@
+//! Tokens of Hallpass's own: signed or sealed here, with the keys of the grant's issuer, without asking
+//! anybody. Nothing is stored.
+
+use hallpass_core::{
+    audience::Format,
+    decide::{Grant, Own},
+    name::TokenId,
+    token::{jwt, opaque},
+};
+use jiff::Timestamp;
+
+use super::{IssuedToken, MintError};
+use crate::keys::Keys;
+
+/// Mints tokens of Hallpass's own.
+#[derive(Debug, Clone)]
+pub struct Mint {
+    keys: Keys,
+    random: fn() -> [u8; 32],
+}
+
+impl Mint {
+    /// A mint with those keys. `random` gives other random bytes at every call: 32 of them name a token
+    /// or are the nonce of its seal.
+    #[must_use]
+    pub const fn new(keys: Keys, random: fn() -> [u8; 32]) -> Self {
+        Self { keys, random }
+    }
+
+    /// Mints the token of the grant.
+    ///
+    /// # Errors
+    /// [`MintError::NotReady`] while this replica knows no key of the issuer; [`MintError::Unmintable`]
+    /// for claims that no verifier would accept.
+    pub(super) fn mint(
+        &self,
+        grant: &Grant,
+        own: &Own,
+        now: Timestamp,
+    ) -> Result<IssuedToken, MintError> {
+        let ring = self.keys.ring(&own.issuer.url.id());
+        let ring = ring.ok_or_else(|| MintError::NotReady {
+            issuer: own.issuer.name.clone(),
+        })?;
+        let key = ring.active(now);
+        let claims = grant.claims(self.id(), now).ok_or(MintError::NotOwn)?;
+        let token = match own.format {
+            Format::Jwt => jwt::sign(key.signing(), &claims),
+            Format::Opaque => opaque::seal(key.sealing(), &claims, self.nonce()),
+        };
+        Ok(IssuedToken {
+            grant: grant.clone(),
+            id: claims.id.as_str().to_owned(),
+            token: token.map_err(MintError::Unmintable)?,
+            issued_at: claims.issued,
+            expires_at: claims.expires,
+        })
+    }
+
+    fn id(&self) -> TokenId {
+        TokenId::from_random(first((self.random)()))
+    }
+
+    fn nonce(&self) -> [u8; 24] {
+        first((self.random)())
+    }
+}
+
+fn first<const N: usize>(random: [u8; 32]) -> [u8; N] {
+    std::array::from_fn(|i| random[i])
+}

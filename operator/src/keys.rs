@@ -1,0 +1,178 @@
+//! The keys of every issuer of Hallpass: what tokens are signed and sealed with.
+//!
+//! Each key is one Secret in a namespace that holds nothing else. Every replica watches them and has
+//! them in its [`Keys`]; the leader makes, activates and removes them ([`rotate`]), one step at a time,
+//! as [`rotation`] decides. A private key is in no log, no metric and no error; nothing outside of this
+//! module reads those Secrets.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use hallpass_core::{name::IssuerId, token::signing::Algorithm};
+use jiff::Timestamp;
+use kube::Client;
+use tokio::{
+    sync::watch::{Receiver, Sender},
+    time::Instant,
+};
+
+use self::{
+    ring::KeyRing,
+    rotation::{Phase, Plan},
+    shelf::{Issuer, Shelf},
+    store::Store,
+};
+use crate::telemetry::{Metrics, label::Kind};
+
+#[cfg(test)]
+mod fixture;
+pub mod plans;
+pub mod ring;
+pub mod rotate;
+pub mod rotation;
+mod secret;
+mod shelf;
+mod store;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+/// The keys of every issuer. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Keys(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    issuers: ArcSwap<BTreeMap<IssuerId, Issuer>>,
+    synced: AtomicBool,
+    changes: Sender<u64>,
+    heard: Mutex<Option<Instant>>,
+    metrics: Metrics,
+}
+
+/// What is told of one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyReport {
+    /// The name of the key in tokens and key sets.
+    pub kid: Box<str>,
+    /// What it signs with.
+    pub algorithm: Algorithm,
+    /// What it is for.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Timestamp,
+    /// A retired key goes then.
+    pub until: Option<Timestamp>,
+}
+
+impl Keys {
+    /// No keys yet.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self(Arc::new(Shared {
+            issuers: ArcSwap::default(),
+            synced: AtomicBool::new(false),
+            changes: Sender::new(0),
+            heard: Mutex::new(None),
+            metrics,
+        }))
+    }
+
+    /// Keeps the keys as they are stored in `namespace`, for ever. On every replica.
+    pub async fn run(self, client: Client, namespace: String) {
+        watch::follow(&self, &Store::new(client, &namespace)).await;
+    }
+
+    /// The keys of that issuer; [`None`] while it has none that signs.
+    #[must_use]
+    pub fn ring(&self, issuer: &IssuerId) -> Option<Arc<KeyRing>> {
+        self.0.issuers.load().get(issuer)?.ring.clone()
+    }
+
+    /// Whether all keys have been read once.
+    #[must_use]
+    pub fn synced(&self) -> bool {
+        self.0.synced.load(Ordering::Acquire)
+    }
+
+    /// For how long nothing has proven that the watch lives: what it would have told since then is not
+    /// known here. [`None`] before the first list. Rotation allows for [`LONGEST_LAG`]; a replica that
+    /// is further behind may sign with a key whose end was decided without it.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        let heard = *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.map(|heard| now.saturating_duration_since(heard))
+    }
+
+    /// Every key of that issuer, by number.
+    #[must_use]
+    pub fn states(&self, issuer: &IssuerId, now: Timestamp) -> Vec<KeyReport> {
+        let issuers = self.0.issuers.load();
+        let Some(issuer) = issuers.get(issuer) else {
+            return Vec::new();
+        };
+        let standings = rotation::states(&issuer.states(), now).into_iter();
+        let report = |standing: rotation::Standing| {
+            let key = issuer.key(standing.number)?;
+            Some(KeyReport {
+                kid: key.material.signing.kid().into(),
+                algorithm: key.state.algorithm,
+                phase: standing.phase,
+                since: standing.since,
+                until: standing.until,
+            })
+        };
+        standings.filter_map(report).collect()
+    }
+
+    /// When the next ordinary rotation of that issuer happens, if that is known.
+    #[must_use]
+    pub fn next_rotation(
+        &self,
+        issuer: &IssuerId,
+        plan: &Plan,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let issuers = self.0.issuers.load();
+        let issuer = issuers.get(issuer)?;
+        rotation::next_rotation(&issuer.states(), issuer.unread, plan, now)
+    }
+
+    /// Counts up whenever a key came, changed or went.
+    #[must_use]
+    pub fn changes(&self) -> Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    fn publish(&self, shelf: &mut Shelf) {
+        let Shared {
+            issuers,
+            synced,
+            changes,
+            metrics,
+            ..
+        } = &*self.0;
+        let (found, unread) = shelf.issuers();
+        metrics.watch_objects(Kind::SigningKey, shelf.len());
+        metrics.unreadable_objects(Kind::SigningKey, unread);
+        issuers.store(Arc::new(found));
+        synced.store(true, Ordering::Release);
+        changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn heard(&self, at: Instant) {
+        let mut heard = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        *heard = Some(at);
+    }
+}
+
+/// How far a replica may be behind what is stored. It leaves 5 s for a write and 5 s for each of two
+/// clocks of the 35 s that rotation allows for.
+pub const LONGEST_LAG: Duration = Duration::from_secs(20);

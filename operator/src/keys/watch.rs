@@ -1,0 +1,98 @@
+//! Keeps the rings of a replica as the Secrets are.
+
+use std::time::Duration;
+
+use hallpass_core::lifetime;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{debug, info, warn};
+
+use super::{
+    Keys,
+    shelf::Shelf,
+    store::{CallError, ChangeKind, Lines, Store},
+};
+use crate::telemetry::{label::Kind, log::Chain};
+
+/// Lists and watches for ever.
+///
+/// # Guarantees
+/// What was delivered stays until something newer comes: a watch that fails takes nothing back. A list
+/// takes the place of what was known at once.
+pub(super) async fn follow(keys: &Keys, store: &Store) {
+    let (mut shelf, mut failures) = (Shelf::telling(), 0u32);
+    loop {
+        let Err(error) = tend(keys, store, &mut shelf, &mut failures).await;
+        failures = failures.saturating_add(1);
+        keys.0.metrics.watch_error(Kind::SigningKey);
+        report(&error, failures);
+        let pause = lifetime::retry_after(failures, None, rand::random());
+        sleep(pause.min(LONGEST_PAUSE)).await;
+    }
+}
+
+fn report(error: &CallError, failures: u32) {
+    let (kind, error) = (Kind::SigningKey.as_str(), Chain(error));
+    if failures == 1 {
+        warn!(watch.kind = kind, %error, "a watch failed: serving what it delivered before");
+    } else {
+        debug!(watch.kind = kind, %error, "the watch still fails");
+    }
+}
+
+enum Never {}
+
+/// One list, and what changes after it.
+async fn tend(
+    keys: &Keys,
+    store: &Store,
+    shelf: &mut Shelf,
+    failures: &mut u32,
+) -> Result<Never, CallError> {
+    let sent = Instant::now();
+    let listed = store.list(None).await?;
+    let mut version = listed.resource_version;
+    *shelf = shelf.relist(&listed.objects);
+    keys.publish(shelf);
+    keys.heard(sent);
+    if std::mem::take(failures) > 0 {
+        info!(watch.kind = Kind::SigningKey.as_str(), "the watch is back");
+    }
+    loop {
+        let began = Instant::now();
+        let mut lines = store.watch(&version).await?;
+        keys.heard(began);
+        while take(keys, &mut lines, shelf, &mut version).await? {}
+        // An API server that ends every watch at once is not asked without a pause.
+        sleep_until(began + SHORTEST_WATCH).await;
+    }
+}
+
+/// Whether the watch goes on.
+async fn take(
+    keys: &Keys,
+    lines: &mut Lines,
+    shelf: &mut Shelf,
+    version: &mut Box<str>,
+) -> Result<bool, CallError> {
+    let Some(change) = lines.next().await? else {
+        return Ok(false);
+    };
+    let object = &change.object;
+    match change.kind {
+        ChangeKind::Added | ChangeKind::Modified => shelf.put(object),
+        ChangeKind::Deleted => shelf.remove(object),
+        ChangeKind::Bookmark => {}
+    }
+    version.clone_from(&object.metadata.resource_version);
+    if change.kind != ChangeKind::Bookmark {
+        keys.publish(shelf);
+    }
+    keys.heard(Instant::now());
+    Ok(true)
+}
+
+/// A cluster that comes back is seen again after this time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// From the start of one watch to the next one.
+const SHORTEST_WATCH: Duration = Duration::from_secs(1);
