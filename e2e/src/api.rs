@@ -1,6 +1,6 @@
 //! The operator's API as a client outside of any sidecar meets it: curl, the trust bundle, a bearer.
 
-use std::{io::Write as _, sync::Arc};
+use std::{io::Write as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use rustls::{ClientConfig, RootCertStore};
@@ -85,6 +85,24 @@ impl OperatorApi {
         Self::at(kubectl(&args).await?.success()?, 443).await
     }
 
+    /// What the Service for the world outside reaches.
+    ///
+    /// # Errors
+    /// It is not there, or there is no trust bundle.
+    pub async fn outside() -> Result<Self> {
+        let path = "jsonpath={.spec.clusterIP}";
+        let args = [
+            "get",
+            "service",
+            "hallpass-issuer",
+            "-n",
+            RELEASE,
+            "-o",
+            path,
+        ];
+        Self::at(kubectl(&args).await?.success()?, 443).await
+    }
+
     /// The API of the replica at that address.
     ///
     /// # Errors
@@ -121,6 +139,12 @@ impl OperatorApi {
         let answer = self.ask(&[&["-D", dump], curl].concat(), path).await?;
         let head = std::fs::read_to_string(head.path()).context("read the head")?;
         Ok(Reply { head, answer })
+    }
+
+    /// The authority of its certificate, in PEM.
+    #[must_use]
+    pub fn ca(&self) -> &Path {
+        self.trust.path()
     }
 
     /// A connection on which nothing was sent yet.

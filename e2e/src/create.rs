@@ -77,6 +77,10 @@ impl<'a> Creation<'a> {
             Some("TokenPolicy") => {
                 format!("/apis/hallpass.dev/v1alpha1/namespaces/{namespace}/tokenpolicies")
             }
+            Some("TokenAudience") => {
+                format!("/apis/hallpass.dev/v1alpha1/namespaces/{namespace}/tokenaudiences")
+            }
+            Some("TokenIssuer") => "/apis/hallpass.dev/v1alpha1/tokenissuers".to_owned(),
             other => bail!("objects of kind {other:?} are not judged"),
         };
         let mut request = Request::post(format!("{path}?dryRun=All&fieldValidation=Strict"))

@@ -6,19 +6,24 @@
 //! when `HALLPASS_E2E_KUBECONFIG` names another cluster on which the chart is installed.
 
 pub mod api;
+pub mod authentication;
 pub mod caller;
 pub mod cluster;
 pub mod command;
 pub mod create;
+pub mod faults;
 pub mod forge;
 pub mod hay;
 pub mod injection;
 pub mod inventory;
 pub mod manifest;
+pub mod mint;
 pub mod operator;
+pub mod payments;
 pub mod pod;
 pub mod readme;
 pub mod remark;
 pub mod state;
 pub mod token;
+pub mod verifiers;
 pub mod wait;

@@ -67,7 +67,61 @@ pub fn policy(name: &str, service_account: &str, tokens: &[(&str, &str)]) -> Man
     }))
 }
 
+/// A policy that gives `service_account` the token `name`: scopes of the audience `payments` of
+/// `namespace`, for as long as the audience allows. Nobody waits for it.
+#[must_use]
+pub fn audience_policy(
+    service_account: &str,
+    name: &str,
+    namespace: &str,
+    scopes: &[&str],
+) -> Manifest {
+    Manifest(json!({
+        "apiVersion": "hallpass.dev/v1alpha1", "kind": "TokenPolicy",
+        "metadata": {"name": service_account},
+        "spec": {
+            "subjects": [{"serviceAccount": service_account}],
+            "tokens": [{
+                "name": name,
+                "audienceRef": {"namespace": namespace, "name": "payments"},
+                "scopes": scopes,
+                "required": false,
+            }],
+        },
+    }))
+}
+
+/// The audience `payments` of that namespace, with the scopes `payments:read` and `payments:write`, which
+/// nobody may have yet.
+#[must_use]
+pub fn audience(namespace: &str) -> Manifest {
+    Manifest(json!({
+        "apiVersion": "hallpass.dev/v1alpha1", "kind": "TokenAudience",
+        "metadata": {"name": "payments"},
+        "spec": {
+            "audience": format!("https://payments.{namespace}.svc"),
+            "issuerRef": {"name": "hallpass"},
+            "scopes": [{"name": "payments:read"}, {"name": "payments:write"}],
+            "contact": "#payments-oncall",
+        },
+    }))
+}
+
 impl Manifest {
+    /// Has the audience allow those scopes to a service account of a namespace.
+    #[must_use]
+    pub fn allowing(self, namespace: &str, service_account: &str, scopes: &[&str]) -> Self {
+        let labels = json!({"kubernetes.io/metadata.name": namespace});
+        let line = json!({
+            "from": {
+                "namespaceSelector": {"matchLabels": labels},
+                "serviceAccounts": [service_account],
+            },
+            "scopes": scopes,
+        });
+        self.with("/spec/allow", json!([line]))
+    }
+
     /// Puts a label on the object.
     #[must_use]
     pub fn label(self, key: &str, value: &str) -> Self {

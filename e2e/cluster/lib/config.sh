@@ -30,4 +30,6 @@ write_config() {
 	render kubelet.yaml >"$STATE/kubelet.yaml"
 	render kube-proxy.yaml >"$STATE/kube-proxy.yaml"
 	render audit-policy.yaml >"$STATE/audit-policy.yaml"
+	render authentication.yaml >"$STATE/authentication.yaml"
+	render resolv.conf >"$STATE/resolv.conf"
 }

@@ -10,7 +10,7 @@ daemon() {
 	(
 		join_cgroup
 		export PATH=$BIN:$PATH
-		exec setsid nsenter --net="/run/netns/$NETNS" "$BIN/$name" "$@"
+		exec setsid nsenter --net="/run/netns/$NETNS" ${with[@]+"${with[@]}"} "$BIN/$name" "$@"
 	) </dev/null >>"$STATE/log/$name.log" 2>&1 9>&- &
 	printf '%s' $! >"$STATE/run/$name.pid"
 	# Until it has joined the cgroup nobody would know it as ours.
@@ -18,6 +18,12 @@ daemon() {
 		kill -0 $! 2>/dev/null || return 0
 		sleep 0.01
 	done
+}
+
+# daemon_with_dns NAME ARGUMENT...: the same, for a program that looks up the names of Services.
+daemon_with_dns() {
+	local with=("$HERE/resolve" "$STATE/resolv.conf")
+	daemon "$@"
 }
 
 # The id may have been given to somebody else's process since, hence the look at its cgroup.

@@ -1,15 +1,16 @@
 //! What the README tells people to do, done.
 
-use std::{os::unix::fs::symlink, path::PathBuf};
+use std::{os::unix::fs::symlink, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use hallpass_core::denial::Code;
 use hallpass_e2e::{
     cluster::{Cluster, checkout},
     command::{kubectl, kubectl_with, run},
-    readme::{block, unmarked_commands},
+    readme::{block, block_of, unmarked_commands},
     remark::remark,
     token::claims,
+    wait::{not_yet, until},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -41,9 +42,11 @@ async fn the_example_gives_an_unmodified_pod_its_token() -> Result<()> {
     let cluster = Cluster::shared("readme").await?;
     let pod = block("example-pod")?;
     kubectl_with(&["apply", "-f", "-"], &pod).await?.success()?;
-    kubectl_with(&["apply", "-f", "-"], &block("example-policy")?)
-        .await?
-        .success()?;
+    // those with scopes at once, so that nobody waits for a second poll
+    for mark in ["example-policy", "scopes-audience", "scopes-policy"] {
+        let said = kubectl_with(&["apply", "-f", "-"], &block(mark)?).await?;
+        said.success().context(mark)?;
+    }
     let args = [
         "-n",
         "shop",
@@ -61,10 +64,67 @@ async fn the_example_gives_an_unmodified_pod_its_token() -> Result<()> {
     assert_eq!(claims["kubernetes.io"]["pod"]["name"], "orders");
 
     snippets().await?;
+    scopes().await?;
     drop(cluster);
-    kubectl(&["delete", "namespace", "shop", "--wait=false"])
+    kubectl(&["delete", "namespace", "shop", "payments", "--wait=false"])
         .await?
         .success()?;
+    Ok(())
+}
+
+/// The pod reads the token that both sides agree on.
+async fn scopes() -> Result<()> {
+    let read = block("scopes-read")?;
+    let minute = Duration::from_secs(60);
+    let served = until(minute, "the token with scopes", || async {
+        let said = run("sh", &["-c", &read], None).await?.success()?;
+        let served: Value = serde_json::from_str(&said)?;
+        match served["access_token"].as_str() {
+            Some(_) => Ok(served),
+            None => Err(not_yet(served)),
+        }
+    });
+    let served = served.await?;
+    assert_eq!(served["scope"], "payments:read");
+    let token = served["access_token"].as_str().context("a token")?;
+    let claims = claims(token)?;
+    assert_eq!(claims["aud"], "https://payments.payments.svc");
+    assert_eq!(claims["sub"], "system:serviceaccount:shop:orders");
+    assert_eq!(claims["scope"], "payments:read");
+    introspected(token).await
+}
+
+/// The API's own pod asks what the token is worth, as `docs/verifying.md` has it.
+async fn introspected(token: &str) -> Result<()> {
+    let document = "docs/verifying.md";
+    let api = async |args: &[&str]| {
+        let said = kubectl(&[&["-n", "payments"], args].concat()).await?;
+        said.success()
+    };
+    api(&["create", "serviceaccount", "payments"]).await?;
+    let guard = r#"{"spec":{"guard":{"serviceAccounts":["payments"]}}}"#;
+    let audience = "tokenaudiences.hallpass.dev/payments";
+    api(&["patch", audience, "--type=merge", "-p", guard]).await?;
+    let pod = block_of(document, "verifier-pod")?;
+    let said = kubectl_with(&["apply", "-f", "-"], &pod).await?;
+    said.success()?;
+    let ready = ["wait", "pod/payments", "--for=condition=Ready"];
+    api(&[&ready[..], &["--timeout=90s"]].concat()).await?;
+
+    let ask = format!("TOKEN={token}\n{}", block_of(document, "introspect")?);
+    let exec = ["exec", "payments", "-c", "api", "--", "sh", "-c", &ask];
+    let within = Duration::from_secs(30);
+    let told = until(within, "the verifier is told of the token", || async {
+        let told: Value = serde_json::from_str(&api(&exec).await?)?;
+        if told["active"] == true {
+            Ok(told)
+        } else {
+            Err(not_yet(told))
+        }
+    });
+    let told = told.await?;
+    assert_eq!(told["scope"], "payments:read");
+    assert_eq!(told["sub"], "system:serviceaccount:shop:orders");
     Ok(())
 }
 

@@ -16,6 +16,11 @@ use serde_json::Value;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DEFINITION: &str = "CustomResourceDefinition.apiextensions.k8s.io";
+const DEFINITIONS: [&str; 3] = [
+    "tokenpolicies.hallpass.dev",
+    "tokenaudiences.hallpass.dev",
+    "tokenissuers.hallpass.dev",
+];
 
 #[tokio::test]
 async fn uninstalling_leaves_the_definitions_and_the_policies_and_nothing_else() -> Result<()> {
@@ -93,10 +98,9 @@ async fn uninstalled(cluster: &Cluster, running: &str) -> Result<()> {
             left.is_empty() && marked.is_empty(),
             "left: {left:?}, marked: {marked:?}"
         );
-        ensure!(
-            now.has(DEFINITION, "tokenpolicies.hallpass.dev"),
-            "the definition is gone"
-        );
+        for definition in DEFINITIONS {
+            ensure!(now.has(DEFINITION, definition), "{definition} is gone");
+        }
         Ok(())
     })
     .await
@@ -111,9 +115,11 @@ fn may_stay(place: &Place, before: &Inventory) -> bool {
     } = place;
     match kind.as_str() {
         // by helm.sh/resource-policy: keep
-        DEFINITION => name == "tokenpolicies.hallpass.dev",
+        DEFINITION => DEFINITIONS.contains(&name.as_str()),
         // theirs who wrote them
-        "TokenPolicy.hallpass.dev" => true,
+        "TokenPolicy.hallpass.dev" | "TokenAudience.hallpass.dev" | "TokenIssuer.hallpass.dev" => {
+            true
+        }
         // by Kubernetes, for the group of the definition
         "APIService.apiregistration.k8s.io" => name == "v1alpha1.hallpass.dev",
         // what happened does not unhappen; Kubernetes forgets it after an hour
