@@ -311,15 +311,16 @@ pub const MOST: usize = 4;
 /// How long a replica may lag: its watch, a write that is on its way, and the clocks.
 const LAG: Duration = Duration::from_secs(35);
 
-/// How long after it was published every verifier knows a key: the time that a key set may be kept, and
-/// the lag.
-pub const KNOWN_AFTER: Duration = Duration::from_secs(JWKS_MAX_AGE.as_secs() + LAG.as_secs());
+/// How long after it was published every verifier knows a key: the time that a key set is kept, and the
+/// lag.
+pub const KNOWN_AFTER: Duration = Duration::from_secs(LONGEST_KEPT.as_secs() + LAG.as_secs());
 
 /// How long after the next one began a key is needed: the longest life of a token, and the lag.
 pub const RETIRED_FOR: Duration = Duration::from_secs(3600 + LAG.as_secs());
 
-/// How long a verifier may keep a key set.
-pub const JWKS_MAX_AGE: Duration = Duration::from_secs(300);
+/// How long a verifier keeps a key set. The set says 300 s, but there are verifiers that do not look at
+/// that: Envoy keeps one for 600 s and refuses until then what it does not know.
+const LONGEST_KEPT: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod model;

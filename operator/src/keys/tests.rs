@@ -151,18 +151,18 @@ async fn a_rotation_goes_through_all_its_steps() {
     }
     let cluster = stored(&[secret(1, 0, Some(0)), secret(2, 1, None)]);
     let running = start(&cluster, clock, true);
-    CLOCK.store(400, Ordering::Relaxed);
+    CLOCK.store(700, Ordering::Relaxed);
     running.plan(Plan {
-        rotate: Some(at(400)),
+        rotate: Some(at(700)),
         ..plan()
     });
     seconds(2).await;
     assert_eq!(
-        running.phases(at(401)),
+        running.phases(at(701)),
         [Phase::Retired, Phase::Active, Phase::Next]
     );
     let before = running.keys.ring(&id()).unwrap();
-    CLOCK.store(400 + 3635, Ordering::Relaxed);
+    CLOCK.store(700 + 3635, Ordering::Relaxed);
     seconds(301).await;
     assert_eq!(running.names(), ["abcdefgh-2", "abcdefgh-3"]);
     let after = running.keys.ring(&id()).unwrap();

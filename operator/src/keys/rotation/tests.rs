@@ -69,8 +69,8 @@ fn a_rotation_is_due_after_the_time_of_the_plan() {
 #[test]
 fn the_next_key_waits_until_every_verifier_knows_it() {
     let keys = [key(1, 0, Some(0)), key(2, DAY, None)];
-    assert_eq!(step(&keys, &plan(), DAY + 334), nothing(at(DAY + 335)));
-    assert_eq!(step(&keys, &plan(), DAY + 335), activate(2));
+    assert_eq!(step(&keys, &plan(), DAY + 634), nothing(at(DAY + 635)));
+    assert_eq!(step(&keys, &plan(), DAY + 635), activate(2));
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn another_algorithm_replaces_the_next_key_and_then_the_one_that_signs() {
         ..key(2, 1000, None)
     };
     let replaced = [key(1, 0, Some(0)), next];
-    assert_eq!(step(&replaced, &plan, 1334), nothing(at(1335)));
-    assert_eq!(step(&replaced, &plan, 1335), activate(2));
+    assert_eq!(step(&replaced, &plan, 1634), nothing(at(1635)));
+    assert_eq!(step(&replaced, &plan, 1635), activate(2));
 }
 
 #[test]

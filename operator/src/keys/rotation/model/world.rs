@@ -226,7 +226,7 @@ impl World {
             }
         }
         for key in signers {
-            let known = self.time >= key.created + 335 - skew;
+            let known = self.time >= key.created + 635 - skew;
             prop_assert!(key.hurried || known, "{key:?} signs early at {}", self.time);
             self.signed
                 .insert((key.state.number, key.created), self.time);
@@ -236,7 +236,7 @@ impl World {
 
     pub(super) fn check(&self) -> Result<(), TestCaseError> {
         prop_assert!(self.store.len() <= MOST, "{:?}", self.store);
-        let since = self.time - 300 - self.badness.lag;
+        let since = self.time - 600 - self.badness.lag;
         for ((number, created), last) in &self.signed {
             // A token that just came into the world is verified too.
             if *last + 3600 < self.time || self.excused(*number, *created) {
@@ -259,7 +259,7 @@ impl World {
     /// signed before everybody knew it.
     pub(super) fn excused(&self, number: u32, created: i64) -> bool {
         let stored = self.store.get(&number).filter(|key| key.created == created);
-        let young = self.time - 300 - self.badness.lag <= created;
+        let young = self.time - 600 - self.badness.lag <= created;
         match stored {
             Some(key) => key.hurried && young,
             None => self.plan.rotate_now.is_some(),
