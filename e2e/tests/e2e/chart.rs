@@ -64,6 +64,9 @@ async fn every_template_renders_an_object() -> Result<()> {
 async fn every_object_is_valid_under_every_name() -> Result<()> {
     let cluster = Cluster::shared("valid").await?;
     let long = "x".repeat(63);
+    // what is in it cannot be tried before it is there
+    let keys = format!("{}-keys", cluster.namespace);
+    kubectl(&["create", "namespace", &keys]).await?.success()?;
     for args in [
         &[][..],
         &["--set", "nameOverride=other"],
@@ -72,6 +75,10 @@ async fn every_object_is_valid_under_every_name() -> Result<()> {
         &[
             "--set",
             "logLevel=debug,replicaCount=1,imagePullSecrets[0].name=pull",
+        ],
+        &[
+            "--set",
+            "issuer.url=https://id.example/a,issuer.algorithm=EdDSA,issuer.spiffeTrustDomain=a.example",
         ],
         &[
             "--set",
@@ -95,6 +102,8 @@ async fn every_object_is_valid_under_every_name() -> Result<()> {
         let said = kubectl_with(&apply, &chart).await?;
         said.success().with_context(|| format!("{args:?}"))?;
     }
+    let delete = ["delete", "namespace", &keys, "--wait=false"];
+    kubectl(&delete).await?.success()?;
     Ok(())
 }
 
@@ -113,6 +122,11 @@ async fn a_value_that_nothing_reads_or_that_means_nothing_is_refused() -> Result
         ("kubernetes.apiServerAudiences=null", "apiServerAudiences"),
         ("kubernetes.apiServerAudiences[0]=a b", "apiServerAudiences"),
         ("fullnameOverride=Hall_Pass", "fullnameOverride"),
+        ("issuer.url=http://id.example", "url"),
+        ("issuer.url=https://id.example/", "url"),
+        ("issuer.algorithm=HS256", "algorithm"),
+        ("issuer.rotateEvery=1d12h", "rotateEvery"),
+        ("issuer.name=x", "name"),
     ] {
         let refused = helm(&["template", "hallpass"], &["-n", RELEASE, "--set", value])
             .await?
@@ -136,8 +150,7 @@ async fn the_same_upgrade_changes_nothing() -> Result<()> {
     let objects = async || -> Result<Vec<Value>> {
         let release = ["get", "manifest", "hallpass", "-n", RELEASE];
         let manifest = run("helm", &release, None).await?.success()?;
-        let said =
-            kubectl_with(&["get", "-n", RELEASE, "-o", "json", "-f", "-"], &manifest).await?;
+        let said = kubectl_with(&["get", "-o", "json", "-f", "-"], &manifest).await?;
         let mut list: Value = serde_json::from_str(&said.success()?)?;
         Ok(list["items"]
             .as_array_mut()
