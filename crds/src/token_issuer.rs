@@ -103,7 +103,8 @@ pub struct HallpassIssuer {
         validation = rule::issuer::immutable_url()
     )]
     pub issuer_url: String,
-    /// What tokens are signed with. A change takes effect with the next key, at the next rotation.
+    /// What tokens are signed with. A change starts a rotation: the first token of the new algorithm comes
+    /// about 11 minutes later. Have every verifier accept both algorithms before.
     /// Defaults to ES256.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "KeyAlgorithm")]

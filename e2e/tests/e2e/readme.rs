@@ -40,10 +40,14 @@ fn the_reference_explains_every_code() -> Result<()> {
 async fn the_example_gives_an_unmodified_pod_its_token() -> Result<()> {
     // `install` was run by the harness, from the same block
     let cluster = Cluster::shared("readme").await?;
-    let pod = block("example-pod")?;
-    kubectl_with(&["apply", "-f", "-"], &pod).await?.success()?;
-    // those with scopes at once, so that nobody waits for a second poll
-    for mark in ["example-policy", "scopes-audience", "scopes-policy"] {
+    // in the order of the text; those with scopes at once, so that nobody waits for a second poll
+    for mark in [
+        "example-namespace",
+        "example-policy",
+        "scopes-audience",
+        "scopes-policy",
+        "example-pod",
+    ] {
         let said = kubectl_with(&["apply", "-f", "-"], &block(mark)?).await?;
         said.success().context(mark)?;
     }
