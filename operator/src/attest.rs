@@ -139,6 +139,29 @@ impl Attestor {
         bearer: Option<&Secret<String>>,
         now: Timestamp,
     ) -> Result<Authenticated, Rejection> {
+        self.attested(bearer, Doubt::Ask, now).await
+    }
+
+    /// The same for who comes from outside of the cluster: what this replica cannot decide by itself is
+    /// refused, and nothing that such a caller sends has the API server asked about a token or its keys. So
+    /// strangers cannot use up what is there for the cluster's own pods.
+    ///
+    /// # Errors
+    /// A [`Rejection`] with the first check that failed.
+    pub async fn attest_from_outside(
+        &self,
+        bearer: Option<&Secret<String>>,
+        now: Timestamp,
+    ) -> Result<Authenticated, Rejection> {
+        self.attested(bearer, Doubt::Refuse, now).await
+    }
+
+    async fn attested(
+        &self,
+        bearer: Option<&Secret<String>>,
+        doubt: Doubt,
+        now: Timestamp,
+    ) -> Result<Authenticated, Rejection> {
         let token = bearer.ok_or_else(|| {
             Rejection::new(
                 Code::NoBearer,
@@ -149,7 +172,7 @@ impl Attestor {
         self.index.snapshot()?;
         let fingerprint = Fingerprint::of(token);
         let found = async {
-            let claims = self.identify(token, &fingerprint, now).await?;
+            let claims = self.identify(token, &fingerprint, doubt, now).await?;
             self.find(claims, &fingerprint, now).await
         };
         timeout(PATIENCE, found).await.unwrap_or_else(|_elapsed| {
@@ -163,11 +186,14 @@ impl Attestor {
         &self,
         token: &Secret<String>,
         fingerprint: &Fingerprint,
+        doubt: Doubt,
         now: Timestamp,
     ) -> Result<Claims, Rejection> {
         let fault = match self.verify(token, now)? {
             Ok(claims) => return Ok(claims),
-            Err(fault) if is_final(&fault) => return Err(Rejection::from(&fault)),
+            Err(fault) if is_final(&fault) || doubt == Doubt::Refuse => {
+                return Err(Rejection::from(&fault));
+            }
             Err(fault) => fault,
         };
         if let Some(refused) = self.refusals.recall(fingerprint) {
@@ -294,6 +320,15 @@ impl Attestor {
         });
         asked.await
     }
+}
+
+/// What is done about a token that this replica cannot decide by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// The API server is asked, within limits.
+    Ask,
+    /// It is refused.
+    Refuse,
 }
 
 impl fmt::Debug for Attestor {

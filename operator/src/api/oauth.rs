@@ -94,7 +94,7 @@ async fn answer(
         return Err(Refused::method(endpoint.allow()));
     }
     match endpoint {
-        Endpoint::Token => token::token(api, &issuer, arrival, &parts.headers, body).await,
+        Endpoint::Token => token::token(api, (&issuer, reach), arrival, &parts.headers, body).await,
         Endpoint::Introspect => {
             introspect::introspect(api, &issuer, arrival, &mut parts, body).await
         }

@@ -10,6 +10,7 @@ use http::{
 };
 
 use super::{
+    Reach,
     error::{Challenge, ErrorCode},
     form::Form,
     wish::{ACCESS_TOKEN, GrantType, Wish},
@@ -29,10 +30,10 @@ use crate::{
 ///
 /// # Guarantees
 /// What counts as an identity token is what counts as one everywhere: [`Attestor`](crate::attest::Attestor)
-/// looks at it, within its limits. `Authorization` is not read.
+/// looks at it, within its limits; one from outside of the cluster costs the API server nothing. `Authorization` is not read.
 pub(super) async fn token(
     api: &Api,
-    issuer: &Issuer,
+    (issuer, reach): (&Issuer, Reach),
     arrival: Arrival,
     headers: &HeaderMap,
     body: Body,
@@ -41,7 +42,7 @@ pub(super) async fn token(
     let form = form.map_err(|refusal| refuse(refusal, ErrorCode::InvalidRequest))?;
     let wish = Wish::read(&form, challenge(headers))?;
     let rejection = wish.grant.rejection();
-    let subject = attest(api, &wish, &arrival).await;
+    let subject = attest(api, reach, &wish, &arrival).await;
     let subject = subject.map_err(|refusal| refuse(refusal, rejection))?;
     named(&wish, &subject, challenge(headers))?;
     let ask = Ask {
@@ -71,13 +72,22 @@ pub(super) async fn token(
 }
 
 /// Who brings the identity token.
-async fn attest(api: &Api, wish: &Wish<'_>, arrival: &Arrival) -> Result<Arc<Subject>, Refusal> {
+async fn attest(
+    api: &Api,
+    reach: Reach,
+    wish: &Wish<'_>,
+    arrival: &Arrival,
+) -> Result<Arc<Subject>, Refusal> {
     // What could not stand in a header is no token in a body either: it goes no further.
     if !bearer::is_b64token(wish.identity.expose()) {
         let detail = "the identity token has characters that no token has";
         return Err(Refusal::new(Code::MalformedBearer, detail));
     }
-    let attested = api.attestor.attest(Some(wish.identity), arrival.at).await;
+    let (attestor, identity) = (&api.attestor, Some(wish.identity));
+    let attested = match reach {
+        Reach::Inside => attestor.attest(identity, arrival.at).await,
+        Reach::Outside => attestor.attest_from_outside(identity, arrival.at).await,
+    };
     let who = attested.map_err(|rejection: Rejection| Refusal::from(rejection))?;
     Ok(Arc::clone(who.subject()))
 }

@@ -110,3 +110,22 @@ async fn an_api_server_that_does_not_answer_refuses_nobody() {
         assert!(cluster.attest(&token).await.is_ok());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn t06_strangers_leave_the_pods_their_reviews() {
+    let cluster = Cluster::new(index()).await;
+    cluster.fake.answer(REVIEW, reviewed(vouched()));
+    let token = Signer::new("unpublished").token();
+    for _ in 0..100 {
+        let refused = cluster.attestor.attest_from_outside(Some(&token), now());
+        assert_eq!(refused.await.unwrap_err().code, Code::UnknownKey);
+    }
+    assert_eq!(cluster.fake.calls(REVIEW), 0);
+    assert!(cluster.attest(&token).await.is_ok(), "a pod is still heard");
+    let good = cluster.signer.token();
+    let known = cluster.attestor.attest_from_outside(Some(&good), now());
+    assert!(
+        known.await.is_ok(),
+        "and so is a stranger with a token that is known"
+    );
+}
