@@ -60,6 +60,14 @@ pub struct RawAllow {
     pub scopes: Vec<String>,
 }
 
+impl RawAllow {
+    fn size(&self) -> usize {
+        let labels = self.match_labels.iter().map(|(k, v)| k.len() + v.len());
+        let texts = self.service_accounts.iter().chain(&self.scopes);
+        labels.chain(texts.map(String::len)).sum()
+    }
+}
+
 /// One of `spec.claims`, as it was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawClaim {
@@ -232,19 +240,14 @@ impl Statement {
         whole().filter(|_| faults.is_empty()).ok_or(faults)
     }
 
-    /// The scopes that a service account of a namespace with those labels may hold; [`None`] where it
-    /// may hold nothing at all.
-    #[must_use]
-    pub fn allowed(
+    /// The lines that mean a service account of a namespace with those labels.
+    pub(crate) fn admitting(
         &self,
         labels: &BTreeMap<String, String>,
         account: &ServiceAccount,
-    ) -> Option<ScopeSet> {
-        let lines = self
-            .allow
-            .iter()
-            .filter(|line| line.admits(labels, account));
-        ScopeSet::new(lines.flat_map(|line| line.scopes.iter().cloned()))
+    ) -> Vec<&Allow> {
+        let lines = self.allow.iter();
+        lines.filter(|line| line.admits(labels, account)).collect()
     }
 }
 
@@ -286,6 +289,10 @@ pub(crate) fn parse_scopes(
 fn parse_allow(raw: &[RawAllow], declared: Option<&ScopeSet>, faults: &mut Faults) -> Vec<Allow> {
     if raw.len() > 64 {
         faults.add("spec.allow", FaultKind::Count { most: 64 });
+    }
+    if raw.iter().map(RawAllow::size).sum::<usize>() > LARGEST_ALLOW {
+        faults.add("spec.allow", FaultKind::Size(LARGEST_ALLOW));
+        return Vec::new();
     }
     let mut allow = Vec::with_capacity(raw.len());
     for (i, line) in raw.iter().enumerate() {
@@ -365,11 +372,17 @@ fn parse_source(path: &str, raw: &RawClaim, faults: &mut Faults) -> Option<Claim
 }
 
 fn parse_text(field: &str, raw: &str, most: usize, faults: &mut Faults) -> Option<Box<str>> {
-    let fits = (1..=most).contains(&raw.chars().count()) && !raw.chars().any(char::is_control);
+    let fits = is_text(raw, most);
     if !fits {
         faults.add(field, FaultKind::Text(most));
     }
     fits.then(|| raw.into())
+}
+
+/// Whether a reader of headers or of lines sees one text in it, and not too long a one.
+pub(crate) fn is_text(text: &str, most: usize) -> bool {
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    (1..=most).contains(&text.chars().count()) && !text.chars().any(breaks)
 }
 
 fn parse_verifiers(raw: Option<&[String]>, faults: &mut Faults) -> BTreeSet<ServiceAccount> {
@@ -384,6 +397,9 @@ fn parse_verifiers(raw: Option<&[String]>, faults: &mut Faults) -> BTreeSet<Serv
     raw.iter().enumerate().filter_map(parse).collect()
 }
 
+/// Every replica keeps what all audiences allow: an owner who allows more than this lists it in several.
+const LARGEST_ALLOW: usize = 64 * 1024;
+
 /// The most scopes of an audience.
 const MOST_SCOPES: usize = 64;
 
@@ -391,7 +407,7 @@ const DEFAULT_LIFETIME: Lifetime = Lifetime::minutes(15);
 
 /// What a claim may hold: the owner's text, or the value of a label or annotation. A longer value of an
 /// annotation is left out, so that nobody's token grows beyond what verifiers take.
-pub(crate) const LONGEST_CLAIM: usize = 256;
+pub const LONGEST_CLAIM: usize = 256;
 
 #[cfg(test)]
 mod tests;

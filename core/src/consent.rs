@@ -11,8 +11,8 @@ use std::{
 use crate::{
     audience::{AudienceId, Statement},
     denial::{Code, Denial},
-    issuer::{Issuer, IssuerUrl},
-    name::{Audience, Namespace, ObjectName, ServiceAccount},
+    issuer::Issuer,
+    name::{Audience, IssuerId, Namespace, ObjectName, ServiceAccount},
     scope::ScopeSet,
 };
 
@@ -147,12 +147,21 @@ impl AudienceSet {
         }
         let issuer = self.issuer(statement.issuer.as_str());
         let issuer = issuer.ok_or_else(|| issuer_missing(statement))?;
-        let allowed = statement.allowed(self.labels(namespace.as_str()), account);
-        let Some(allowed) = allowed else {
+        let labels = self.labels(namespace.as_str());
+        let lines = statement.admitting(labels, account);
+        if lines.is_empty() {
             let detail = format!("{audience} allows {namespace}/{account} nothing");
             return Err(ask(statement, Code::SubjectNotAllowed, detail));
-        };
-        let withheld = asked.without(&allowed).map(|missing| {
+        }
+        // Looked up for what is asked, never gathered: an owner may allow 64 times 64.
+        let granted = asked
+            .iter()
+            .filter(|s| lines.iter().any(|l| l.scopes.contains(s)));
+        let granted = ScopeSet::new(granted.cloned());
+        let missing = granted
+            .as_ref()
+            .map_or_else(|| Some(asked.clone()), |g| asked.without(g));
+        let withheld = missing.map(|missing| {
             let scopes = if missing.len() == 1 {
                 "scope"
             } else {
@@ -161,7 +170,7 @@ impl AudienceSet {
             let detail = format!("{audience} allows {namespace}/{account} no {scopes} {missing}");
             ask(statement, Code::ScopeNotAllowed, detail)
         });
-        match (asked.intersection(&allowed), withheld) {
+        match (granted, withheld) {
             (Some(scopes), withheld) => Ok(Consent {
                 statement: Arc::clone(statement),
                 issuer: Arc::clone(issuer),
@@ -177,9 +186,10 @@ impl AudienceSet {
     fn shadow_issuers(&mut self) {
         let mut by_age: Vec<&Arc<Issuer>> = self.issuers.values().collect();
         by_age.sort_by(|a, b| a.seniority.cmp(&b.seniority));
-        let mut owners: BTreeMap<&IssuerUrl, &ObjectName> = BTreeMap::new();
+        // By id and not by URL: keys are kept under the id, and it is short enough to be forged.
+        let mut owners: BTreeMap<IssuerId, &ObjectName> = BTreeMap::new();
         for issuer in by_age {
-            match owners.get(&issuer.url) {
+            match owners.get(&issuer.url.id()) {
                 Some(older) => {
                     let detail =
                         format!("the older TokenIssuer \"{older}\" has the same issuerURL");
@@ -189,7 +199,7 @@ impl AudienceSet {
                     };
                     self.shadowed.insert(issuer.name.clone(), denial);
                 }
-                None => drop(owners.insert(&issuer.url, &issuer.name)),
+                None => drop(owners.insert(issuer.url.id(), &issuer.name)),
             }
         }
     }

@@ -35,6 +35,9 @@ pub enum FaultKind {
         /// The most there may be.
         most: usize,
     },
+    /// More than is kept of any object.
+    #[error("must have at most {0} bytes in all")]
+    Size(usize),
     /// None of the alternatives is written, or more than one.
     #[error("must have exactly one of {0}")]
     ExactlyOne(&'static str),

@@ -257,8 +257,10 @@ const RESERVED_CLAIMS: [&str; 27] = [
 
 fn claim_name(text: &str) -> Result<(), NameError> {
     printable(text, 128)?;
-    let ours = text.starts_with("hp") || text.contains(RESERVED);
-    if ours || RESERVED_CLAIMS.contains(&text) {
+    // There are readers to whom `Sub` is `sub`.
+    let lower = text.to_ascii_lowercase();
+    let ours = lower.starts_with("hp") || lower.contains(RESERVED);
+    if ours || RESERVED_CLAIMS.contains(&&*lower) {
         Err(NameError::ReservedClaim)
     } else {
         Ok(())

@@ -205,6 +205,22 @@ fn the_older_of_two_policies_gives_the_token_and_the_younger_is_told() {
 }
 
 #[test]
+fn a_pod_holds_at_most_64_tokens_those_of_the_older_policies() {
+    let tokens = |of: &str| (0..32).map(|i| format!("{of}-{i}")).collect::<Vec<_>>();
+    let policy = |of: &str, age: i64| {
+        let names = tokens(of);
+        let tokens: Vec<_> = names.iter().map(|n| (n.as_str(), n.as_str())).collect();
+        policy("shop", of, age, "orders", &tokens)
+    };
+    let policies = set([policy("c", 3), policy("a", 1), policy("b", 2)]);
+    let subject = subject("shop", "orders", &[]);
+    assert_eq!(assigned(&policies, &subject).len(), 64);
+    assert!(decide(&policies, &subject, &name("b-31")).is_ok());
+    let denial = decide(&policies, &subject, &name("c-0")).unwrap_err();
+    assert_eq!(denial.code, Code::NoPolicy);
+}
+
+#[test]
 fn policies_of_one_second_are_ordered_by_uid() {
     let a = policy("shop", "a", 1, "orders", &[("vault", "a")]);
     let b = policy("shop", "b", 1, "orders", &[("vault", "b")]);

@@ -125,7 +125,8 @@ fn a_claim_with_a_meaning_of_its_own_is_reserved() {
         ("ahp", Ok(())),
         ("team", Ok(())),
         ("https://example.com/tenant", Ok(())),
-        ("Sub", Ok(())),
+        ("Sub", Err(NameError::ReservedClaim)),
+        ("HP", Err(NameError::ReservedClaim)),
         ("", Err(NameError::Empty)),
         ("a b", Err(NameError::NotPrintable)),
     ] {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hallpass_core::{
-    audience::{RawStatement, Statement},
+    audience::{LONGEST_CLAIM, RawStatement, Statement},
     consent::Labels,
     fault::Faults,
     issuer::{Issuer, RawIssuer},
@@ -117,9 +117,9 @@ pub(super) fn pod(object: PartialObjectMeta<Pod>) -> Option<Filed<Namespace, Pod
     })
 }
 
-/// The labels or annotations, unless there is more of them than any object needs: Kubernetes bounds each
-/// or all, far above that, and this replica keeps them. Without them an object is selected by fewer
-/// policies and admitted by fewer audiences, never by more.
+/// The labels, unless there is more of them than any object needs: Kubernetes bounds each, not their number,
+/// and this replica keeps them all. Without labels an object is selected by fewer policies and admitted by
+/// fewer audiences, never by more.
 fn bounded(labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let size: usize = labels
         .iter()
@@ -151,7 +151,12 @@ pub(super) fn service_account(
 pub(crate) fn annotations(metadata: ObjectMeta) -> BTreeMap<String, String> {
     let mut annotations = metadata.annotations.unwrap_or_default();
     annotations.remove(LAST_APPLIED);
-    bounded(annotations)
+    annotations.retain(|_, value| value.len() <= LONGEST_CLAIM);
+    let size = |(key, value): (&String, &String)| key.len() + value.len();
+    if annotations.iter().map(size).sum::<usize>() > MOST_ANNOTATIONS {
+        annotations.clear();
+    }
+    annotations
 }
 
 /// Files a namespace under its own name; none without the metadata that every stored object has.
@@ -242,7 +247,10 @@ fn names(raw: &RawPolicy) -> Vec<TokenName> {
     names
 }
 
-/// Bytes of an object's labels or annotations that are kept.
+/// Bytes of a service account's annotations that are kept: there may be many thousands of them.
+const MOST_ANNOTATIONS: usize = 4 * 1024;
+
+/// Bytes of an object's labels that are kept.
 const MOST_LABELS: usize = 16 * 1024;
 
 /// What injection writes on a pod, so that its metadata alone says whose it is.

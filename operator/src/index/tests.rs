@@ -187,3 +187,22 @@ fn an_issuer_that_breaks_a_rule_is_left_out_and_remembered() {
         "{error}"
     );
 }
+
+#[test]
+fn a_service_account_keeps_only_what_can_be_a_claim() {
+    let kept = |pairs: &[(&str, usize)]| {
+        let mut object = service_account("shop", "orders");
+        let pairs = pairs
+            .iter()
+            .map(|(key, length)| ((*key).to_owned(), "x".repeat(*length)));
+        object.metadata.annotations = Some(pairs.collect());
+        let filed = record::service_account(object).unwrap();
+        filed.record.annotations.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&[("team", 256), ("long", 257)]), ["team"]);
+    let last = "kubectl.kubernetes.io/last-applied-configuration";
+    assert_eq!(kept(&[("team", 4), (last, 4)]), ["team"]);
+    let many: Vec<String> = (0..20).map(|i| format!("key-{i}")).collect();
+    let many: Vec<(&str, usize)> = many.iter().map(|key| (key.as_str(), 250)).collect();
+    assert_eq!(kept(&many), [] as [&str; 0]);
+}

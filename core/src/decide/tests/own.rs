@@ -169,6 +169,27 @@ fn the_owner_of_the_audience_says_what_its_tokens_say() {
 }
 
 #[test]
+fn t38_a_claim_from_an_annotation_has_no_control_characters() {
+    let mut statement = raw_statement();
+    statement.claims = vec![RawClaim {
+        name: "team".into(),
+        service_account_annotation: Some("team".into()),
+        ..RawClaim::default()
+    }];
+    let rules = rules_of(asking(None, &["read"]), &statement);
+    let claim = |value: &str| {
+        let mut subject = Subject::clone(&subject("shop", "orders", &[]));
+        subject.annotations = [("team".to_owned(), value.to_owned())].into();
+        let grant = decide(&rules, &Arc::new(subject), &name("payments")).unwrap();
+        own(&grant).extra.values().next().cloned()
+    };
+    assert_eq!(claim("shop").as_deref(), Some("shop"));
+    for value in ["a\r\nx-admin: 1", "\u{1b}[2J", "a\u{2028}b", "\0", ""] {
+        assert_eq!(claim(value), None, "{value:?}");
+    }
+}
+
+#[test]
 fn a_grant_can_be_narrowed_and_never_widened() {
     let mut statement = raw_statement();
     statement.allow[0].scopes.push("write".into());

@@ -4,10 +4,9 @@ use hallpass_core::token::claims::Claims;
 use serde_json::{Map, Value, json};
 
 /// The claims as the token has them, and that it is active. What the owner of the audience added never
-/// stands in for a member that means something.
+/// stands in for a member that means something: no name of a claim is one of those.
 pub(super) fn active(claims: &Claims) -> Value {
     let extra = claims.extra.iter();
-    let extra = extra.filter(|(name, _)| name.as_str() != "username");
     let mut members: Map<String, Value> = extra
         .map(|(name, value)| (name.as_str().to_owned(), Value::from(&**value)))
         .collect();

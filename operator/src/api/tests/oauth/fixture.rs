@@ -247,7 +247,6 @@ fn audience(name: &str, value: &str, format: &str, issuer: &str) -> TokenAudienc
             }],
             "claims": [
                 {"name": "team", "literal": "orders"},
-                {"name": "username", "literal": "root"},
             ],
             "guard": {"serviceAccounts": [name]},
         },

@@ -86,8 +86,7 @@ async fn tells_the_api_what_its_token_says() {
                     "pod": object("orders-0", "uid-shop-orders-0"),
                 },
                 "team": "orders",
-            }),
-            "the claim username is no name of a user"
+            })
         );
     }
 }
