@@ -224,8 +224,9 @@ fn scope(text: &str) -> Result<(), NameError> {
     }
 }
 
-/// The claims that have a meaning in RFC 7519, 7662, 7800, 8693, 9068 and OpenID Connect, or in common use.
-const RESERVED_CLAIMS: [&str; 27] = [
+/// The claims that have a meaning in RFC 7519, 7662, 7800, 8693, 9068 and OpenID Connect, in Kubernetes or in
+/// common use: no owner of an audience adds one of that name, in whatever case.
+pub const RESERVED_CLAIMS: [&str; 27] = [
     "iss",
     "sub",
     "aud",

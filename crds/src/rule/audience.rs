@@ -1,5 +1,6 @@
 //! The rules of a `TokenAudience`.
 
+use hallpass_core::name::RESERVED_CLAIMS;
 use kube::core::{Message, Reason, Rule};
 
 use super::{SCOPE, lifetime_within};
@@ -122,35 +123,3 @@ pub(crate) fn source_key() -> Rule {
 
 /// What `format.dns1123Subdomain()` says, at a price that is right for as many names as there may be.
 const SUBDOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
-
-/// What JWT (RFC 7519), its use as an access token (RFC 9068), OAuth, OpenID Connect and Kubernetes
-/// give a meaning.
-const RESERVED_CLAIMS: [&str; 27] = [
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "client_id",
-    "scope",
-    "scp",
-    "azp",
-    "act",
-    "may_act",
-    "cnf",
-    "typ",
-    "auth_time",
-    "acr",
-    "amr",
-    "nonce",
-    "at_hash",
-    "groups",
-    "roles",
-    "entitlements",
-    "active",
-    "token_type",
-    "username",
-    "kubernetes.io",
-];
