@@ -79,7 +79,7 @@ async fn a_token_exists_only_where_both_sides_agree() -> Result<()> {
     // one scope of the two is allowed: the token comes without any restart
     let allowing = owner.clone().allowing(&shop.namespace, "orders", &[READ]);
     payments.apply(&allowing.to_string()).await?;
-    let served = shop.token_within(Duration::from_secs(15), &pod, "app", "payments");
+    let served = shop.token_within(Duration::from_secs(30), &pod, "app", "payments");
     let served = served.await.context("the token after the consent")?;
     assert_eq!(served["scope"], READ);
     check_claims(&shop, &payments, &pod, &served)?;
