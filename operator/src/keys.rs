@@ -102,13 +102,12 @@ impl Keys {
         self.0.synced.load(Ordering::Acquire)
     }
 
-    /// For how long nothing has proven that the watch lives: what it would have told since then is not
-    /// known here. [`None`] before the first list. Rotation allows for [`LONGEST_LAG`]; a replica that
-    /// is further behind may sign with a key whose end was decided without it.
+    /// Whether nothing has proven for longer than [`LONGEST_LAG`] that the watch lives: keys may have come
+    /// and gone since, and what is known here is not to be kept by others.
     #[must_use]
-    pub fn age(&self, now: Instant) -> Option<Duration> {
+    pub fn are_behind(&self, now: Instant) -> bool {
         let heard = *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.map(|heard| now.saturating_duration_since(heard))
+        heard.is_none_or(|heard| now.saturating_duration_since(heard) > LONGEST_LAG)
     }
 
     /// Every key of that issuer, by number.
@@ -175,4 +174,4 @@ impl Keys {
 
 /// How far a replica may be behind what is stored. It leaves 5 s for a write and 5 s for each of two
 /// clocks of the 35 s that rotation allows for.
-pub const LONGEST_LAG: Duration = Duration::from_secs(20);
+const LONGEST_LAG: Duration = Duration::from_secs(20);

@@ -16,7 +16,7 @@ use hyper::body::Frame;
 use jiff::Timestamp;
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, time::Instant};
 use tower::BoxError;
 
 use super::{Keys, rotation::Plan, secret::NewKey, shelf::Shelf};
@@ -315,6 +315,7 @@ impl Keys {
             shelf.put(&serde_json::from_value(secret).unwrap());
         }
         keys.publish(&mut shelf);
+        keys.heard(Instant::now());
         keys
     }
 }

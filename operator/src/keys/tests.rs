@@ -316,7 +316,7 @@ async fn the_watch_goes_on_after_its_end_and_a_change_is_told() {
     assert_eq!(running.phases(now()), [Phase::Active]);
     let lists = cluster.with(|server| server.calls.len());
     assert!(lists < 9, "{lists} calls");
-    assert!(running.keys.age(Instant::now()).unwrap() < Duration::from_secs(11));
+    assert!(!running.keys.are_behind(Instant::now()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -330,7 +330,7 @@ async fn a_watch_that_fell_behind_lists_anew_and_serves_meanwhile() {
     });
     seconds(20).await;
     assert_eq!(running.phases(now()), [Phase::Active]);
-    assert!(running.keys.age(Instant::now()).unwrap() > Duration::from_secs(15));
+    assert!(running.keys.are_behind(Instant::now()));
     cluster.with(|server| {
         server.garbage = None;
         server.put(secret(2, 0, None));

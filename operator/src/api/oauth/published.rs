@@ -4,6 +4,7 @@ use axum::response::Response;
 use hallpass_core::{denial::Code, issuer::Issuer};
 use http::HeaderMap;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{Reach, wish::EXCHANGE};
 use crate::{
@@ -18,7 +19,11 @@ pub(super) fn jwks(api: &Api, issuer: &Issuer, headers: &HeaderMap) -> Result<Re
     let ring = ring.ok_or_else(|| not_ready(issuer))?;
     let document = Document {
         kind: "application/jwk-set+json",
-        keep: KEEP,
+        keep: if api.keys.are_behind(Instant::now()) {
+            ASK_AGAIN
+        } else {
+            KEEP
+        },
         tag: ring.jwks().etag.to_string(),
         body: ring.jwks().body.clone(),
     };
@@ -93,3 +98,6 @@ impl<'a> Metadata<'a> {
 
 /// How long both may be kept. A rotation of the keys waits for that long before a new one signs.
 const KEEP: &str = "public, max-age=300";
+
+/// A replica that is behind does its best, and nobody keeps that.
+const ASK_AGAIN: &str = "no-cache";

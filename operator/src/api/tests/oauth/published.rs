@@ -1,5 +1,7 @@
 //! Keys and metadata.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::{Request, StatusCode};
 use serde_json::json;
@@ -51,6 +53,20 @@ async fn answers_304_to_who_has_it_and_heads_without_a_body() {
         assert_eq!(head.header("content-length"), whole.body.len().to_string());
         assert_eq!(head.header("content-type"), whole.header("content-type"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_keeps_the_keys_of_a_replica_that_is_behind() {
+    let shop = Shop::new().await;
+    let kept = async || {
+        get(&shop.router, "/jwks")
+            .await
+            .header("cache-control")
+            .to_owned()
+    };
+    assert_eq!(kept().await, "public, max-age=300");
+    tokio::time::advance(Duration::from_secs(21)).await;
+    assert_eq!(kept().await, "no-cache");
 }
 
 #[tokio::test]
