@@ -6,10 +6,11 @@ use anyhow::{Context as _, Result};
 use hallpass_e2e::{
     api::OperatorApi,
     cluster::{Cluster, IDENTITY_AUDIENCE, RELEASE},
-    command::{Said, kubectl},
+    command::{Said, kubectl, kubectl_with},
     manifest::{pod, service_account},
     wait::{not_yet, until},
 };
+use serde_json::{Value, json};
 
 async fn orders(test: &str) -> Result<(Cluster, String)> {
     let cluster = Cluster::shared(test).await?;
@@ -206,4 +207,74 @@ async fn mint(
         &duration,
     ];
     kubectl(&[&args[..], bound].concat()).await
+}
+
+/// Tries to create that as the operator's own service account: nothing of it is stored.
+async fn try_create(object: &Value) -> Result<Said> {
+    let operator = format!("--as=system:serviceaccount:{RELEASE}:hallpass");
+    let create = ["create", "--dry-run=server", "-f", "-", &operator];
+    kubectl_with(&create, &object.to_string()).await
+}
+
+fn refused_by_policy(said: Said, what: &str) -> Result<()> {
+    let said = said.failure()?;
+    assert!(
+        said.contains("ValidatingAdmissionPolicy 'hallpass-"),
+        "{what}: {said}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn t25_the_operator_keeps_nothing_beside_its_keys() -> Result<()> {
+    let _cluster = Cluster::shared("secrets").await?;
+    let secret = |name: &str, kind: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": kind,
+            "metadata": {
+                "name": name, "namespace": format!("{RELEASE}-keys"),
+                "labels": {"hallpass.dev/issuer-id": "abcdefgh"},
+                "annotations": {"kubernetes.io/service-account.name": "default"},
+            },
+        })
+    };
+    let signing = "hallpass.dev/signing-key";
+    let good = try_create(&secret("abcdefgh-1", signing)).await?;
+    good.success().context("what it is for")?;
+    let account = "kubernetes.io/service-account-token";
+    for (what, object) in [
+        ("another type", secret("abcdefgh-1", account)),
+        ("another name", secret("token", signing)),
+        ("another issuer's name", secret("abcdefgi-1", signing)),
+    ] {
+        refused_by_policy(try_create(&object).await?, what)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn t25_the_operator_writes_the_values_of_the_chart_and_nothing_else_of_an_issuer()
+-> Result<()> {
+    let _cluster = Cluster::shared("issuers").await?;
+    let other = json!({
+        "apiVersion": "hallpass.dev/v1alpha1", "kind": "TokenIssuer", "metadata": {"name": "other"},
+        "spec": {"hallpass": {"issuerURL": "https://other.example"}},
+    });
+    refused_by_policy(try_create(&other).await?, "another issuer")?;
+
+    let operator = format!("--as=system:serviceaccount:{RELEASE}:hallpass");
+    let patch = async |patch: &str| {
+        let which = ["patch", "tokenissuers.hallpass.dev", "hallpass"];
+        let how = ["--type=merge", "--dry-run=server", &operator, "-p", patch];
+        kubectl(&[&which[..], &how].concat()).await
+    };
+    let value = patch(r#"{"spec":{"hallpass":{"rotateEvery":"7d"}}}"#).await?;
+    value.success().context("a value of the chart")?;
+    for bad in [
+        r#"{"spec":{"audiences":[{"pattern":"https://*.example","namespaces":{"matchLabels":{"a":"b"}}}]}}"#,
+        r#"{"metadata":{"annotations":{"hallpass.dev/rotate-now":"2026-01-01T00:00:00Z"}}}"#,
+    ] {
+        refused_by_policy(patch(bad).await?, bad)?;
+    }
+    Ok(())
 }
