@@ -11,7 +11,7 @@ use hallpass_core::{
     token::claims::MintFault,
     wire,
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use self::minted::Mismatch;
@@ -152,6 +152,9 @@ pub enum MintError {
         /// The `TokenIssuer`.
         issuer: ObjectName,
     },
+    /// This replica does not know what time it is.
+    #[error("the clocks of this replica and of the API server are {} s apart", .0.as_secs().unsigned_abs())]
+    Clock(SignedDuration),
     /// The grant is one of a service-account token.
     #[error("the grant is not one of a token of Hallpass's own")]
     NotOwn,
@@ -174,7 +177,8 @@ impl MintError {
             Self::Refused { .. } | Self::Mismatch(_) => Code::MintRefused,
             Self::NotReady { .. } => Code::IssuerNotReady,
             Self::NotOwn | Self::Unmintable(_) => Code::Internal,
-            Self::Busy { .. }
+            Self::Clock(_)
+            | Self::Busy { .. }
             | Self::Failed { .. }
             | Self::Call(_)
             | Self::ReadAnswer(_)

@@ -16,7 +16,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use hallpass_core::{name::IssuerId, token::signing::Algorithm};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::{
     sync::watch::{Receiver, Sender},
@@ -54,6 +54,8 @@ struct Shared {
     synced: AtomicBool,
     changes: Sender<u64>,
     heard: Mutex<Option<Instant>>,
+    /// How far this replica's clock is ahead of the API server's.
+    ahead: Mutex<Option<SignedDuration>>,
     metrics: Metrics,
 }
 
@@ -81,13 +83,14 @@ impl Keys {
             synced: AtomicBool::new(false),
             changes: Sender::new(0),
             heard: Mutex::new(None),
+            ahead: Mutex::new(None),
             metrics,
         }))
     }
 
     /// Keeps the keys as they are stored in `namespace`, for ever. On every replica.
-    pub async fn run(self, client: Client, namespace: String) {
-        watch::follow(&self, &Store::new(client, &namespace)).await;
+    pub async fn run(self, client: Client, namespace: String, clock: fn() -> Timestamp) {
+        watch::follow(&self, &Store::new(client, &namespace), clock).await;
     }
 
     /// The keys of that issuer; [`None`] while it has none that signs.
@@ -166,6 +169,22 @@ impl Keys {
         changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
+    /// How far this replica's clock is ahead of the API server's, where that is too far to say what time it
+    /// is: by such a clock no token begins or ends.
+    #[must_use]
+    pub fn clock_fault(&self) -> Option<SignedDuration> {
+        let ahead = *self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.filter(|ahead| ahead.abs() > CLOCKS_APART)
+    }
+
+    /// Takes note of the API server's time, which it says in whole seconds, cut off.
+    fn compared(&self, date: Option<Timestamp>, now: Timestamp) {
+        if let Some(date) = date {
+            let mut ahead = self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+            *ahead = Some(now.duration_since(date));
+        }
+    }
+
     fn heard(&self, at: Instant) {
         let mut heard = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
         *heard = Some(at);
@@ -175,3 +194,6 @@ impl Keys {
 /// How far a replica may be behind what is stored. It leaves 5 s for a write and 5 s for each of two
 /// clocks of the 35 s that rotation allows for.
 const LONGEST_LAG: Duration = Duration::from_secs(20);
+
+/// How far this replica's clock and the API server's may be apart, with the second that a date cuts off.
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(6);

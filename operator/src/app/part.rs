@@ -232,7 +232,7 @@ impl Parts {
             let (keys, client) = (self.keys.clone(), self.client.clone());
             let namespace = namespace.clone();
             async move {
-                keys.run(client, namespace).await;
+                keys.run(client, namespace, clock::now).await;
                 Ok(())
             }
         });

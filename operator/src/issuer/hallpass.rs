@@ -30,7 +30,8 @@ impl Mint {
     /// Mints the token of the grant.
     ///
     /// # Errors
-    /// [`MintError::NotReady`] while this replica knows no key of the issuer; [`MintError::Unmintable`]
+    /// [`MintError::Clock`] where this replica's clock is off; [`MintError::NotReady`] while it knows no key
+    /// of the issuer; [`MintError::Unmintable`]
     /// for claims that no verifier would accept.
     pub(super) fn mint(
         &self,
@@ -38,6 +39,9 @@ impl Mint {
         own: &Own,
         now: Timestamp,
     ) -> Result<IssuedToken, MintError> {
+        if let Some(ahead) = self.keys.clock_fault() {
+            return Err(MintError::Clock(ahead));
+        }
         let ring = self.keys.ring(&own.issuer.url.id());
         let ring = ring.ok_or_else(|| MintError::NotReady {
             issuer: own.issuer.name.clone(),

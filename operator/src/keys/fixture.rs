@@ -102,7 +102,7 @@ impl Cluster {
             .calls
             .push(format!("{} {}", head.method, head.uri.path()));
         if query.contains("watch=true") {
-            return Ok(watch(&server.events));
+            return Ok(dated(watch(&server.events), server.date.as_deref()));
         }
         let (code, text) = match (&head.method, server.garbage) {
             (&Method::GET, Some(garbage)) => (200, garbage.to_owned()),
@@ -114,13 +114,19 @@ impl Cluster {
                 (code, answer.to_string())
             }
         };
-        let mut response = Response::builder().status(code);
-        if let Some(date) = &server.date {
-            response = response.header("date", date);
-        }
+        let response = Response::builder().status(code);
         let frames = stream::iter([Ok(Frame::data(Bytes::from(text)))]);
-        Ok(response.body(StreamBody::new(frames.boxed()))?)
+        let response = response.body(StreamBody::new(frames.boxed()))?;
+        Ok(dated(response, server.date.as_deref()))
     }
+}
+
+fn dated(mut response: Response<Frames>, date: Option<&str>) -> Response<Frames> {
+    if let Some(date) = date {
+        let headers = response.headers_mut();
+        headers.insert("date", date.parse().unwrap());
+    }
+    response
 }
 
 impl Server {
@@ -317,6 +323,13 @@ impl Keys {
         keys.publish(&mut shelf);
         keys.heard(Instant::now());
         keys
+    }
+}
+
+impl Keys {
+    /// The API server says that it is `seconds` earlier than this replica's clock does.
+    pub(crate) fn be_ahead(&self, seconds: i64) {
+        self.compared(Some(at(0)), at(seconds));
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::{
 use tracing::{debug, error, info};
 
 use super::{
-    Keys,
+    CLOCKS_APART, Keys,
     rotation::{Plan, Step, next_step},
     secret::{MakeError, NewKey},
     shelf::{Issuer, Shelf},
@@ -344,9 +344,6 @@ const MOST_STEPS: usize = 12;
 
 /// For how long a step may be decided from what was read.
 const FRESH: Duration = Duration::from_secs(5);
-
-/// How far this replica's clock and the API server's may be apart, with the second that a date cuts off.
-const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(6);
 
 #[cfg(test)]
 mod tests;

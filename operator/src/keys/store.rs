@@ -120,6 +120,7 @@ impl Store {
         let (head, body) = response.into_parts();
         if head.status.is_success() {
             return Ok(Lines {
+                date: date(&head.headers),
                 body,
                 rest: Vec::new(),
             });
@@ -233,6 +234,8 @@ impl Store {
 
 /// The lines of a watch that is open.
 pub(super) struct Lines {
+    /// When the API server began to answer, by its own clock.
+    pub(super) date: Option<Timestamp>,
     body: Body,
     rest: Vec<u8>,
 }

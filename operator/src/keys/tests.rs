@@ -47,7 +47,7 @@ fn start(cluster: &Cluster, clock: fn() -> Timestamp, leads: bool) -> Running {
         metrics,
     );
     let tasks = [
-        tokio::spawn(keys.clone().run(cluster.client(), namespace())),
+        tokio::spawn(keys.clone().run(cluster.client(), namespace(), clock)),
         tokio::spawn(rotate),
     ];
     Running {
@@ -281,9 +281,12 @@ async fn a_leader_whose_clock_is_off_touches_no_key() {
     running.plan(plan());
     seconds(20).await;
     assert_eq!(running.cluster.writes(), [] as [&str; 0]);
+    let behind = Some(SignedDuration::from_secs(-7));
+    assert_eq!(running.keys.clock_fault(), behind);
     cluster.with(|server| server.date = date(15));
     seconds(20).await;
     assert_eq!(running.names(), ["abcdefgh-1", "abcdefgh-2"]);
+    assert_eq!(running.keys.clock_fault(), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hallpass_core::lifetime;
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -18,10 +19,10 @@ use crate::telemetry::{label::Kind, log::Chain};
 /// # Guarantees
 /// What was delivered stays until something newer comes: a watch that fails takes nothing back. A list
 /// takes the place of what was known at once.
-pub(super) async fn follow(keys: &Keys, store: &Store) {
+pub(super) async fn follow(keys: &Keys, store: &Store, clock: fn() -> Timestamp) {
     let (mut shelf, mut failures) = (Shelf::telling(), 0u32);
     loop {
-        let Err(error) = tend(keys, store, &mut shelf, &mut failures).await;
+        let Err(error) = tend(keys, store, clock, &mut shelf, &mut failures).await;
         failures = failures.saturating_add(1);
         keys.0.metrics.watch_error(Kind::SigningKey);
         report(&error, failures);
@@ -45,6 +46,7 @@ enum Never {}
 async fn tend(
     keys: &Keys,
     store: &Store,
+    clock: fn() -> Timestamp,
     shelf: &mut Shelf,
     failures: &mut u32,
 ) -> Result<Never, CallError> {
@@ -54,6 +56,7 @@ async fn tend(
     *shelf = shelf.relist(&listed.objects);
     keys.publish(shelf);
     keys.heard(sent);
+    keys.compared(listed.date, clock());
     if std::mem::take(failures) > 0 {
         info!(watch.kind = Kind::SigningKey.as_str(), "the watch is back");
     }
@@ -61,6 +64,7 @@ async fn tend(
         let began = Instant::now();
         let mut lines = store.watch(&version).await?;
         keys.heard(began);
+        keys.compared(lines.date, clock());
         while take(keys, &mut lines, shelf, &mut version).await? {}
         // An API server that ends every watch at once is not asked without a pause.
         sleep_until(began + SHORTEST_WATCH).await;

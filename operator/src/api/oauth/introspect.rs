@@ -29,6 +29,7 @@ use crate::{
     },
     attest::Authenticated,
     issue::refusal::Refusal,
+    issuer::MintError,
 };
 
 mod alive;
@@ -55,6 +56,10 @@ pub(super) async fn introspect(
         )
     })?;
     let snapshot = api.index.snapshot().map_err(Refusal::from)?;
+    if let Some(ahead) = api.keys.clock_fault() {
+        let detail = MintError::Clock(ahead).to_string();
+        return Err(Refusal::new(Code::Unavailable, detail).into());
+    }
     let ring = api.keys.ring(&issuer.url.id());
     let ring = ring.ok_or_else(|| not_ready(issuer))?;
     let caller: &Subject = who.subject();
