@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use hallpass_e2e::{
     api::OperatorApi,
-    cluster::Cluster,
+    cluster::{Cluster, RELEASE},
     command::kubectl,
-    operator::replicas,
+    operator::{leader, replicas},
     payments::{ISSUER, Payments},
     wait::{not_yet, now, until},
 };
@@ -117,6 +117,103 @@ async fn an_emergency_rotation_drops_the_old_key_on_every_replica() -> Result<()
         } else {
             Err(not_yet(issuer["status"].clone()))
         }
+    })
+    .await
+}
+
+/// The Secrets of the keys, as they are now: each with its version.
+async fn stored() -> Result<String> {
+    let keys = format!("{RELEASE}-keys");
+    let path = "jsonpath={range .items[*]}{.metadata.name} {.metadata.resourceVersion};{end}";
+    kubectl(&["get", "secrets", "-n", &keys, "-o", path])
+        .await?
+        .success()
+}
+
+#[tokio::test]
+async fn f4_a_leader_killed_between_the_steps_of_a_rotation_leaves_nothing_undone() -> Result<()> {
+    let payments = Payments::new(Cluster::alone("killed").await?, |a| a).await?;
+    payments.token().await?;
+    // killed as soon as so many steps can be seen: a key signs, another one is gone, a third one is made
+    for steps in 0..4 {
+        let time = format!("hallpass.dev/rotate-now={}", now());
+        let issuer = ["tokenissuers.hallpass.dev", "hallpass"];
+        let annotate = [&["annotate", "--overwrite"], &issuer[..], &[&time]].concat();
+        let (mut seen, leader) = (stored().await?, leader().await?);
+        kubectl(&annotate).await?.success()?;
+        for step in 0..steps {
+            let what = format!("step {step} of the rotation");
+            // the steps may be over before all of them were seen
+            let next = until(Duration::from_secs(5), &what, || async {
+                let now = stored().await?;
+                if now == seen {
+                    Err(not_yet(now))
+                } else {
+                    Ok(now)
+                }
+            });
+            match next.await {
+                Ok(next) => seen = next,
+                Err(_) => break,
+            }
+        }
+        let kill = [
+            "delete",
+            "pod",
+            &leader,
+            "-n",
+            RELEASE,
+            "--grace-period=0",
+            "--force",
+        ];
+        kubectl(&kill).await?.success()?;
+        settled(&payments)
+            .await
+            .with_context(|| format!("killed after {steps} steps"))?;
+    }
+    Ok(())
+}
+
+/// One key signs and one waits, every replica has both, and the pod holds a token of the first.
+async fn settled(payments: &Payments) -> Result<()> {
+    let args = [
+        "rollout",
+        "status",
+        "deployment/hallpass",
+        "-n",
+        RELEASE,
+        "--timeout=120s",
+    ];
+    kubectl(&args).await?.success()?;
+    let path = "jsonpath={range .status.keys[*]}{.keyID} {.state};{end}";
+    let issuer = ["get", "tokenissuers.hallpass.dev", "hallpass", "-o", path];
+    until(MINUTE, "the rotation is done everywhere", || async {
+        let keys = kubectl(&issuer).await?.success()?;
+        let of = |state: &str| {
+            let keys = keys.split(';').filter_map(|key| key.split_once(' '));
+            let keys = keys
+                .filter(|(_, s)| *s == state)
+                .map(|(kid, _)| kid.to_owned());
+            keys.collect::<Vec<_>>()
+        };
+        let ([active], [next], 2) = (
+            &of("Active")[..],
+            &of("Next")[..],
+            stored().await?.matches(';').count(),
+        ) else {
+            return Err(not_yet(keys));
+        };
+        let expected = BTreeSet::from([active.clone(), next.clone()]);
+        for replica in replicas().await? {
+            let set = kids(&replica.api().await?).await?;
+            ensure!(set == expected, "{set:?}, not {expected:?}");
+        }
+        let held = kid(&payments.served().await?)?;
+        ensure!(
+            held == *active,
+            "the pod holds a token of {held}, not {active}"
+        );
+        Ok(())
     })
     .await
 }
