@@ -121,11 +121,16 @@ async fn an_emergency_rotation_drops_the_old_key_on_every_replica() -> Result<()
     .await
 }
 
-/// The Secrets of the keys, as they are now: each with its version.
+/// The Secrets of the issuer's keys, as they are now: each with its version.
 async fn stored() -> Result<String> {
-    let keys = format!("{RELEASE}-keys");
+    let id = "jsonpath=hallpass.dev/issuer-id={.status.issuerID}";
+    let issuer = ["get", "tokenissuers.hallpass.dev", "hallpass", "-o", id];
+    let (keys, of_it) = (
+        format!("{RELEASE}-keys"),
+        kubectl(&issuer).await?.success()?,
+    );
     let path = "jsonpath={range .items[*]}{.metadata.name} {.metadata.resourceVersion};{end}";
-    kubectl(&["get", "secrets", "-n", &keys, "-o", path])
+    kubectl(&["get", "secrets", "-n", &keys, "-l", &of_it, "-o", path])
         .await?
         .success()
 }
