@@ -3,10 +3,7 @@
 //! A policy asks, an audience allows, and a token exists only where both agree. [`AudienceSet::consent`]
 //! compares them and returns what they have in common, never more than either says.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     audience::{AudienceId, Statement},
@@ -245,12 +242,6 @@ impl AudienceSet {
             }),
             None => Ok(()),
         }
-    }
-
-    /// The namespaces in which something is stated.
-    #[must_use]
-    pub fn stating(&self) -> BTreeSet<&Namespace> {
-        self.statements.keys().map(|id| &id.namespace).collect()
     }
 }
 

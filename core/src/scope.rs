@@ -48,22 +48,10 @@ impl ScopeSet {
         self.0.len()
     }
 
-    /// What is in both; [`None`] where they have nothing in common.
-    #[must_use]
-    pub fn intersection(&self, other: &Self) -> Option<Self> {
-        Self::new(self.0.intersection(&other.0).cloned())
-    }
-
     /// Those that are not in the other.
     #[must_use]
     pub fn without(&self, other: &Self) -> Option<Self> {
         Self::new(self.0.difference(&other.0).cloned())
-    }
-
-    /// Whether `other` has every scope of this.
-    #[must_use]
-    pub fn is_subset(&self, other: &Self) -> bool {
-        self.0.is_subset(&other.0)
     }
 }
 
@@ -128,19 +116,16 @@ mod tests {
             serde_json::from_str::<ScopeSet>(r#""b a""#).unwrap(),
             set("a b")
         );
-        assert!(serde_json::from_str::<ScopeSet>(r#""a  b""#).is_err());
+        let refused = serde_json::from_str::<ScopeSet>(r#""a  b""#).unwrap_err();
+        assert_eq!(refused.to_string(), NameError::Empty.to_string());
     }
 
     #[test]
-    fn says_what_is_in_it_and_in_both() {
+    fn says_what_is_in_it_and_what_is_not_in_another() {
         let (two, three) = (set("b c"), set("a b d"));
         assert_eq!((two.len(), three.len()), (2, 3));
-        assert_eq!(two.intersection(&three), Some(set("b")));
-        assert_eq!(two.intersection(&set("a d")), None);
-        assert!(set("b").is_subset(&two));
-        assert!(two.is_subset(&two));
-        assert!(!two.is_subset(&three));
-        assert!(!two.is_subset(&set("b")));
+        assert_eq!(three.without(&two), Some(set("a d")));
+        assert_eq!(two.without(&two), None);
         let scope = |text| Scope::parse(text).unwrap();
         assert!(two.contains(&scope("c")));
         assert!(!two.contains(&scope("C")));
