@@ -5,12 +5,15 @@
 //! decided here. What a person may write is bounded by the schema and by the rules in `rule`, so
 //! that a bad resource is refused by the API server with the field and the cause.
 
+pub mod cluster_token_revocation;
 mod condition;
 pub mod manifest;
 mod raw;
 pub mod reference;
+pub mod revocation;
 mod rule;
 pub mod selector;
 pub mod token_audience;
 pub mod token_issuer;
 pub mod token_policy;
+pub mod token_revocation;

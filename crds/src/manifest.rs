@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use kube::{CustomResourceExt, Resource};
 use serde_json::Value;
 
-use crate::{token_audience::TokenAudience, token_issuer::TokenIssuer, token_policy::TokenPolicy};
+use crate::{
+    cluster_token_revocation::ClusterTokenRevocation, token_audience::TokenAudience,
+    token_issuer::TokenIssuer, token_policy::TokenPolicy, token_revocation::TokenRevocation,
+};
 
 /// The CRD of one kind.
 #[derive(Clone, Debug)]
@@ -34,20 +37,24 @@ impl Manifest {
 
 /// The CRDs of all kinds.
 #[must_use]
-pub fn all() -> [Manifest; 3] {
+pub fn all() -> [Manifest; 5] {
     [
         manifest::<TokenPolicy>(),
         manifest::<TokenAudience>(),
         manifest::<TokenIssuer>(),
+        manifest::<TokenRevocation>(),
+        manifest::<ClusterTokenRevocation>(),
     ]
 }
 
 /// The same as values.
-pub(crate) fn crds() -> [Value; 3] {
+pub(crate) fn crds() -> [Value; 5] {
     [
         crd::<TokenPolicy>(),
         crd::<TokenAudience>(),
         crd::<TokenIssuer>(),
+        crd::<TokenRevocation>(),
+        crd::<ClusterTokenRevocation>(),
     ]
 }
 

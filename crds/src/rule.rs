@@ -11,6 +11,7 @@ use kube::core::{Message, Reason, Rule};
 pub(crate) mod audience;
 pub(crate) mod issuer;
 pub(crate) mod policy;
+pub(crate) mod revocation;
 
 pub(crate) fn service_account_name() -> Rule {
     Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(
@@ -76,6 +77,11 @@ pub(crate) fn own_audience() -> Rule {
     Rule::new("self != 'hallpass.dev' && !self.startsWith('hallpass.dev/')")
         .reason(Reason::FieldValueForbidden)
         .message("hallpass.dev and all audiences below hallpass.dev/ are reserved: they prove to Hallpass who a pod is")
+}
+
+pub(crate) fn one_line() -> Rule {
+    Rule::new(r"self.matches(r'^[^\pC\p{Zl}\p{Zp}]+$')")
+        .message("must be one line of visible characters")
 }
 
 pub(crate) fn lifetime_syntax() -> Rule {

@@ -130,7 +130,7 @@ pub struct TokenAudienceSpec {
     /// refused. One line of at most 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
-    #[x_kube(validation = rule::audience::one_line())]
+    #[x_kube(validation = rule::one_line())]
     pub contact: Option<String>,
     /// Who checks the tokens. Without it nobody may introspect them, which Opaque tokens need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -232,7 +232,7 @@ pub struct AudienceClaim {
     /// This value. One line of at most 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
-    #[x_kube(validation = rule::audience::one_line())]
+    #[x_kube(validation = rule::one_line())]
     pub literal: Option<String>,
     /// The value of this label of the consumer's namespace, such as team. Where the namespace has no
     /// such label, the token has no such claim.

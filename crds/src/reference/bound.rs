@@ -43,7 +43,8 @@ fn own(schema: &Value) -> Vec<String> {
     for (least, most, unit) in UNITS {
         said.extend(range(schema[least].as_u64(), schema[most].as_u64(), unit));
     }
-    let (least, most) = (schema["minimum"].as_i64(), schema["maximum"].as_i64());
+    // a schema keeps the bounds of integers too as fractions, which print without their zeros
+    let (least, most) = (schema["minimum"].as_f64(), schema["maximum"].as_f64());
     said.extend(least.map(|least| format!("at least {least}")));
     said.extend(most.map(|most| format!("at most {most}")));
     if let Some(pattern) = schema["pattern"].as_str() {

@@ -110,11 +110,6 @@ pub(crate) fn one_source() -> Rule {
     .message("write exactly one of literal, namespaceLabel and serviceAccountAnnotation: where the value comes from")
 }
 
-pub(crate) fn one_line() -> Rule {
-    Rule::new(r"self.matches(r'^[^\pC\p{Zl}\p{Zp}]+$')")
-        .message("must be one line of visible characters")
-}
-
 pub(crate) fn source_key() -> Rule {
     Rule::new("!format.qualifiedName().validate(self).hasValue()").message(
         "must be a key: a name of at most 63 letters, digits, '-', '_' or '.', with an optional prefix such as example.com/",

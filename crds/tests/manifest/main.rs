@@ -253,7 +253,9 @@ fn what_tokens_are_known_by_cannot_be_changed() {
         fixed,
         [
             "tokenaudiences.spec.audience",
-            "tokenissuers.spec.hallpass.issuerURL"
+            "tokenissuers.spec.hallpass.issuerURL",
+            "tokenrevocations.spec",
+            "clustertokenrevocations.spec"
         ]
     );
 }
