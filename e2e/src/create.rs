@@ -80,6 +80,12 @@ impl<'a> Creation<'a> {
             Some("TokenAudience") => {
                 format!("/apis/hallpass.dev/v1alpha1/namespaces/{namespace}/tokenaudiences")
             }
+            Some("TokenRevocation") => {
+                format!("/apis/hallpass.dev/v1alpha1/namespaces/{namespace}/tokenrevocations")
+            }
+            Some("ClusterTokenRevocation") => {
+                "/apis/hallpass.dev/v1alpha1/clustertokenrevocations".to_owned()
+            }
             Some("TokenIssuer") => "/apis/hallpass.dev/v1alpha1/tokenissuers".to_owned(),
             other => bail!("objects of kind {other:?} are not judged"),
         };

@@ -6,6 +6,7 @@ use hallpass_e2e::{cluster::Cluster, manifest::Manifest};
 mod audience;
 mod issuer;
 mod policy;
+mod revocation;
 
 /// What is wrong, the resource, the field that the API server names, and a part of what it says.
 type Bad = (&'static str, fn() -> Manifest, &'static str, &'static str);

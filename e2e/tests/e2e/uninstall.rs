@@ -16,10 +16,12 @@ use serde_json::Value;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DEFINITION: &str = "CustomResourceDefinition.apiextensions.k8s.io";
-const DEFINITIONS: [&str; 3] = [
+const DEFINITIONS: [&str; 5] = [
     "tokenpolicies.hallpass.dev",
     "tokenaudiences.hallpass.dev",
     "tokenissuers.hallpass.dev",
+    "tokenrevocations.hallpass.dev",
+    "clustertokenrevocations.hallpass.dev",
 ];
 
 #[tokio::test]
@@ -117,9 +119,11 @@ fn may_stay(place: &Place, before: &Inventory) -> bool {
         // by helm.sh/resource-policy: keep
         DEFINITION => DEFINITIONS.contains(&name.as_str()),
         // theirs who wrote them
-        "TokenPolicy.hallpass.dev" | "TokenAudience.hallpass.dev" | "TokenIssuer.hallpass.dev" => {
-            true
-        }
+        "TokenPolicy.hallpass.dev"
+        | "TokenAudience.hallpass.dev"
+        | "TokenIssuer.hallpass.dev"
+        | "TokenRevocation.hallpass.dev"
+        | "ClusterTokenRevocation.hallpass.dev" => true,
         // by Kubernetes, for the group of the definition
         "APIService.apiregistration.k8s.io" => name == "v1alpha1.hallpass.dev",
         // what happened does not unhappen; Kubernetes forgets it after an hour
