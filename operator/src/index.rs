@@ -5,7 +5,7 @@
 //! watch has delivered its first whole list; after that the last known state is served, whatever
 //! becomes of the watches.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use hallpass_core::{
@@ -22,15 +22,19 @@ use kube::{
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::watcher::{self, Event},
 };
-use tokio::sync::watch as channel;
+use tokio::{sync::watch as channel, time::Instant};
 use tracing::warn;
 
-use self::shelf::{Filed, Shelf};
+use self::{
+    freshness::Freshness,
+    shelf::{Filed, Shelf},
+};
 use crate::telemetry::{Metrics, label::Kind};
 
 mod dirty;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub(crate) mod freshness;
 mod limit;
 mod record;
 mod shelf;
@@ -63,6 +67,7 @@ struct Shelves {
     changes: Changes,
     /// Told whenever a policy, an audience, an issuer or a namespace is not what it was.
     consents: channel::Sender<()>,
+    freshness: Freshness,
     metrics: Metrics,
 }
 
@@ -93,13 +98,13 @@ impl Index {
             rules: ArcSwap::default(),
             changes: Changes::default(),
             consents: channel::Sender::default(),
+            freshness: Freshness::default(),
             metrics,
         }))
     }
 
     /// Keeps the index current. Returns only if a watch ends, which is a fault.
     pub async fn run(self, client: Client) -> WatchEnded {
-        let client = limit::limited(client, watch::SILENCE);
         let all = watcher::Config::default;
         let pods = all().labels(OURS).fields(UNFINISHED);
         let kind = tokio::select! {
@@ -120,7 +125,8 @@ impl Index {
         config: watcher::Config,
         take: impl Fn(&Self, Vec<Event<K>>),
     ) -> Kind {
-        let api = Api::all(client.clone());
+        let stamp = self.0.freshness.stamp(kind);
+        let api = Api::all(limit::limited(client.clone(), watch::SILENCE, stamp));
         watch::follow(api, config, kind, &self.0.metrics, |events| {
             take(self, events)
         })
@@ -145,6 +151,13 @@ impl Index {
         } else {
             Err(NotSynced)
         }
+    }
+
+    /// How long ago the watch of which that is longest ago was last proven alive; [`None`] while there is
+    /// one that never was. What is known here may be older than the cluster by that much.
+    #[must_use]
+    pub fn heard(&self, now: Instant) -> Option<Duration> {
+        self.0.freshness.age(now)
     }
 
     /// Which namespaces changed: for one reader.

@@ -8,8 +8,10 @@ use http::Request;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use kube::{Client, client::Body};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tower::BoxError;
+
+use super::freshness::Stamp;
 
 /// The API server went silent in the middle of something.
 #[derive(Debug, thiserror::Error)]
@@ -18,18 +20,27 @@ struct Silence(Duration);
 
 /// The same client, but a request fails when no answer begins, or an answer does not go on, within
 /// `silence`. Without that a list whose packets are dropped would be waited for until the kernel gives
-/// up, a quarter of an hour later.
-pub(super) fn limited(client: Client, silence: Duration) -> Client {
+/// up, a quarter of an hour later. Every watch that the API server grants is put down in `stamp`.
+pub(super) fn limited(client: Client, silence: Duration, stamp: Stamp) -> Client {
     let namespace = client.default_namespace().to_owned();
     let service = tower::service_fn(move |request: Request<Body>| {
-        let client = client.clone();
+        let (client, stamp) = (client.clone(), stamp.clone());
         async move {
+            let (watches, sent) = (is_watch(&request), Instant::now());
             let answer = timeout(silence, client.send(request)).await;
-            let answer = answer.map_err(|_elapsed| Silence(silence))?;
-            Ok::<_, BoxError>(answer?.map(|body| limited_body(body, silence)))
+            let answer = answer.map_err(|_elapsed| Silence(silence))??;
+            if watches && answer.status().is_success() {
+                stamp.proven(sent);
+            }
+            Ok::<_, BoxError>(answer.map(|body| limited_body(body, silence)))
         }
     });
     Client::new(service, namespace)
+}
+
+fn is_watch(request: &Request<Body>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').any(|pair| pair == "watch=true")
 }
 
 fn limited_body(
@@ -51,7 +62,8 @@ fn limited_body(
 mod tests {
     use http::Response;
 
-    use super::*;
+    use super::{super::freshness::Freshness, *};
+    use crate::telemetry::label::Kind;
 
     /// What an API server answers that begins with these chunks and then goes silent.
     fn silent_after(chunks: &'static [&'static str]) -> Client {
@@ -69,7 +81,8 @@ mod tests {
     }
 
     async fn read(chunks: &'static [&'static str]) -> String {
-        let client = limited(silent_after(chunks), Duration::from_secs(20));
+        let stamp = Freshness::default().stamp(Kind::Pod);
+        let client = limited(silent_after(chunks), Duration::from_secs(20), stamp);
         let request = Request::get("/version").body(Vec::new()).unwrap();
         let error = client.request_text(request).await.unwrap_err();
         crate::telemetry::log::Chain(&error).to_string()
@@ -85,5 +98,33 @@ mod tests {
     async fn an_answer_that_stops_halfway_is_an_error() {
         let error = read(&["{\"kind\":"]).await;
         assert!(error.contains("silent for 20s"), "{error}");
+    }
+
+    /// When the watch was last proven alive, after an API server gave that answer a second later.
+    async fn proven(path: &str, status: u16) -> Option<Instant> {
+        let service = tower::service_fn(move |_: Request<Body>| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let answer = Response::builder().status(status);
+            answer.body(Body::empty())
+        });
+        let freshness = Freshness::default();
+        let client = limited(
+            Client::new(service, "default"),
+            Duration::from_secs(20),
+            freshness.stamp(Kind::Pod),
+        );
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        client.send(request).await.unwrap();
+        freshness.proven()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_is_granted_is_alive_as_of_when_it_was_asked_for() {
+        let start = Instant::now();
+        let watch = "/api/v1/pods?allowWatchBookmarks=true&watch=true";
+        assert_eq!(proven(watch, 200).await, Some(start));
+        assert_eq!(proven(watch, 410).await, None);
+        assert_eq!(proven("/api/v1/pods?limit=50", 200).await, None);
+        assert_eq!(proven("/api/v1/pods?fieldSelector=watch%3Dtrue", 200).await, None);
     }
 }

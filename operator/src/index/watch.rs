@@ -111,12 +111,13 @@ fn pause(failures: u32, jitter: f64) -> Duration {
 /// Objects in one answer to a list: each may have a megabyte, and a page is read as a whole.
 const PAGE: u32 = 50;
 
-/// How long the API server lets one watch request run. A connection that died in silence is noticed
-/// 5 s later.
-const TIMEOUT_SECONDS: u32 = 10;
+/// How long the API server lets one watch request run: the next one is a proof that the watch lives. A
+/// connection that died in silence is noticed 3 s later, so that its watch is back before anybody takes
+/// it for dead.
+const TIMEOUT_SECONDS: u32 = 5;
 
 /// The longest time without a byte that is not a fault: a quiet watch ends after [`TIMEOUT_SECONDS`].
-pub(super) const SILENCE: Duration = Duration::from_secs(TIMEOUT_SECONDS as u64 + 5);
+pub(super) const SILENCE: Duration = Duration::from_secs(TIMEOUT_SECONDS as u64 + 3);
 
 /// A cluster that comes back is seen again after this time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

@@ -3,8 +3,8 @@
 use std::{sync::Mutex, time::Duration};
 
 use axum::body::Bytes;
-use futures::{StreamExt, stream};
-use http::{Request, Response};
+use futures::{Stream, StreamExt, stream};
+use http::{Request, Response, Uri};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use kube::client::Body;
@@ -89,7 +89,7 @@ fn client(server: &Shared) -> Client {
             if server.lock().unwrap().silent {
                 std::future::pending::<()>().await;
             }
-            let uri = request.uri();
+            let uri = request.uri().clone();
             let (code, lines, open) = server
                 .lock()
                 .unwrap()
@@ -99,7 +99,7 @@ fn client(server: &Shared) -> Client {
                 Ok::<_, BoxError>(Frame::data(line))
             });
             let frames = if open {
-                stream::iter(lines).chain(stream::pending()).boxed()
+                stream::iter(lines).chain(ends(&uri)).boxed()
             } else {
                 stream::iter(lines).boxed()
             };
@@ -109,6 +109,15 @@ fn client(server: &Shared) -> Client {
         }
     });
     Client::new(service, "hallpass-system")
+}
+
+/// Says nothing more, and ends after the time that the watch asked for.
+fn ends(uri: &Uri) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + Send + use<> {
+    let query = uri.query().unwrap_or_default().split('&');
+    let seconds = query.filter_map(|pair| pair.strip_prefix("timeoutSeconds="));
+    let seconds: u64 = seconds.last().unwrap().parse().unwrap();
+    let end = sleep(Duration::from_secs(seconds));
+    stream::once(end).filter_map(|()| async { None })
 }
 
 fn server() -> Shared {
@@ -171,7 +180,7 @@ async fn is_filled_by_three_lists_that_ask_for_no_more_than_is_used() {
         "{of_pods}"
     );
     let watch = queries.iter().find(|q| q.contains("watch=true")).unwrap();
-    assert!(watch.contains("timeoutSeconds=10"), "{watch}");
+    assert!(watch.contains("timeoutSeconds=5"), "{watch}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,4 +251,32 @@ async fn what_is_known_is_served_while_the_api_server_is_silent() {
     server.lock().unwrap().next = vec![event("ADDED", &stored(&policy("shop", "more", "orders")))];
     seconds(21).await;
     assert_eq!(names(&index), ["more", "orders"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn is_never_far_behind_an_api_server_that_answers() {
+    let server = server();
+    let index = start(&server);
+    assert_eq!(index.heard(Instant::now()), None);
+    seconds(1).await;
+    for _ in 0..600 {
+        sleep(Duration::from_millis(100)).await;
+        let heard = index.heard(Instant::now()).unwrap();
+        assert!(heard <= Duration::from_secs(6), "{heard:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn is_as_far_behind_as_its_last_watch_requests_are_past() {
+    let server = server();
+    let index = start(&server);
+    seconds(1).await;
+    server.lock().unwrap().silent = true;
+    seconds(60).await;
+    let heard = index.heard(Instant::now()).unwrap().as_secs();
+    assert!((60..=66).contains(&heard), "{heard}");
+    server.lock().unwrap().silent = false;
+    seconds(15).await;
+    let heard = index.heard(Instant::now()).unwrap();
+    assert!(heard < freshness::LONGEST_LAG, "{heard:?}");
 }
