@@ -34,10 +34,12 @@ pub struct RevocationTerms {
     /// A token that was issued by a replica of Hallpass that did not know this object yet is refused
     /// too, unless the time lies before the creation of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = rule::revocation::time())]
     pub issued_before: Option<Time>,
     /// When the lock ends, such as 2026-11-25T08:00:00Z. Only with the effect Lock. Without it the lock
     /// lasts until this object is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = rule::revocation::time())]
     pub expires_at: Option<Time>,
     /// What those who are locked are told, such as INC-123, ask #security-oncall. It is printed where a
     /// token is refused, so write no secret into it. One line of at most 256 characters.

@@ -99,6 +99,13 @@ pub(crate) fn some_audience() -> Rule {
         .message("write the aud of the tokens, such as https://payments.payments.svc")
 }
 
+/// Every time that passes can be read: the format alone lets pass what is none (an offset of +25:99), which
+/// this cannot evaluate, and the end of the year 9999, which is beyond what we reckon with.
+pub(crate) fn time() -> Rule {
+    Rule::new("self < timestamp('9999-01-01T00:00:00Z')")
+        .message("must be a time before the year 9999, such as 2026-11-25T08:00:00Z")
+}
+
 /// A CEL expression: whether the object `at` has exactly one of the fields.
 fn one_of(at: &str, fields: &[&str]) -> String {
     let there = has(at, fields).join(", ");

@@ -112,7 +112,7 @@ pub(crate) const KINDS: [Kind; 5] = [
         scope: "Namespaced",
         short_name: Some("htr"),
         columns: &["Target", "Effect", "Enforced", "Reason", "Age"],
-        rules: 10,
+        rules: 12,
         honoured: &[
             ".spec.effect",
             ".spec.expiresAt",
@@ -131,7 +131,7 @@ pub(crate) const KINDS: [Kind; 5] = [
         scope: "Cluster",
         short_name: Some("hctr"),
         columns: &["Target", "Effect", "Enforced", "Reason", "Age"],
-        rules: 17,
+        rules: 19,
         honoured: &[
             ".spec.effect",
             ".spec.expiresAt",

@@ -41,6 +41,8 @@ const NO_LOCK: &str = "Forbidden: leave expiresAt out, or write effect: Lock: on
 const MESSAGE: &str = "spec.message";
 const LINE: &str = "must be one line of visible characters";
 const TTL: &str = "spec.ttlSecondsAfterExpired";
+const YEAR: &str = "must be a time before the year 9999, such as 2026-11-25T08:00:00Z";
+const LAST: &str = "9999-12-31T23:59:59Z";
 const TIME: &str = "2026-11-25T01:42:00Z";
 
 #[rustfmt::skip]
@@ -67,6 +69,9 @@ const BAD: &[Bad] = &[
     ("a lock of one token that ends", || locked(json!({"tokenID": "a"})).with("/spec/expiresAt", json!(TIME)), EFFECT, LOCK),
     ("a time with one token", || target(json!({"tokenID": "a"})).with("/spec/issuedBefore", json!(TIME)), BEFORE, WHOLE),
     ("a day", || spec("issuedBefore", json!("2026-11-25")), BEFORE, "must be of type date-time"),
+    ("an hour that no clock shows", || spec("issuedBefore", json!("2026-11-25T01:42:00+25:99")), BEFORE, "Invalid date-time formatted string"),
+    ("the last time", || spec("issuedBefore", json!(LAST)), BEFORE, YEAR),
+    ("a lock until the last time", || spec("effect", json!("Lock")).with("/spec/expiresAt", json!(LAST)), END, YEAR),
     ("an end of nothing", || spec("expiresAt", json!(TIME)), END, NO_LOCK),
     ("an end of a revocation", || spec("effect", json!("Revoke")).with("/spec/expiresAt", json!(TIME)), END, NO_LOCK),
     ("an end of no time", || spec("effect", json!("Lock")).with("/spec/expiresAt", json!("1h")), END, "must be of type date-time"),
@@ -113,6 +118,8 @@ const BAD_OF_THE_CLUSTER: &[Bad] = &[
     ("a lock of a key", || locked_of_all(json!({"key": "a"})), EFFECT, LOCK_OF_ALL),
     ("a time with one token", || of_all(json!({"tokenID": "a"})).with("/spec/issuedBefore", json!(TIME)), BEFORE, WHOLE_OF_ALL),
     ("a time with a key", || of_all(json!({"key": "a"})).with("/spec/issuedBefore", json!(TIME)), BEFORE, WHOLE_OF_ALL),
+    ("the last time", || broad().with("/spec/issuedBefore", json!(LAST)), BEFORE, YEAR),
+    ("a lock until the last time", || broad().with("/spec/effect", json!("Lock")).with("/spec/expiresAt", json!(LAST)), END, YEAR),
     ("an end of nothing", || broad().with("/spec/expiresAt", json!(TIME)), END, NO_LOCK),
     ("a message of two lines", || broad().with("/spec/message", json!("a\nb")), MESSAGE, LINE),
     ("a time to live before its end", || broad().with("/spec/ttlSecondsAfterExpired", json!(-1)), TTL, "should be greater than or equal to 0"),
@@ -129,7 +136,7 @@ const GOOD: &[Good] = &[
     ("a lock for ever", || locked(json!({"policy": "orders"}))),
     ("all there can be", || {
         locked(json!({"serviceAccount": "a".repeat(253)})).with("/spec/issuedBefore", json!(TIME))
-            .with("/spec/expiresAt", json!("2026-11-25T01:42:00.123456+01:00"))
+            .with("/spec/expiresAt", json!("9998-12-31T23:59:59.123456789+01:00"))
             .with("/spec/message", json!("ü".repeat(256))).with("/spec/ttlSecondsAfterExpired", json!(31_536_000))
     }),
     ("deleted at once", || spec("ttlSecondsAfterExpired", json!(0))),
