@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
+
 use crate::{
     audience::{ClaimSource, LONGEST_CLAIM, Statement, is_text},
     consent::{AudienceSet, Consent},
@@ -14,6 +16,7 @@ use crate::{
     issuer::IssuerUrl,
     name::{ClaimName, Namespace, PodName, ServiceAccount, TokenName, Uid},
     policy::{Policy, PolicyId, PolicyToken, Wanted},
+    revocation::{Marks, RevocationSet},
     scope::ScopeSet,
 };
 
@@ -101,19 +104,31 @@ pub struct Rules {
     pub audiences: Arc<AudienceSet>,
 }
 
+/// What a decision looks at, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// What is asked for, and what is allowed.
+    pub rules: &'a Rules,
+    /// What is refused all the same.
+    pub revocations: &'a RevocationSet,
+    /// The time.
+    pub now: Timestamp,
+}
+
 /// Decides whether the subject may hold the token of that name.
 ///
 /// # Guarantees
-/// A grant is what the policy asks for and the audience allows: no scope and no second beyond either.
+/// A grant is what the policy asks for and the audience allows: no scope and no second beyond either. No
+/// lock is in force on anything about it, and what is made of it now is not revoked at once.
 ///
 /// # Errors
-/// [`Code::NoPolicy`], naming what is missing and the tokens that this pod may have: nothing of another
+/// What [`RevocationSet::admit`] says, whatever else is missing. [`Code::NoPolicy`], naming what is missing and the tokens that this pod may have: nothing of another
 /// namespace is named, nor a policy that does not select the subject. For a token of an audience what
 /// [`AudienceSet::consent`] says.
-pub fn decide(rules: &Rules, subject: &Arc<Subject>, name: &TokenName) -> Result<Grant, Denial> {
-    let held = rules.policies.held(subject);
+pub fn decide(scene: Scene<'_>, subject: &Arc<Subject>, name: &TokenName) -> Result<Grant, Denial> {
+    let held = scene.rules.policies.held(subject);
     match held.get(name) {
-        Some((policy, token)) => grant(&rules.audiences, subject, policy, token),
+        Some((policy, token)) => grant(scene, subject, policy, token),
         None => Err(Denial {
             code: Code::NoPolicy,
             detail: missing(subject, Some(name), held.keys().copied()),
@@ -130,12 +145,13 @@ pub fn decide(rules: &Rules, subject: &Arc<Subject>, name: &TokenName) -> Result
 /// [`Code::AudienceMissing`] where another issuer makes it, [`Code::ScopeNotAllowed`] where the scopes are
 /// too many for it.
 pub fn decide_for(
-    rules: &Rules,
+    scene: Scene<'_>,
     subject: &Arc<Subject>,
     issuer: &IssuerUrl,
     audience: &str,
     scopes: Option<&ScopeSet>,
 ) -> Result<Grant, Denial> {
+    let rules = scene.rules;
     let (mut first, mut other) = (None, None);
     for (policy, token) in rules.policies.held(subject).into_values() {
         let value = token.wanted.value(&rules.audiences);
@@ -146,7 +162,7 @@ pub fn decide_for(
             other.get_or_insert(&token.name);
             continue;
         }
-        let fits = grant(&rules.audiences, subject, policy, token);
+        let fits = grant(scene, subject, policy, token);
         let fits = fits.and_then(|grant| grant.made_by(issuer));
         let fits = fits.and_then(|grant| match scopes {
             Some(scopes) => grant.narrowed(scopes),
@@ -176,11 +192,14 @@ fn unasked(subject: &Subject, audience: &str, other: Option<&TokenName>) -> Deni
 }
 
 fn grant(
-    audiences: &AudienceSet,
+    scene: Scene<'_>,
     subject: &Arc<Subject>,
     policy: &Policy,
     token: &PolicyToken,
 ) -> Result<Grant, Denial> {
+    let audiences = &scene.rules.audiences;
+    let marks = marks(audiences, subject, policy, token);
+    let known = scene.revocations.admit(marks, scene.now)?;
     let (audience, lifetime, source) = match &token.wanted {
         Wanted::ServiceAccountToken { audience, lifetime } => {
             (audience.clone(), *lifetime, Source::Kubernetes)
@@ -220,7 +239,32 @@ fn grant(
         lifetime,
         policy: policy.id.clone(),
         source,
+        known,
     })
+}
+
+/// What a revocation can name about the token.
+fn marks<'a>(
+    audiences: &'a AudienceSet,
+    subject: &'a Subject,
+    policy: &'a Policy,
+    token: &'a PolicyToken,
+) -> Marks<'a> {
+    let issuer = match &token.wanted {
+        Wanted::ServiceAccountToken { .. } => None,
+        Wanted::AudienceToken { audience, .. } => audiences
+            .statement(audience)
+            .map(|statement| statement.issuer.as_str()),
+    };
+    let audience = token.wanted.value(audiences);
+    Marks {
+        namespace: subject.namespace.as_str(),
+        service_account: subject.service_account.as_str(),
+        pod: subject.pod.as_str(),
+        policy: policy.id.name.as_str(),
+        audience: audience.map_or("", |audience| audience.as_str()),
+        issuer,
+    }
 }
 
 /// What the owner of the audience has the subject's tokens say.
@@ -255,11 +299,11 @@ pub struct Assigned<'a> {
 
 /// Every token that the policies give the subject, by name.
 #[must_use]
-pub fn assigned<'a>(rules: &'a Rules, subject: &'a Arc<Subject>) -> Vec<Assigned<'a>> {
-    let held = rules.policies.held(subject).into_values();
+pub fn assigned<'a>(scene: Scene<'a>, subject: &'a Arc<Subject>) -> Vec<Assigned<'a>> {
+    let held = scene.rules.policies.held(subject).into_values();
     held.map(|(policy, token)| Assigned {
         token,
-        grant: grant(&rules.audiences, subject, policy, token),
+        grant: grant(scene, subject, policy, token),
     })
     .collect()
 }

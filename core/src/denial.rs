@@ -47,6 +47,12 @@ pub enum Code {
     SubjectNotAllowed,
     /// The audience allows the subject none of the scopes that are asked for.
     ScopeNotAllowed,
+    /// A lock forbids it.
+    Locked,
+    /// A revocation refuses what is issued now.
+    Revoked,
+    /// The token was issued to another pod.
+    ForeignToken,
     /// The token endpoint knows no such grant.
     UnsupportedGrantType,
     /// Hallpass lacks the right to mint tokens in that namespace.
@@ -77,7 +83,7 @@ pub enum Code {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::NoBearer,
         Self::MalformedBearer,
         Self::ExpiredBearer,
@@ -98,6 +104,9 @@ impl Code {
         Self::IssuerNotReady,
         Self::SubjectNotAllowed,
         Self::ScopeNotAllowed,
+        Self::Locked,
+        Self::Revoked,
+        Self::ForeignToken,
         Self::UnsupportedGrantType,
         Self::MintForbidden,
         Self::MintRefused,
@@ -137,6 +146,9 @@ impl Code {
             Self::IssuerNotReady => "IssuerNotReady",
             Self::SubjectNotAllowed => "SubjectNotAllowed",
             Self::ScopeNotAllowed => "ScopeNotAllowed",
+            Self::Locked => "Locked",
+            Self::Revoked => "Revoked",
+            Self::ForeignToken => "ForeignToken",
             Self::UnsupportedGrantType => "UnsupportedGrantType",
             Self::MintForbidden => "MintForbidden",
             Self::MintRefused => "MintRefused",
@@ -176,6 +188,9 @@ impl Code {
             | Self::IssuerMissing
             | Self::SubjectNotAllowed
             | Self::ScopeNotAllowed
+            | Self::Locked
+            | Self::Revoked
+            | Self::ForeignToken
             | Self::MintForbidden
             | Self::MintRefused => 403,
             Self::NoSuchToken | Self::NoSuchPath => 404,
@@ -218,6 +233,9 @@ impl Code {
             Self::IssuerNotReady => "the issuer has no key yet",
             Self::SubjectNotAllowed => "the audience allows that service account nothing",
             Self::ScopeNotAllowed => "the audience does not allow that scope",
+            Self::Locked => "a lock forbids it",
+            Self::Revoked => "what is issued now is revoked already",
+            Self::ForeignToken => "the token was issued to another pod",
             Self::UnsupportedGrantType => "the token endpoint knows no such grant type",
             Self::MintForbidden => "Hallpass may not mint tokens in that namespace",
             Self::MintRefused => "the API server did not mint the token",

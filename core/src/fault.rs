@@ -61,6 +61,18 @@ pub enum FaultKind {
     /// Not a pattern of audiences.
     #[error("must be 1 to 512 printable ASCII characters with at most 4 '*'")]
     Pattern,
+    /// Not a number.
+    #[error("must be a decimal number")]
+    Number,
+    /// Not a UUID in its usual spelling.
+    #[error("must be a UUID")]
+    Uuid,
+    /// Means nothing without something else.
+    #[error("must be written beside {0}")]
+    Without(&'static str),
+    /// Reaches beyond the namespace of the object.
+    #[error("must not be written here: it reaches beyond the namespace")]
+    BeyondNamespace,
     /// Not a text of that length without control characters.
     #[error("must be a text of 1 to {0} characters without control characters")]
     Text(usize),

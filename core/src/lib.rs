@@ -15,6 +15,7 @@ pub mod issuer;
 pub mod lifetime;
 pub mod name;
 pub mod policy;
+pub mod revocation;
 pub mod scope;
 pub mod secret;
 pub mod token;

@@ -138,7 +138,7 @@ name!(
     audience
 );
 name!(
-    /// The name of a `TokenPolicy`, `TokenAudience` or `TokenIssuer`: a DNS subdomain.
+    /// The name of an object of a kind of Hallpass's own: a DNS subdomain.
     ObjectName,
     subdomain
 );

@@ -94,7 +94,7 @@ pub struct PolicyId {
     /// Its namespace, which is that of its subjects too.
     pub namespace: Namespace,
     /// Its name.
-    pub name: Box<str>,
+    pub name: ObjectName,
 }
 
 impl fmt::Display for PolicyId {
@@ -189,15 +189,13 @@ impl Policy {
     pub fn parse(raw: &RawPolicy) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let namespace = faults.note("metadata.namespace", Namespace::parse(&raw.namespace));
+        let name = faults.note("metadata.name", ObjectName::parse(&raw.name));
         let uid = faults.note("metadata.uid", Uid::parse(&raw.uid));
         let subjects = parse_subjects(&raw.subjects, &mut faults);
         let tokens = parse_tokens(&raw.tokens, &mut faults);
-        match (namespace, uid) {
-            (Some(namespace), Some(uid)) if faults.is_empty() => Ok(Self {
-                id: PolicyId {
-                    namespace,
-                    name: raw.name.as_str().into(),
-                },
+        match (namespace, name, uid) {
+            (Some(namespace), Some(name), Some(uid)) if faults.is_empty() => Ok(Self {
+                id: PolicyId { namespace, name },
                 seniority: Seniority {
                     created: raw.created,
                     uid,

@@ -2,10 +2,11 @@
 
 use jiff::SignedDuration;
 
+pub mod cache;
 pub mod claims;
 mod fault;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod jose;
 pub mod jwt;
 pub mod keys;
@@ -29,17 +30,25 @@ pub struct Expected<'a> {
 /// What a token says, after every check of its kind was passed. Only a verifier of this crate makes
 /// one, so whoever holds it need not ask whether somebody looked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified<T>(T);
+pub struct Verified<T> {
+    claims: T,
+    kid: Box<str>,
+}
 
 impl<T> Verified<T> {
     /// What the token says.
     pub const fn claims(&self) -> &T {
-        &self.0
+        &self.claims
+    }
+
+    /// The `kid` of the key that proves it.
+    pub fn kid(&self) -> &str {
+        &self.kid
     }
 
     /// What the token says, without the proof.
     pub fn into_claims(self) -> T {
-        self.0
+        self.claims
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     lifetime::Lifetime,
     name::{Audience, ClaimName, TokenId, TokenName},
     policy::PolicyId,
+    revocation::Epochs,
     scope::ScopeSet,
     token::claims::Claims,
 };
@@ -26,6 +27,8 @@ pub struct Grant {
     pub(super) lifetime: Lifetime,
     pub(super) policy: PolicyId,
     pub(super) source: Source,
+    /// How far whoever decided had read of what revokes.
+    pub(super) known: Epochs,
 }
 
 /// Where the token of a [`Grant`] comes from.
@@ -127,6 +130,8 @@ impl Grant {
             service_account_uid: service_account_uid.clone(),
             pod: pod.clone(),
             pod_uid: pod_uid.clone(),
+            policy: self.policy.name.clone(),
+            known: self.known,
             extra: own.extra.clone(),
         })
     }

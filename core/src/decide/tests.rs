@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -63,6 +65,16 @@ fn name(text: &str) -> TokenName {
     TokenName::parse(text).unwrap()
 }
 
+/// Nothing is revoked.
+fn at(rules: &Rules) -> Scene<'_> {
+    static NONE: LazyLock<RevocationSet> = LazyLock::new(RevocationSet::default);
+    Scene {
+        rules,
+        revocations: &NONE,
+        now: Timestamp::UNIX_EPOCH,
+    }
+}
+
 fn set<const N: usize>(policies: [Arc<Policy>; N]) -> Rules {
     rules(policies)
 }
@@ -83,7 +95,12 @@ fn grants_what_a_policy_gives() {
         "orders",
         &[("vault", "https://vault.example")],
     )]);
-    let grant = decide(&policies, &subject("shop", "orders", &[]), &name("vault")).unwrap();
+    let grant = decide(
+        at(&policies),
+        &subject("shop", "orders", &[]),
+        &name("vault"),
+    )
+    .unwrap();
     assert_eq!(grant.audience().as_str(), "https://vault.example");
     assert_eq!(grant.lifetime().seconds(), 600);
     assert_eq!(grant.policy().to_string(), "shop/orders");
@@ -102,7 +119,7 @@ fn denies_another_service_account_namespace_label_and_name() {
     let right = [("app", "orders")];
     assert!(
         decide(
-            &policies,
+            at(&policies),
             &subject("shop", "orders", &right),
             &name("vault")
         )
@@ -116,7 +133,7 @@ fn denies_another_service_account_namespace_label_and_name() {
         ("shop", "orders", &right[..], "vaults"),
     ] {
         let denial = decide(
-            &policies,
+            at(&policies),
             &subject(namespace, service_account, labels),
             &name(asked),
         )
@@ -137,7 +154,7 @@ fn a_denial_names_what_the_pod_has_and_nothing_of_others() {
         policy("bank", "ledger", 1, "orders", &[("ledger", "l")]),
     ]);
     let denial = decide(
-        &policies,
+        at(&policies),
         &subject("shop", "orders", &[]),
         &name("stripe-live"),
     )
@@ -146,7 +163,12 @@ fn a_denial_names_what_the_pod_has_and_nothing_of_others() {
         denial.detail,
         "no TokenPolicy in namespace \"shop\" gives pod \"orders-0\" the token \"stripe-live\"; this pod may have: vault"
     );
-    let denial = decide(&policies, &subject("shop", "nobody", &[]), &name("vault")).unwrap_err();
+    let denial = decide(
+        at(&policies),
+        &subject("shop", "nobody", &[]),
+        &name("vault"),
+    )
+    .unwrap_err();
     assert!(
         !denial.detail.contains("billing") && !denial.detail.contains("ledger"),
         "{}",
@@ -173,13 +195,13 @@ fn the_older_of_two_policies_gives_the_token_and_the_younger_is_told() {
     let policies = set([Arc::clone(&younger), Arc::clone(&older)]);
     let subject = subject("shop", "orders", &[]);
     assert_eq!(
-        decide(&policies, &subject, &name("vault"))
+        decide(at(&policies), &subject, &name("vault"))
             .unwrap()
             .audience()
             .as_str(),
         "old"
     );
-    let names: Vec<&str> = assigned(&policies, &subject)
+    let names: Vec<&str> = assigned(at(&policies), &subject)
         .iter()
         .map(|t| t.token.name.as_str())
         .collect();
@@ -214,9 +236,9 @@ fn a_pod_holds_at_most_64_tokens_those_of_the_older_policies() {
     };
     let policies = set([policy("c", 3), policy("a", 1), policy("b", 2)]);
     let subject = subject("shop", "orders", &[]);
-    assert_eq!(assigned(&policies, &subject).len(), 64);
-    assert!(decide(&policies, &subject, &name("b-31")).is_ok());
-    let denial = decide(&policies, &subject, &name("c-0")).unwrap_err();
+    assert_eq!(assigned(at(&policies), &subject).len(), 64);
+    assert!(decide(at(&policies), &subject, &name("b-31")).is_ok());
+    let denial = decide(at(&policies), &subject, &name("c-0")).unwrap_err();
     assert_eq!(denial.code, Code::NoPolicy);
 }
 
@@ -225,7 +247,12 @@ fn policies_of_one_second_are_ordered_by_uid() {
     let a = policy("shop", "a", 1, "orders", &[("vault", "a")]);
     let b = policy("shop", "b", 1, "orders", &[("vault", "b")]);
     for policies in [set([Arc::clone(&a), Arc::clone(&b)]), set([b, a])] {
-        let grant = decide(&policies, &subject("shop", "orders", &[]), &name("vault")).unwrap();
+        let grant = decide(
+            at(&policies),
+            &subject("shop", "orders", &[]),
+            &name("vault"),
+        )
+        .unwrap();
         assert_eq!(grant.audience().as_str(), "a");
     }
 }
@@ -278,7 +305,7 @@ proptest! {
             .filter(|p| p.selects(&service_account, &subject.labels))
             .filter(|p| p.token(asked.as_str()).is_some())
             .collect();
-        match decide(&all, &subject, &asked) {
+        match decide(at(&all), &subject, &asked) {
             Ok(grant) => {
                 let eldest = giving.iter().min_by(|a, b| a.seniority.cmp(&b.seniority)).expect("somebody gave it");
                 let token = eldest.token(asked.as_str()).unwrap();
@@ -302,11 +329,12 @@ proptest! {
     ) {
         let policies = rules(policies);
         let subject = subject(&namespace, &service_account, &[("l", &label)]);
-        let assigned: BTreeSet<_> = assigned(&policies, &subject).into_iter().map(|t| t.token.name.clone()).collect();
+        let assigned: BTreeSet<_> = assigned(at(&policies), &subject).into_iter().map(|t| t.token.name.clone()).collect();
         for asked in ["a", "b", "c"].map(name) {
-            prop_assert_eq!(decide(&policies, &subject, &asked).is_ok(), assigned.contains(&asked));
+            prop_assert_eq!(decide(at(&policies), &subject, &asked).is_ok(), assigned.contains(&asked));
         }
     }
 }
 
+mod locked;
 mod own;

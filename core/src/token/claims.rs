@@ -7,7 +7,11 @@ use jiff::Timestamp;
 
 use super::{Fault, Flaw, LEEWAY, Verified};
 use crate::{
-    name::{Audience, ClaimName, Namespace, PodName, ServiceAccount, TokenId, TrustDomain, Uid},
+    name::{
+        Audience, ClaimName, Namespace, ObjectName, PodName, ServiceAccount, TokenId, TrustDomain,
+        Uid,
+    },
+    revocation::Epochs,
     scope::ScopeSet,
 };
 
@@ -40,6 +44,10 @@ pub struct Claims {
     pub pod: PodName,
     /// `kubernetes.io`: its uid.
     pub pod_uid: Uid,
+    /// `hpp`: the policy that gave it, in the same namespace.
+    pub policy: ObjectName,
+    /// `hpe`: how far its issuer had read of what revokes: a revocation that is not in it refuses the token.
+    pub known: Epochs,
     /// What the owner of the audience adds: at most 16 claims.
     pub extra: BTreeMap<ClaimName, Box<str>>,
 }
@@ -109,11 +117,11 @@ impl Claims {
     }
 
     /// Asks the time, which comes last: everything else was found to fit.
-    pub(super) fn at(self, now: Timestamp) -> Result<Verified<Self>, Fault> {
+    pub(super) fn at(self, kid: Box<str>, now: Timestamp) -> Result<Verified<Self>, Fault> {
         if now.duration_since(self.expires) >= LEEWAY {
             Err(Fault::Expired)
         } else {
-            Ok(Verified(self))
+            Ok(Verified { claims: self, kid })
         }
     }
 }

@@ -13,7 +13,8 @@ use super::{
     signing::{Algorithm as Signs, SigningKey},
 };
 use crate::{
-    name::{Audience, ClaimName, Namespace, PodName, ServiceAccount, TokenId, Uid},
+    name::{Audience, ClaimName, Namespace, ObjectName, PodName, ServiceAccount, TokenId, Uid},
+    revocation::Epochs,
     scope::ScopeSet,
     secret::Secret,
 };
@@ -159,7 +160,7 @@ pub(super) fn claims() -> Value {
 pub(super) const HALLPASS: &str = "https://tokens.example/eu";
 
 /// A token for the pod of [`claims`] that lives for 15 minutes.
-pub(super) fn access() -> Claims {
+pub(crate) fn access() -> Claims {
     let extra = [
         ("team", "payments"),
         ("https://example.com/tier", "\"gold\"\n"),
@@ -179,6 +180,11 @@ pub(super) fn access() -> Claims {
         service_account_uid: Uid::parse("6d6f6e0e-9a0e-4b53-8b3a-6a2c4c1b9d00").unwrap(),
         pod: PodName::parse("orders-0").unwrap(),
         pod_uid: Uid::parse("pod-uid-1").unwrap(),
+        policy: ObjectName::parse("orders").unwrap(),
+        known: Epochs {
+            namespaced: 70_000,
+            cluster: 3,
+        },
         extra: extra.into(),
     }
 }
@@ -199,6 +205,8 @@ pub(super) fn access_json() -> Value {
             "serviceaccount": {"name": "orders", "uid": "6d6f6e0e-9a0e-4b53-8b3a-6a2c4c1b9d00"},
             "pod": {"name": "orders-0", "uid": "pod-uid-1"},
         },
+        "hpp": "orders",
+        "hpe": [70_000, 3],
         "team": "payments",
         "https://example.com/tier": "\"gold\"\n",
     })

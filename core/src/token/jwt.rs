@@ -18,7 +18,8 @@ use super::{
     signing::SigningKey,
 };
 use crate::{
-    name::{Audience, ClaimName, Namespace, PodName, ServiceAccount, TokenId, Uid},
+    name::{Audience, ClaimName, Namespace, ObjectName, PodName, ServiceAccount, TokenId, Uid},
+    revocation::Epochs,
     scope::ScopeSet,
     secret::Secret,
 };
@@ -73,7 +74,7 @@ pub fn verify(
     now: Timestamp,
 ) -> Result<Verified<Claims>, Fault> {
     let parts = Parts::split(token.expose())?;
-    signature::check(keys, &parts, &KIND)?;
+    let kid = signature::check(keys, &parts, &KIND)?;
     let members = jose::object(&jose::bytes(parts.claims)?)?;
     let members = Members(&members);
     if members.text("iss")? != expected.issuer {
@@ -84,7 +85,7 @@ pub fn verify(
     }
     let claims = read(members)?;
     claims.check()?;
-    claims.at(now)
+    claims.at(kid, now)
 }
 
 fn read(members: Members<'_>) -> Result<Claims, Flaw> {
@@ -110,8 +111,23 @@ fn read(members: Members<'_>) -> Result<Claims, Flaw> {
         service_account_uid: account.parsed("uid", Uid::parse)?,
         pod: pod.parsed("name", PodName::parse)?,
         pod_uid: pod.parsed("uid", Uid::parse)?,
+        policy: members.parsed("hpp", ObjectName::parse)?,
+        known: epochs(members)?,
         extra: extra(members)?,
     })
+}
+
+/// Two numbers, for the two kinds that revoke.
+fn epochs(members: Members<'_>) -> Result<Epochs, Flaw> {
+    let numbers = members.get("hpe").and_then(Value::as_array);
+    let numbers = numbers.map(|numbers| numbers.iter().map(Value::as_u64).collect::<Vec<_>>());
+    match numbers.as_deref() {
+        Some([Some(namespaced), Some(cluster)]) => Ok(Epochs {
+            namespaced: *namespaced,
+            cluster: *cluster,
+        }),
+        _ => Err(Flaw::Member("hpe")),
+    }
 }
 
 /// Every member that is not one of ours is one that the owner of the audience added: a text under a
@@ -143,6 +159,8 @@ struct Body<'a> {
     scope: String,
     #[serde(rename = "kubernetes.io")]
     kubernetes: Kubernetes<'a>,
+    hpp: &'a str,
+    hpe: [u64; 2],
     #[serde(flatten)]
     extra: &'a BTreeMap<ClaimName, Box<str>>,
 }
@@ -183,6 +201,8 @@ impl<'a> Body<'a> {
                     uid: claims.pod_uid.as_str(),
                 },
             },
+            hpp: claims.policy.as_str(),
+            hpe: [claims.known.namespaced, claims.known.cluster],
             extra: &claims.extra,
         }
     }
@@ -198,7 +218,7 @@ const KIND: Kind = Kind {
 };
 
 /// The claims that every token has, and no owner of an audience can add.
-const OURS: [&str; 9] = [
+const OURS: [&str; 11] = [
     "iss",
     "sub",
     "aud",
@@ -208,6 +228,8 @@ const OURS: [&str; 9] = [
     "client_id",
     "scope",
     "kubernetes.io",
+    "hpp",
+    "hpe",
 ];
 
 #[cfg(test)]

@@ -62,14 +62,19 @@ impl AudienceTag {
 #[derive(Debug, Clone)]
 pub struct SealingKey {
     id: KeyId,
+    kid: Box<str>,
     key: Secret<[u8; xaes::KEY]>,
 }
 
 impl SealingKey {
-    /// The key of those random bytes, under that id.
+    /// The key of those random bytes, which lives with the signing key of that `kid`.
     #[must_use]
-    pub const fn new(id: KeyId, key: Secret<[u8; xaes::KEY]>) -> Self {
-        Self { id, key }
+    pub fn new(kid: &str, key: Secret<[u8; xaes::KEY]>) -> Self {
+        Self {
+            id: KeyId::of(kid),
+            kid: kid.into(),
+            key,
+        }
     }
 
     /// Its id.
@@ -215,7 +220,7 @@ impl Sealed {
         let content = content.ok().ok_or(Fault::BadSignature)?;
         let claims = content::decode(&content, issuer, audience).ok_or(Flaw::Content)?;
         claims.check()?;
-        claims.at(now)
+        claims.at(key.kid.clone(), now)
     }
 }
 

@@ -116,7 +116,7 @@ pub fn verify(
     now: Timestamp,
 ) -> Result<Verified<Claims>, Fault> {
     let parts = Parts::split(token.expose())?;
-    signature::check(keys, &parts, &KIND)?;
+    let kid = signature::check(keys, &parts, &KIND)?;
     let claims = jose::object(&jose::bytes(parts.claims)?)?;
     let claims = Members(&claims);
     if claims.text("iss")? != expected.issuer {
@@ -127,7 +127,10 @@ pub fn verify(
     }
     let subject = subject(claims)?;
     match untimely(claims, now)? {
-        None => Ok(Verified(subject)),
+        None => Ok(Verified {
+            claims: subject,
+            kid,
+        }),
         Some(when) => Err(Fault::Untimely {
             when,
             claims: Box::new(subject),

@@ -30,8 +30,8 @@ impl From<Flaw> for Unsigned {
 }
 
 /// The header is `alg`, `kid`, `typ` and nothing else. The `kid` is a key of a table and nothing else:
-/// it is neither printed nor made a path. At most one signature is checked.
-pub(super) fn check(keys: &KeySet, parts: &Parts<'_>, kind: &Kind) -> Result<(), Unsigned> {
+/// it is neither printed nor made a path. At most one signature is checked. Gives the `kid`.
+pub(super) fn check(keys: &KeySet, parts: &Parts<'_>, kind: &Kind) -> Result<Box<str>, Unsigned> {
     let header = jose::object(&jose::bytes(parts.header)?)?;
     let header = Members(&header);
     if !header.only(&["alg", "kid", "typ"]) {
@@ -48,12 +48,13 @@ pub(super) fn check(keys: &KeySet, parts: &Parts<'_>, kind: &Kind) -> Result<(),
     if !kind.algorithms.contains(&algorithm) {
         return Err(Flaw::Algorithm.into());
     }
-    let key = keys.find(header.text("kid")?).ok_or(Unsigned::UnknownKey)?;
+    let kid = header.text("kid")?;
+    let key = keys.find(kid).ok_or(Unsigned::UnknownKey)?;
     if algorithm != key.algorithm() {
         return Err(Flaw::Algorithm.into());
     }
     if key.signed(parts)? {
-        Ok(())
+        Ok(kid.into())
     } else {
         Err(Unsigned::BadSignature)
     }

@@ -10,7 +10,7 @@ use crate::{
     policy::{RawAudienceRef, RawPolicy, RawSubject, RawToken},
 };
 
-fn asking(lifetime: Option<&str>, scopes: &[&str]) -> Arc<Policy> {
+pub(super) fn asking(lifetime: Option<&str>, scopes: &[&str]) -> Arc<Policy> {
     let raw = RawPolicy {
         namespace: "shop".into(),
         name: "orders".into(),
@@ -34,7 +34,7 @@ fn asking(lifetime: Option<&str>, scopes: &[&str]) -> Arc<Policy> {
     Arc::new(Policy::parse(&raw).unwrap())
 }
 
-fn raw_statement() -> RawStatement {
+pub(super) fn raw_statement() -> RawStatement {
     RawStatement {
         namespace: "payments".into(),
         name: "payments".into(),
@@ -53,7 +53,7 @@ fn raw_statement() -> RawStatement {
     }
 }
 
-fn rules_of(policy: Arc<Policy>, statement: &RawStatement) -> Rules {
+pub(super) fn rules_of(policy: Arc<Policy>, statement: &RawStatement) -> Rules {
     let issuer = RawIssuer {
         name: "hallpass".into(),
         uid: "u-3".into(),
@@ -74,7 +74,11 @@ fn rules_of(policy: Arc<Policy>, statement: &RawStatement) -> Rules {
 }
 
 fn decided(rules: &Rules) -> Result<Grant, Denial> {
-    decide(rules, &subject("shop", "orders", &[]), &name("payments"))
+    decide(
+        at(rules),
+        &subject("shop", "orders", &[]),
+        &name("payments"),
+    )
 }
 
 fn own(grant: &Grant) -> &Own {
@@ -116,7 +120,7 @@ fn without_consent_there_is_no_grant() {
 fn what_is_assigned_without_consent_is_assigned_with_its_denial() {
     let rules = rules_of(asking(None, &["write"]), &raw_statement());
     let subject = subject("shop", "orders", &[]);
-    let assigned = assigned(&rules, &subject);
+    let assigned = assigned(at(&rules), &subject);
     assert_eq!(assigned[0].token.name.as_str(), "payments");
     let denial = assigned[0].grant.as_ref().unwrap_err();
     assert_eq!(denial.code, Code::ScopeNotAllowed);
@@ -160,7 +164,7 @@ fn the_owner_of_the_audience_says_what_its_tokens_say() {
     subject.annotations = [("tier", "gold".to_owned()), ("long", "x".repeat(257))]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
-    let grant = decide(&rules, &Arc::new(subject), &name("payments")).unwrap();
+    let grant = decide(at(&rules), &Arc::new(subject), &name("payments")).unwrap();
     let extra = own(&grant).extra.iter();
     let extra: Vec<_> = extra
         .map(|(name, value)| (name.as_str(), &**value))
@@ -180,7 +184,7 @@ fn t38_a_claim_from_an_annotation_has_no_control_characters() {
     let claim = |value: &str| {
         let mut subject = Subject::clone(&subject("shop", "orders", &[]));
         subject.annotations = [("team".to_owned(), value.to_owned())].into();
-        let grant = decide(&rules, &Arc::new(subject), &name("payments")).unwrap();
+        let grant = decide(at(&rules), &Arc::new(subject), &name("payments")).unwrap();
         own(&grant).extra.values().next().cloned()
     };
     assert_eq!(claim("shop").as_deref(), Some("shop"));
@@ -240,13 +244,13 @@ fn a_token_of_an_audience_is_found_by_its_value_and_its_scopes() {
     let value = "https://payments.payments.svc";
     let scopes = |text: &str| ScopeSet::parse(text).unwrap();
     let issuer = IssuerUrl::parse("https://id.example").unwrap();
-    let all = decide_for(&rules, &subject, &issuer, value, None).unwrap();
+    let all = decide_for(at(&rules), &subject, &issuer, value, None).unwrap();
     assert_eq!(all.scopes().unwrap().to_string(), "read write");
-    let some = decide_for(&rules, &subject, &issuer, value, Some(&scopes("read"))).unwrap();
+    let some = decide_for(at(&rules), &subject, &issuer, value, Some(&scopes("read"))).unwrap();
     assert_eq!(some.scopes().unwrap().to_string(), "read");
     let code = |audience, asked: Option<&str>| {
         let asked = asked.map(scopes);
-        let denial = decide_for(&rules, &subject, &issuer, audience, asked.as_ref());
+        let denial = decide_for(at(&rules), &subject, &issuer, audience, asked.as_ref());
         denial.unwrap_err().code
     };
     assert_eq!(code(value, Some("admin")), Code::ScopeNotAllowed);
@@ -260,7 +264,7 @@ fn t42_an_issuer_gives_no_token_of_another_one() {
     let subject = subject("shop", "orders", &[]);
     let other = IssuerUrl::parse("https://id.example/other").unwrap();
     let value = "https://payments.payments.svc";
-    let denial = decide_for(&rules, &subject, &other, value, None).unwrap_err();
+    let denial = decide_for(at(&rules), &subject, &other, value, None).unwrap_err();
     assert_eq!(denial.code, Code::AudienceMissing);
     assert_eq!(
         denial.detail,
@@ -274,7 +278,7 @@ fn no_issuer_gives_a_service_account_token() {
     let subject = subject("shop", "orders", &[]);
     let issuer = IssuerUrl::parse("https://id.example").unwrap();
     for scopes in [None, ScopeSet::parse("read").ok()] {
-        let denial = decide_for(&rules, &subject, &issuer, "v", scopes.as_ref()).unwrap_err();
+        let denial = decide_for(at(&rules), &subject, &issuer, "v", scopes.as_ref()).unwrap_err();
         assert_eq!(denial.code, Code::NoPolicy);
         assert!(
             denial

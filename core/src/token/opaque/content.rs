@@ -3,14 +3,15 @@
 //!
 //! ```text
 //! flags           1 byte, see below
-//! issued          5 bytes, seconds since 1970
+//! issued          4 bytes, seconds since 1970
 //! life            2 bytes, seconds
 //! id              16 bytes where it is a UUID, else 1 byte of length and the text
 //! account uid     the same
 //! pod uid         the same
-//! trust domain    1 byte of length and the text, where the subject is a SPIFFE id
+//! known           1 byte with two lengths, 4 bits each; the first number, and what the second is
+//!                 by exclusive or with the first, without leading zero bytes
 //! client id       2 bytes of length and the text, where it is neither the subject nor the account
-//! names           2 bytes of length and namespace, account, pod, scopes, joined with '*'
+//! names           2 bytes of length and the trust domain, where the subject is a SPIFFE id, namespace, account, pod, policy, scopes, joined with '*'
 //! extra claims    to the end: 1 byte of length and the name, 2 bytes of length and the value
 //! ```
 //! The names are packed into 6 bits a character wherever [`SYMBOLS`] has all of their characters. There
@@ -28,8 +29,10 @@ use jiff::Timestamp;
 use super::{super::claims::SubjectForm, Claims, Flaw};
 use crate::{
     name::{
-        Audience, ClaimName, Namespace, PodName, Scope, ServiceAccount, TokenId, TrustDomain, Uid,
+        Audience, ClaimName, Namespace, ObjectName, PodName, Scope, ServiceAccount, TokenId,
+        TrustDomain, Uid,
     },
+    revocation::Epochs,
     scope::ScopeSet,
     uuid,
 };
@@ -48,15 +51,13 @@ pub(super) fn encode(claims: &Claims) -> Result<Vec<u8>, Flaw> {
     let issued = claims.issued.as_second();
     let life = u16::try_from(claims.expires.as_second() - issued).ok();
     let mut to = Writer(vec![0]);
-    to.0.extend(issued.to_be_bytes().get(3..).unwrap_or_default());
+    let issued = u32::try_from(issued).ok().ok_or(Flaw::Member("iat"))?;
+    to.0.extend(issued.to_be_bytes());
     to.0.extend(life.ok_or(Flaw::Lifetime)?.to_be_bytes());
     to.id(claims.id.as_str(), ID_IS_UUID)?;
     to.id(claims.service_account_uid.as_str(), ACCOUNT_IS_UUID)?;
     to.id(claims.pod_uid.as_str(), POD_IS_UUID)?;
-    if let SubjectForm::Spiffe(domain) = &form {
-        to.flag(SUBJECT_IS_SPIFFE);
-        to.short(domain.as_str())?;
-    }
+    to.known(claims.known);
     let account = SubjectForm::Kubernetes.write(&claims.namespace, &claims.service_account);
     if claims.client_id == claims.subject {
         to.flag(CLIENT_IS_SUBJECT);
@@ -65,7 +66,14 @@ pub(super) fn encode(claims: &Claims) -> Result<Vec<u8>, Flaw> {
     } else {
         to.long(claims.client_id.as_bytes())?;
     }
-    to.names(claims)?;
+    let domain = match &form {
+        SubjectForm::Spiffe(domain) => Some(domain.as_str()),
+        SubjectForm::Kubernetes => None,
+    };
+    if domain.is_some() {
+        to.flag(SUBJECT_IS_SPIFFE);
+    }
+    to.names(domain, claims)?;
     for (name, value) in &claims.extra {
         to.short(name.as_str())?;
         to.long(value.as_bytes())?;
@@ -77,16 +85,12 @@ pub(super) fn encode(claims: &Claims) -> Result<Vec<u8>, Flaw> {
 pub(super) fn decode(content: &[u8], issuer: &str, audience: &Audience) -> Option<Claims> {
     let (&flags, rest) = content.split_first()?;
     let mut from = Reader { flags, rest };
-    let issued = from.number(5)?;
+    let issued = from.number(4)?;
     let life = from.number(2)?;
     let id = TokenId::parse(&from.id(ID_IS_UUID)?).ok()?;
     let service_account_uid = Uid::parse(&from.id(ACCOUNT_IS_UUID)?).ok()?;
     let pod_uid = Uid::parse(&from.id(POD_IS_UUID)?).ok()?;
-    let form = if from.has(SUBJECT_IS_SPIFFE) {
-        SubjectForm::Spiffe(TrustDomain::parse(from.short()?).ok()?)
-    } else {
-        SubjectForm::Kubernetes
-    };
+    let known = from.known()?;
     let client_id = if from.has(CLIENT_IS_SUBJECT | CLIENT_IS_ACCOUNT) {
         None
     } else {
@@ -94,9 +98,15 @@ pub(super) fn decode(content: &[u8], issuer: &str, audience: &Audience) -> Optio
     };
     let names = from.names()?;
     let mut names = names.split('*');
+    let form = if from.has(SUBJECT_IS_SPIFFE) {
+        SubjectForm::Spiffe(TrustDomain::parse(names.next()?).ok()?)
+    } else {
+        SubjectForm::Kubernetes
+    };
     let namespace = Namespace::parse(names.next()?).ok()?;
     let service_account = ServiceAccount::parse(names.next()?).ok()?;
     let pod = PodName::parse(names.next()?).ok()?;
+    let policy = ObjectName::parse(names.next()?).ok()?;
     let scopes = names
         .map(Scope::parse)
         .collect::<Result<Vec<_>, _>>()
@@ -123,6 +133,8 @@ pub(super) fn decode(content: &[u8], issuer: &str, audience: &Audience) -> Optio
         service_account_uid,
         pod,
         pod_uid,
+        policy,
+        known,
         extra: from.extra()?,
     };
     // Every byte was read, and none could be another one.
@@ -163,15 +175,37 @@ impl Writer {
         Ok(())
     }
 
-    fn names(&mut self, claims: &Claims) -> Result<(), Flaw> {
+    fn known(
+        &mut self,
+        Epochs {
+            namespaced,
+            cluster,
+        }: Epochs,
+    ) {
+        let bytes = [namespaced, namespaced ^ cluster].map(u64::to_be_bytes);
+        let [first, second] = bytes.each_ref().map(|bytes| {
+            bytes
+                .iter()
+                .position(|byte| *byte != 0)
+                .unwrap_or(bytes.len())
+        });
+        // Both are at most 8.
+        self.0.push(((8 - first) << 4 | (8 - second)) as u8);
+        self.0.extend(&bytes[0][first..]);
+        self.0.extend(&bytes[1][second..]);
+    }
+
+    fn names(&mut self, domain: Option<&str>, claims: &Claims) -> Result<(), Flaw> {
         let first = [
             claims.namespace.as_str(),
             claims.service_account.as_str(),
             claims.pod.as_str(),
+            claims.policy.as_str(),
         ];
         let scopes = claims.scopes.iter().map(Scope::as_str);
-        let names = first
+        let names = domain
             .into_iter()
+            .chain(first)
             .chain(scopes)
             .collect::<Vec<_>>()
             .join("*");
@@ -208,6 +242,20 @@ impl<'a> Reader<'a> {
                 .iter()
                 .fold(0, |number, &byte| number << 8 | i64::from(byte)),
         )
+    }
+
+    fn known(&mut self) -> Option<Epochs> {
+        let lengths = *self.take(1)?.first()?;
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |n, &byte| n << 8 | u64::from(byte));
+        let lengths = [lengths >> 4, lengths & 15].map(usize::from);
+        if lengths.iter().any(|length| *length > 8) {
+            return None;
+        }
+        let namespaced = number(self.take(lengths[0])?);
+        Some(Epochs {
+            namespaced,
+            cluster: namespaced ^ number(self.take(lengths[1])?),
+        })
     }
 
     fn id(&mut self, is_uuid: u8) -> Option<String> {

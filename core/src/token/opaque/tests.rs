@@ -2,7 +2,8 @@ use aws_lc_rs::error::Unspecified;
 
 use super::*;
 use crate::{
-    name::{ClaimName, Namespace, PodName, ServiceAccount, TokenId, Uid},
+    name::{ClaimName, Namespace, ObjectName, PodName, ServiceAccount, TokenId, Uid},
+    revocation::Epochs,
     scope::ScopeSet,
     token::fixture::{HALLPASS, START, access, encode},
 };
@@ -13,7 +14,7 @@ const NONCE: [u8; 24] = *b"a nonce of 24 bytes, yes";
 const END: i64 = START + 900;
 
 fn key(kid: &str) -> SealingKey {
-    SealingKey::new(KeyId::of(kid), Secret::new([7; 32]))
+    SealingKey::new(kid, Secret::new([7; 32]))
 }
 
 fn at(second: i64) -> Timestamp {
@@ -122,6 +123,11 @@ fn a_token_with_ten_scopes_has_at_most_450_characters() {
         service_account: ServiceAccount::parse("payments-api-worker").unwrap(),
         pod: PodName::parse(&pod[..40]).unwrap(),
         pod_uid: Uid::parse("0f2f4b9c-7c1c-4c5e-9f43-1a1c7a6f0b11").unwrap(),
+        policy: ObjectName::parse("payments-api-worker").unwrap(),
+        known: Epochs {
+            namespaced: 1_234_567_890,
+            cluster: 1_234_512_345,
+        },
         extra: [].into(),
         ..access()
     };
@@ -156,7 +162,7 @@ fn t11_opens_under_no_other_issuer_audience_or_key() {
         open(&key("other"), HALLPASS, &audience),
         Some(Fault::UnknownKey)
     );
-    let namesake = SealingKey::new(KeyId::of("kid"), Secret::new([8; 32]));
+    let namesake = SealingKey::new("kid", Secret::new([8; 32]));
     assert_eq!(
         open(&namesake, HALLPASS, &audience),
         Some(Fault::BadSignature)
@@ -284,10 +290,10 @@ fn refuses_content_that_is_never_written_though_it_is_sealed() {
     let content = content::encode(&access()).unwrap();
     assert_eq!(fault(&of_content(&content)), None);
     assert_eq!(fault(&of_content(b"\x07")), malformed(Flaw::Content));
-    // No life, and one of more than an hour: bytes 6 and 7.
+    // No life, and one of more than an hour: bytes 5 and 6.
     for life in [0_u16, 3601, u16::MAX] {
         let mut other = content.clone();
-        other[6..8].copy_from_slice(&life.to_be_bytes());
+        other[5..7].copy_from_slice(&life.to_be_bytes());
         assert_eq!(
             fault(&of_content(&other)),
             malformed(Flaw::Lifetime),

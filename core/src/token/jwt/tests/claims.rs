@@ -32,6 +32,32 @@ fn t09_refuses_times_that_are_no_whole_seconds() {
 }
 
 #[test]
+fn t09_refuses_other_than_two_numbers_of_what_the_issuer_knew() {
+    let issuer = issuer();
+    assert_eq!(issuer.claim("/hpe", Some(json!([0, u64::MAX]))), None);
+    let wrong = [
+        "null",
+        "7",
+        "[]",
+        "[7]",
+        "[7,8,9]",
+        "[7,-1]",
+        "[7,8.0]",
+        "[7,\"8\"]",
+        "[[7],8]",
+        "{}",
+    ];
+    let wrong = wrong.map(|text| Some(serde_json::from_str(text).unwrap()));
+    for value in wrong.into_iter().chain([None]) {
+        assert_eq!(
+            issuer.claim("/hpe", value.clone()),
+            member("hpe"),
+            "{value:?}"
+        );
+    }
+}
+
+#[test]
 fn t09_refuses_claims_of_another_type() {
     let issuer = issuer();
     let other = |text: &str| {
@@ -51,6 +77,7 @@ fn t09_refuses_claims_of_another_type() {
         ("/jti", "jti"),
         ("/client_id", "client_id"),
         ("/scope", "scope"),
+        ("/hpp", "hpp"),
         ("/kubernetes.io/namespace", "namespace"),
         ("/kubernetes.io/serviceaccount/name", "name"),
         ("/kubernetes.io/serviceaccount/uid", "uid"),

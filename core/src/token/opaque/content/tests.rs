@@ -11,13 +11,15 @@ fn decoded(content: &[u8]) -> Option<Claims> {
 fn writes_what_it_documents() {
     let content = encode(&access()).unwrap();
     let mut expected = vec![ID_IS_UUID | ACCOUNT_IS_UUID | CLIENT_IS_SUBJECT | PACKED];
-    expected.extend(&START.to_be_bytes()[3..]);
+    expected.extend(&START.to_be_bytes()[4..]);
     expected.extend([0x03, 0x84]);
     expected.extend(uuid::bytes("2a2a2a2a-2a2a-4a2a-aa2a-2a2a2a2a2a2a").unwrap());
     expected.extend(uuid::bytes("6d6f6e0e-9a0e-4b53-8b3a-6a2c4c1b9d00").unwrap());
     expected.extend(b"\x09pod-uid-1");
-    let names = pack("shop*orders*orders-0*payments:read*payments:refunds").unwrap();
-    expected.extend([0, 39]);
+    // 70,000, and 70,000 ^ 3, in three bytes each.
+    expected.extend([0x33, 0x01, 0x11, 0x70, 0x01, 0x11, 0x73]);
+    let names = pack("shop*orders*orders-0*orders*payments:read*payments:refunds").unwrap();
+    expected.extend([0, 45]);
     expected.extend(names);
     expected.extend(b"\x18https://example.com/tier\x00\x07\"gold\"\n");
     expected.extend(b"\x04team\x00\x08payments");
@@ -44,7 +46,7 @@ fn falls_back_to_plain_text_where_a_scope_has_a_rare_character() {
     };
     let content = encode(&claims).unwrap();
     assert_eq!(content[0] & PACKED, 0);
-    let plain = b"\x00\x2dshop*orders*orders-0*Jobs~Queue*payments:read";
+    let plain = b"\x00\x34shop*orders*orders-0*orders*Jobs~Queue*payments:read";
     assert!(content.windows(plain.len()).any(|bytes| bytes == plain));
     assert_eq!(decoded(&content), Some(claims));
 }
@@ -77,25 +79,55 @@ fn takes_nothing_that_it_would_not_write() {
 fn takes_scopes_in_order_and_once() {
     let with_names = |names: &str| {
         let mut other = encode(&access()).unwrap();
-        let start = 1 + 5 + 2 + 16 + 16 + 10;
+        let start = 1 + 4 + 2 + 16 + 16 + 10 + 7;
         let packed = pack(names).unwrap();
         let length = (packed.len() as u16).to_be_bytes();
-        other.splice(start..start + 2 + 39, length.into_iter().chain(packed));
+        other.splice(start..start + 2 + 45, length.into_iter().chain(packed));
         decoded(&other).is_some()
     };
-    assert!(with_names("shop*orders*orders-0*a*b"));
+    assert!(with_names("shop*orders*orders-0*web*a*b"));
     for names in [
-        "shop*orders*orders-0*b*a",
-        "shop*orders*orders-0*a*a",
-        "shop*orders*orders-0",
-        "shop*orders*orders-0**a",
-        "*shop*orders*orders-0*a",
-        "shop*orders*a",
-        "Shop*orders*orders-0*a",
-        "shop*orders*orders-0*a*b******",
+        "shop*orders*orders-0*web*b*a",
+        "shop*orders*orders-0*web*a*a",
+        "shop*orders*orders-0*web",
+        "shop*orders*orders-0*web**a",
+        "*shop*orders*orders-0*web*a",
+        "shop*orders*web*a",
+        "Shop*orders*orders-0*web*a",
+        "shop*orders*orders-0*web*a*b******",
         "",
     ] {
         assert!(!with_names(names), "{names}");
+    }
+}
+
+#[test]
+fn writes_numbers_in_as_few_bytes_as_they_have() {
+    let start = 1 + 4 + 2 + 16 + 16 + 10;
+    for (known, bytes) in [
+        ((0, 0), vec![0x00]),
+        ((0, 256), vec![0x02, 1, 0]),
+        ((70_001, 70_000), vec![0x31, 0x01, 0x11, 0x71, 0x01]),
+        ((u64::MAX, u64::MAX), [&[0x80][..], &[255; 8]].concat()),
+    ] {
+        let known = Epochs {
+            namespaced: known.0,
+            cluster: known.1,
+        };
+        let claims = Claims { known, ..access() };
+        let content = encode(&claims).unwrap();
+        assert_eq!(content[start..start + bytes.len()], bytes);
+        assert_eq!(decoded(&content), Some(claims));
+    }
+    // A leading zero byte is another spelling, and no number has nine bytes.
+    for longer in [
+        &[0x10, 0][..],
+        &[0x21, 0, 5, 1],
+        &[0x90, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+    ] {
+        let mut content = encode(&access()).unwrap();
+        content.splice(start..start + 7, longer.iter().copied());
+        assert_eq!(decoded(&content), None, "{longer:?}");
     }
 }
 

@@ -1,0 +1,284 @@
+//! What is refused from now on: revocations of tokens, and locks of those who ask for them.
+//!
+//! A token is refused because of when it was issued, or because of what its issuer knew: every token
+//! says in its [`Epochs`] how far its issuer had read, so that one from a replica that had not heard of a
+//! revocation is dead, whatever the clocks say. [`RevocationSet`] combines all that is in force.
+
+use std::{borrow::Cow, fmt};
+
+use jiff::Timestamp;
+
+use crate::{
+    name::{Namespace, ObjectName},
+    uuid,
+};
+
+mod group;
+mod marks;
+mod parse;
+mod set;
+
+pub use self::{
+    marks::Marks,
+    parse::{RawRevocation, RawTarget},
+    set::{Full, Missing, RevocationSet},
+};
+
+/// The two kinds that revoke. Each has resourceVersions of its own: those of two resources are not to be
+/// compared (KEP-5504).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `TokenRevocation`
+    Namespaced,
+    /// `ClusterTokenRevocation`
+    Cluster,
+}
+
+impl Kind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Namespaced, Self::Cluster];
+
+    /// The kind as the API server has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespaced => "TokenRevocation",
+            Self::Cluster => "ClusterTokenRevocation",
+        }
+    }
+}
+
+/// How far somebody has read: for each kind the newest resourceVersion that its watch has delivered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Epochs {
+    /// Of `TokenRevocation`.
+    pub namespaced: u64,
+    /// Of `ClusterTokenRevocation`.
+    pub cluster: u64,
+}
+
+impl Epochs {
+    /// The one of that kind.
+    #[must_use]
+    pub const fn of(self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Namespaced => self.namespaced,
+            Kind::Cluster => self.cluster,
+        }
+    }
+
+    /// The later of each.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            namespaced: self.namespaced.max(other.namespaced),
+            cluster: self.cluster.max(other.cluster),
+        }
+    }
+
+    /// This epoch of that kind, and none of the other.
+    #[must_use]
+    pub const fn only(kind: Kind, epoch: u64) -> Self {
+        let (namespaced, cluster) = match kind {
+            Kind::Namespaced => (epoch, 0),
+            Kind::Cluster => (0, epoch),
+        };
+        Self {
+            namespaced,
+            cluster,
+        }
+    }
+
+    /// Whether something of `needed` is not in this.
+    const fn lacks(self, needed: Self) -> bool {
+        self.namespaced < needed.namespaced || self.cluster < needed.cluster
+    }
+}
+
+/// What a revocation names. Owned in a set, borrowed in a question.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target<'a> {
+    /// Whatever belongs to a namespace.
+    Namespace(Cow<'a, str>),
+    /// The pods of that name, whichever of them.
+    Pod(Cow<'a, str>, Cow<'a, str>),
+    /// The service accounts of that name.
+    ServiceAccount(Cow<'a, str>, Cow<'a, str>),
+    /// The tokens that a policy of that name gave.
+    Policy(Cow<'a, str>, Cow<'a, str>),
+    /// One token, by its `jti`; of that namespace, where one is named.
+    Token(Option<Cow<'a, str>>, Cow<'a, str>),
+    /// The tokens with that `aud`.
+    Audience(Cow<'a, str>),
+    /// What was signed or sealed with the key of that `kid`.
+    Key(Cow<'a, str>),
+    /// The tokens of the `TokenIssuer` of that name.
+    Issuer(Cow<'a, str>),
+}
+
+impl Target<'_> {
+    /// Whether it names tokens that exist and no others: nothing new can become one of them.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self, Self::Token(..) | Self::Key(_))
+    }
+}
+
+impl fmt::Display for Target<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace(name) => write!(f, "namespace \"{name}\""),
+            Self::Pod(_, name) => write!(f, "pod \"{name}\""),
+            Self::ServiceAccount(_, name) => write!(f, "service account \"{name}\""),
+            Self::Policy(_, name) => write!(f, "TokenPolicy \"{name}\""),
+            Self::Token(_, id) => write!(f, "token \"{id}\""),
+            Self::Audience(value) => write!(f, "audience \"{value}\""),
+            Self::Key(kid) => write!(f, "key \"{kid}\""),
+            Self::Issuer(name) => write!(f, "TokenIssuer \"{name}\""),
+        }
+    }
+}
+
+/// What it does. Times are whole seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// What was issued is refused.
+    Revoke,
+    /// Besides, nothing new is issued.
+    Lock {
+        /// Until then; without it until the lock is deleted.
+        until: Option<i64>,
+    },
+}
+
+/// What the status of a revocation says already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reported {
+    /// Nothing yet.
+    #[default]
+    Nothing,
+    /// It is not in force everywhere yet.
+    Pending,
+    /// It is in force.
+    Enforced,
+    /// It is in force, but what it names are tokens that Hallpass is not asked about.
+    OutsideGuard,
+    /// There was no room for it.
+    TooMany,
+    /// It cannot be read.
+    Invalid,
+    /// It has nothing left to refuse.
+    Expired,
+}
+
+/// A revocation that holds together, without what it names: that is where it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: ObjectName,
+    /// Its uid: a name comes back, a uid does not.
+    pub uid: RevocationUid,
+    /// `metadata.creationTimestamp`, in seconds since 1970.
+    pub created: i64,
+    /// The resourceVersion under which it was first seen.
+    pub epoch: u64,
+    /// `spec.issuedBefore`, where it is written, in seconds since 1970.
+    pub issued_before: Option<i64>,
+    /// What it does.
+    pub effect: Effect,
+    /// What a locked subject is told.
+    pub message: Option<Box<str>>,
+    /// How many seconds after it expired it is deleted.
+    pub ttl: Option<u32>,
+    /// What its status says.
+    pub reported: Reported,
+}
+
+/// The uid of a revocation, in few bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RevocationUid([u8; 16]);
+
+impl fmt::Display for RevocationUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&uuid::text(self.0))
+    }
+}
+
+impl Revocation {
+    /// When it has nothing left to refuse, in seconds since 1970: every token that it names is past its
+    /// time then, with [`MARGIN`] to spare. [`None`] for a lock without an end.
+    #[must_use]
+    pub fn expires(&self) -> Option<i64> {
+        let last = self.issued_before.unwrap_or(self.created).max(self.created);
+        let last = match self.effect {
+            Effect::Revoke => last,
+            Effect::Lock { until } => last.max(until?),
+        };
+        Some(last.saturating_add(RETENTION))
+    }
+
+    /// Whether it is past [`Revocation::expires`].
+    #[must_use]
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires().is_some_and(|end| now.as_second() >= end)
+    }
+
+    /// Until when nothing is issued: [`None`] where that is over or was never so.
+    fn locks(&self, now: Timestamp) -> Option<LockEnd> {
+        match self.effect {
+            Effect::Lock { until: None } => Some(LockEnd::Never),
+            Effect::Lock { until: Some(end) } if now.as_second() < end => Some(LockEnd::At(end)),
+            Effect::Lock { .. } | Effect::Revoke => None,
+        }
+    }
+
+    /// Whether only what was issued after `issued_before` is spared, though its issuer cannot have known:
+    /// it lies before the revocation itself.
+    fn spares_later(&self) -> bool {
+        self.issued_before
+            .is_some_and(|before| before < self.created)
+    }
+}
+
+/// The end of a lock; the later is the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum LockEnd {
+    At(i64),
+    Never,
+}
+
+/// Where a revocation is, for people: `TokenRevocation shop/inc-123`.
+struct Place<'a>(&'a Revocation, Option<&'a str>);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(Revocation { kind, name, .. }, namespace) = self;
+        let kind = kind.as_str();
+        match namespace {
+            Some(namespace) => write!(f, "{kind} {namespace}/{name}"),
+            None => write!(f, "{kind} {name}"),
+        }
+    }
+}
+
+/// How many seconds after the last token that it can name was issued a revocation is kept: the longest
+/// life of a token, and [`MARGIN`].
+const RETENTION: i64 = 3600 + MARGIN;
+
+/// What two clocks may be apart, and the leeway of a verifier.
+const MARGIN: i64 = 10;
+
+/// The most revocations that are in force in a cluster: beyond them a new one is refused, and none is
+/// forgotten for it.
+pub const MOST: usize = 100_000;
+
+/// The most of them that one namespace has.
+pub const MOST_OF_NAMESPACE: usize = 10_000;
+
+/// The namespace of a target of a namespaced revocation.
+type Within<'a> = Option<&'a Namespace>;
+
+#[cfg(test)]
+mod tests;

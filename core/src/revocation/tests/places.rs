@@ -1,0 +1,210 @@
+//! What comes and goes: versions, lists, restores, and how much there is room for.
+
+use super::*;
+
+fn policy(name: &str) -> RawTarget {
+    RawTarget {
+        policy: Some(name.into()),
+        ..RawTarget::default()
+    }
+}
+
+#[test]
+fn a_later_version_of_the_same_one_refuses_nothing_more() {
+    let mut set = set(&[raw("a", account("orders"))]);
+    let mut later = raw("a", account("orders"));
+    later.resource_version = (EPOCH + 50).to_string();
+    later.reported = Reported::Enforced;
+    put(&mut set, &later);
+    let between = Claims {
+        known: Epochs::only(Kind::Namespaced, EPOCH),
+        ..token(MADE)
+    };
+    assert!(!refuses(&set, &between));
+    let reported: Vec<_> = set
+        .iter()
+        .map(|(_, r, within)| (r.reported, within))
+        .collect();
+    assert_eq!(reported, [(Reported::Enforced, Some("shop"))]);
+    assert_eq!(set.len(), 1);
+}
+
+#[test]
+fn another_one_of_the_same_name_takes_its_place() {
+    let mut set = set(&[lock(raw("a", account("orders")), None)]);
+    let mut second = raw("a", account("orders"));
+    second.uid = "1f2f4b9c-7c1c-4c5e-9f43-1a1c7a6f0b11".into();
+    put(&mut set, &second);
+    assert!(set.admit(marks(), time(MADE)).is_ok(), "the lock is gone");
+    assert_eq!(set.len(), 1);
+}
+
+#[test]
+fn what_was_deleted_is_in_force_no_more() {
+    let mut set = set(&[
+        raw("a", account("orders")),
+        lock(raw("b", account("orders")), None),
+    ]);
+    let (target, revocation) = raw("b", account("orders")).parse().unwrap();
+    assert!(set.remove(&target, revocation.kind, &revocation.name));
+    assert!(!set.remove(&target, revocation.kind, &revocation.name));
+    assert!(set.admit(marks(), time(MADE)).is_ok());
+    assert!(refuses(&set, &token(MADE - 1)));
+    let (target, revocation) = raw("a", account("orders")).parse().unwrap();
+    assert!(set.remove(&target, revocation.kind, &revocation.name));
+    assert!(!refuses(&set, &token(MADE - 1)));
+    assert!(set.is_empty());
+}
+
+#[test]
+fn what_a_list_lacks_stays_in_force_until_it_would_have_expired() {
+    let mut set = set(&[raw("a", account("orders")), raw("b", policy("others"))]);
+    set.begin(Kind::Namespaced);
+    put(&mut set, &raw("b", policy("others")));
+    assert_eq!(
+        set.finish(Kind::Namespaced, 90, time(MADE + 60)),
+        Missing(1)
+    );
+    assert!(refuses(&set, &token(MADE - 1)));
+    assert_eq!(set.epochs().namespaced, 90, "numbers begin anew");
+    let since = Claims {
+        known: set.epochs(),
+        ..token(MADE + 61)
+    };
+    assert!(
+        !refuses(&set, &since),
+        "the numbers of before mean nothing now"
+    );
+    assert_eq!(set.iter().count(), 1, "it is not stored any more");
+    // The next list lacks it too, which is nothing new.
+    set.begin(Kind::Namespaced);
+    put(&mut set, &raw("b", policy("others")));
+    assert_eq!(
+        set.finish(Kind::Namespaced, 90, time(MADE + 70)),
+        Missing(0)
+    );
+    set.tidy(time(MADE + 3609));
+    assert!(refuses(&set, &token(MADE - 1)));
+    set.tidy(time(MADE + 3610));
+    assert!(!refuses(&set, &token(MADE - 1)));
+}
+
+#[test]
+fn a_lock_that_a_list_lacks_has_an_end() {
+    let mut set = set(&[lock(raw("a", account("orders")), None)]);
+    set.begin(Kind::Namespaced);
+    assert_eq!(set.finish(Kind::Namespaced, 0, time(MADE + 60)), Missing(1));
+    let until = MADE + 60 + 3610;
+    assert!(set.admit(marks(), time(until - 1)).is_err());
+    assert!(set.admit(marks(), time(until)).is_ok());
+}
+
+#[test]
+fn whoever_writes_a_missing_one_anew_can_take_it_out() {
+    let mut set = set(&[lock(raw("a", account("orders")), None)]);
+    set.begin(Kind::Namespaced);
+    set.finish(Kind::Namespaced, 0, time(MADE + 60));
+    put(&mut set, &lock(raw("a", account("orders")), None));
+    let (target, revocation) = raw("a", account("orders")).parse().unwrap();
+    assert!(set.remove(&target, revocation.kind, &revocation.name));
+    assert!(set.admit(marks(), time(MADE + 61)).is_ok());
+    assert!(set.is_empty());
+}
+
+#[test]
+fn a_list_of_one_kind_says_nothing_about_the_other() {
+    let mut target = account("orders");
+    target.namespace = Some("shop".into());
+    let mut set = set(&[cluster("a", target)]);
+    set.begin(Kind::Namespaced);
+    assert_eq!(set.finish(Kind::Namespaced, 3, time(MADE)), Missing(0));
+    assert_eq!(
+        set.epochs(),
+        Epochs {
+            namespaced: 3,
+            cluster: EPOCH
+        }
+    );
+    assert!(refuses(&set, &token(MADE - 1)));
+}
+
+fn numbered(index: usize, target: RawTarget) -> (Target<'static>, Revocation) {
+    let mut raw = cluster(&format!("r-{index}"), target);
+    raw.uid = format!("{index:08x}-7c1c-4c5e-9f43-1a1c7a6f0b11");
+    raw.parse().unwrap()
+}
+
+fn pod(namespace: usize, index: usize) -> RawTarget {
+    RawTarget {
+        namespace: Some(format!("team-{namespace}")),
+        pod: Some(format!("pod-{index}")),
+        ..RawTarget::default()
+    }
+}
+
+#[test]
+fn t23_a_full_set_refuses_another_one_and_forgets_none() {
+    let mut set = RevocationSet::default();
+    for index in 0..MOST {
+        let (target, revocation) = numbered(index, pod(index % 7, index));
+        set.put(&target, revocation, time(MADE)).unwrap();
+    }
+    let (target, revocation) = numbered(MOST, account_in_shop());
+    assert_eq!(
+        set.put(&target, revocation.clone(), time(MADE)),
+        Err(Full::Cluster)
+    );
+    assert_eq!(set.len(), MOST);
+    assert!(!refuses(&set, &token(MADE - 1)), "it is not in force");
+    let (first, one) = numbered(0, pod(0, 0));
+    assert!(set.key_revoked("none").is_none() && set.iter().count() == MOST);
+    // What is known already can still change, and what goes makes room.
+    set.put(&first, one.clone(), time(MADE)).unwrap();
+    assert!(set.remove(&first, one.kind, &one.name));
+    set.put(&target, revocation, time(MADE)).unwrap();
+    assert!(refuses(&set, &token(MADE - 1)));
+    // So does what has nothing left to refuse, as soon as its status says so.
+    set.tidy(time(MADE + 3610));
+    assert_eq!(set.len(), 0);
+    let (target, revocation) = numbered(1, pod(1, 1));
+    set.put(
+        &target,
+        Revocation {
+            reported: Reported::Expired,
+            ..revocation
+        },
+        time(MADE + 3610),
+    )
+    .unwrap();
+    assert_eq!(set.iter().count(), MOST);
+    set.tidy(time(MADE + 3610));
+    assert_eq!(set.iter().count(), MOST - 1);
+}
+
+fn account_in_shop() -> RawTarget {
+    RawTarget {
+        namespace: Some("shop".into()),
+        ..account("orders")
+    }
+}
+
+#[test]
+fn t23_one_namespace_takes_not_the_room_of_the_others() {
+    let mut set = RevocationSet::default();
+    for index in 0..MOST_OF_NAMESPACE {
+        let mut raw = raw(&format!("r-{index}"), policy(&format!("p-{index}")));
+        raw.namespace = Some("greedy".into());
+        put(&mut set, &raw);
+    }
+    let mut more = raw("more", policy("more"));
+    more.namespace = Some("greedy".into());
+    let (target, revocation) = more.parse().unwrap();
+    assert_eq!(
+        set.put(&target, revocation, time(MADE)),
+        Err(Full::Namespace)
+    );
+    put(&mut set, &raw("a", account("orders")));
+    let (target, revocation) = numbered(1, pod(1, 1));
+    set.put(&target, revocation, time(MADE)).unwrap();
+    assert_eq!(set.len(), MOST_OF_NAMESPACE + 2);
+}
