@@ -5,3 +5,4 @@
 mod audience;
 mod issuer;
 mod policy;
+mod revocation;

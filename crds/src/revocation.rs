@@ -8,6 +8,7 @@
     reason = "KubeSchema copies each struct, with its visibility, into a function"
 )]
 
+use hallpass_core::revocation::Reported;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -97,6 +98,25 @@ pub struct RevocationStatus {
     #[schemars(schema_with = "condition::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+impl RevocationStatus {
+    /// What the conditions say.
+    #[must_use]
+    pub fn reported(&self) -> Reported {
+        let of = |name: &str| self.conditions.iter().find(|c| c.type_ == name);
+        if of("Expired").is_some_and(|condition| condition.status == "True") {
+            return Reported::Expired;
+        }
+        match of("Enforced").map(|condition| &*condition.reason) {
+            Some("Enforced") => Reported::Enforced,
+            Some("OutsideGuard") => Reported::OutsideGuard,
+            Some("Pending") => Reported::Pending,
+            Some("TooMany") => Reported::TooMany,
+            Some("Invalid") => Reported::Invalid,
+            Some(_) | None => Reported::Nothing,
+        }
+    }
 }
 
 #[cfg(test)]

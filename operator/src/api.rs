@@ -4,15 +4,19 @@
 //! [`router`] and [`public_router`] answer requests, [`serve`] brings them in. Nothing but what issuers
 //! publish is given to anybody but an [`Authenticated`](crate::attest::Authenticated) subject.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::{
     Router, middleware,
     routing::{get, post},
 };
+use hallpass_core::token::cache::VerifiedCache;
 use jiff::Timestamp;
 
-use crate::{attest::Attestor, index::Index, issue::Issuance, keys::Keys, telemetry::Metrics};
+use crate::{
+    attest::Attestor, index::Index, issue::Issuance, keys::Keys, revoke::Revoker,
+    telemetry::Metrics,
+};
 
 mod bearer;
 mod body;
@@ -36,6 +40,10 @@ pub struct Api {
     pub issuance: Issuance,
     /// The keys of the issuers.
     pub keys: Keys,
+    /// What was verified a moment ago.
+    pub verified: Mutex<VerifiedCache>,
+    /// Writes down what pods revoke.
+    pub revoker: Revoker,
     /// Counts the requests.
     pub metrics: Metrics,
     /// Reads the clock, once for each request.
@@ -61,6 +69,9 @@ pub fn public_router(api: impl Into<Arc<Api>>) -> Router {
     let routes = Router::new().fallback(oauth::outside);
     finish(api.clone(), routes.with_state(api))
 }
+
+/// How many verified tokens are remembered, and as many more.
+pub const REMEMBERED: usize = 2048;
 
 fn routes(api: Arc<Api>) -> Router {
     Router::new()

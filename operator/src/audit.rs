@@ -7,7 +7,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use hallpass_core::{decide::Subject, denial::Code, name::TokenName, wire};
+use hallpass_core::{
+    decide::Subject,
+    denial::Code,
+    name::{TokenId, TokenName},
+    wire,
+};
 use jiff::Timestamp;
 
 use self::record::Record;
@@ -116,6 +121,21 @@ impl Audit {
         now: Timestamp,
     ) -> Result<(), AuditError> {
         self.write(&Record::denied(request, subject, name, code, now))
+            .await
+    }
+
+    /// Records that a pod revoked a token of its own.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn revoked(
+        &self,
+        request: &RequestId,
+        subject: &Subject,
+        id: &TokenId,
+        now: Timestamp,
+    ) -> Result<(), AuditError> {
+        self.write(&Record::revoked(request, subject, id, now))
             .await
     }
 

@@ -1,5 +1,5 @@
-//! What this replica knows of the cluster: policies, audiences, issuers, pods with a sidecar, service
-//! accounts, namespaces.
+//! What this replica knows of the cluster: policies, audiences, issuers, revocations, pods with a sidecar,
+//! service accounts, namespaces.
 //!
 //! Filled by watches on every replica, read by everybody. Nobody gets a [`Snapshot`] before every
 //! watch has delivered its first whole list; after that the last known state is served, whatever
@@ -14,19 +14,25 @@ use hallpass_core::{
     name::Namespace,
 };
 use hallpass_crds::{
-    token_audience::TokenAudience, token_issuer::TokenIssuer, token_policy::TokenPolicy,
+    cluster_token_revocation::ClusterTokenRevocation, token_audience::TokenAudience,
+    token_issuer::TokenIssuer, token_policy::TokenPolicy, token_revocation::TokenRevocation,
 };
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod, ServiceAccount};
 use kube::{
     Api, Client,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::watcher::{self, Event},
 };
-use tokio::{sync::watch as channel, time::Instant};
+use tokio::{
+    sync::watch as channel,
+    time::{Instant, sleep},
+};
 use tracing::warn;
 
 use self::{
     freshness::Freshness,
+    revocations::Revocations,
     shelf::{Filed, Shelf},
 };
 use crate::telemetry::{Metrics, label::Kind};
@@ -37,6 +43,7 @@ pub(crate) mod fixture;
 pub(crate) mod freshness;
 mod limit;
 mod record;
+pub mod revocations;
 mod shelf;
 mod snapshot;
 mod watch;
@@ -62,6 +69,7 @@ struct Shelves {
     namespaces: Shelf<(), (Namespace, Labels)>,
     pods: Shelf<Namespace, PodRecord>,
     service_accounts: Shelf<Namespace, AccountRecord>,
+    revocations: Revocations,
     /// Made of the others whenever what one of them says changed.
     rules: ArcSwap<Rules>,
     changes: Changes,
@@ -87,7 +95,7 @@ pub struct WatchEnded {
 impl Index {
     /// An empty index, which is not synced.
     #[must_use]
-    pub fn new(metrics: Metrics) -> Self {
+    pub fn new(metrics: Metrics, clock: fn() -> Timestamp) -> Self {
         Self(Arc::new(Shelves {
             policies: Shelf::default(),
             audiences: Shelf::default(),
@@ -95,6 +103,7 @@ impl Index {
             namespaces: Shelf::default(),
             pods: Shelf::default(),
             service_accounts: Shelf::default(),
+            revocations: Revocations::new(metrics.clone(), clock),
             rules: ArcSwap::default(),
             changes: Changes::default(),
             consents: channel::Sender::default(),
@@ -111,6 +120,9 @@ impl Index {
             kind = self.follow(&client, Kind::TokenPolicy, all(), Self::take_policies) => kind,
             kind = self.follow(&client, Kind::TokenAudience, all(), Self::take_audiences) => kind,
             kind = self.follow(&client, Kind::TokenIssuer, all(), Self::take_issuers) => kind,
+            kind = self.follow_revocations(&client, Kind::TokenRevocation, Self::take_revocations) => kind,
+            kind = self.follow_revocations(&client, Kind::ClusterTokenRevocation, Self::take_cluster_revocations) => kind,
+            kind = self.tidy() => kind,
             kind = self.follow(&client, Kind::Namespace, all(), Self::take_namespaces) => kind,
             kind = self.follow(&client, Kind::Pod, pods, Self::take_pods) => kind,
             kind = self.follow(&client, Kind::ServiceAccount, all(), Self::take_service_accounts) => kind,
@@ -134,6 +146,29 @@ impl Index {
         kind
     }
 
+    /// The same, from a new list on whenever there is room for what had none.
+    async fn follow_revocations<K: watch::Watched>(
+        &self,
+        client: &Client,
+        kind: Kind,
+        take: impl Fn(&Self, Vec<Event<K>>),
+    ) -> Kind {
+        loop {
+            tokio::select! {
+                kind = self.follow(client, kind, watcher::Config::default(), &take) => return kind,
+                () = self.0.revocations.room() => {}
+            }
+        }
+    }
+
+    /// Lets go of what has nothing left to refuse, for ever.
+    async fn tidy(&self) -> Kind {
+        loop {
+            sleep(TIDY).await;
+            self.0.revocations.tidy();
+        }
+    }
+
     /// The view of now.
     ///
     /// # Errors
@@ -145,7 +180,8 @@ impl Index {
             && shelves.issuers.synced()
             && shelves.namespaces.synced()
             && shelves.pods.synced()
-            && shelves.service_accounts.synced();
+            && shelves.service_accounts.synced()
+            && shelves.revocations.synced();
         if synced {
             Ok(Snapshot::of(shelves))
         } else {
@@ -160,6 +196,12 @@ impl Index {
         self.0.freshness.age(now)
     }
 
+    /// What is refused, and how far this replica has read of it.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.0.revocations
+    }
+
     /// Which namespaces changed: for one reader.
     #[must_use]
     pub fn changes(&self) -> Changes {
@@ -170,6 +212,17 @@ impl Index {
     #[must_use]
     pub fn consents(&self) -> channel::Receiver<()> {
         self.0.consents.subscribe()
+    }
+
+    fn take_revocations(&self, events: Vec<Event<DeserializeGuard<TokenRevocation>>>) {
+        self.0.revocations.take(events);
+    }
+
+    fn take_cluster_revocations(
+        &self,
+        events: Vec<Event<DeserializeGuard<ClusterTokenRevocation>>>,
+    ) {
+        self.0.revocations.take(events);
     }
 
     fn take_pods(&self, events: Vec<Event<PartialObjectMeta<Pod>>>) {
@@ -362,6 +415,9 @@ pub(crate) fn listed<K>(objects: impl IntoIterator<Item = K>) -> Vec<Event<K>> {
         .chain([Event::InitDone])
         .collect()
 }
+
+/// How often it is looked which revocations have nothing left to refuse.
+const TIDY: Duration = Duration::from_secs(15);
 
 /// Set by injection on every pod that got the sidecar.
 const OURS: &str = "hallpass.dev/injected=true";

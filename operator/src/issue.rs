@@ -7,10 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use hallpass_core::{
-    decide::{Grant, Rules, Subject, assigned, decide, decide_for, unselected},
+    decide::{Grant, Subject, assigned, decide, decide_for, unselected},
     denial::Code,
     issuer::IssuerUrl,
-    name::TokenName,
+    name::{TokenId, TokenName},
     scope::ScopeSet,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -20,7 +20,7 @@ use tracing::{error, warn};
 use self::{limit::Limits, refusal::Refusal};
 use crate::{
     audit::{Audit, Audited, RequestId},
-    index::Index,
+    index::{Index, Snapshot},
     issuer::{IssuedToken, Issuers},
     telemetry::{Metrics, log::Chain},
 };
@@ -82,16 +82,16 @@ impl Issuance {
         names: Option<Vec<TokenName>>,
     ) -> Result<Outcomes, Refusal> {
         let snapshot = self.index.snapshot()?;
-        let rules = snapshot.rules();
         let names = match names {
             Some(names) => names,
-            None => self.all(rules, &ask.subject)?,
+            None => self.all(&snapshot, ask)?,
         };
         self.limits
             .admit(&ask.subject, names.len(), ask.now())
             .inspect_err(|refusal| self.metrics.denied(refusal.code))?;
-        let outcomes = stream::iter(names).map(|name| async {
-            let outcome = self.issue_one(rules, ask, &name).await;
+        let snapshot = &snapshot;
+        let outcomes = stream::iter(names).map(|name| async move {
+            let outcome = self.issue_one(snapshot, ask, &name).await;
             self.note(ask, &name, outcome.as_ref().err()).await;
             (name, outcome)
         });
@@ -116,7 +116,9 @@ impl Issuance {
         let snapshot = self.index.snapshot()?;
         self.look(&ask.subject, ask.now())
             .inspect_err(|refusal| self.metrics.denied(refusal.code))?;
-        let grant = decide_for(snapshot.rules(), &ask.subject, issuer, audience, scopes);
+        let grant = snapshot.decide(ask.now(), |scene| {
+            decide_for(scene, &ask.subject, issuer, audience, scopes)
+        });
         let grant = grant.map_err(|denial| {
             self.metrics.denied(denial.code);
             Refusal::from(denial)
@@ -131,16 +133,43 @@ impl Issuance {
     /// # Errors
     /// [`Code::TooOften`], with how long to wait.
     pub fn look(&self, subject: &Subject, now: Timestamp) -> Result<(), Refusal> {
-        self.limits.admit(subject, 1, now)
+        self.count(subject, 1, now)
+    }
+
+    /// Counts something that costs as much as so many names.
+    ///
+    /// # Errors
+    /// [`Code::TooOften`], with how long to wait.
+    pub fn count(&self, subject: &Subject, names: usize, now: Timestamp) -> Result<(), Refusal> {
+        self.limits.admit(subject, names, now)
+    }
+
+    /// Writes down that a pod revoked its own token.
+    ///
+    /// # Errors
+    /// [`Code::Internal`]: it could not be written.
+    pub async fn revoked(
+        &self,
+        request: &RequestId,
+        subject: &Subject,
+        id: &TokenId,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let written = self.audit.revoked(request, subject, id, now).await;
+        written.map_err(|e| {
+            error!(request.id = request.as_str(), error = %Chain(&e), "revocation without an audit record");
+            Refusal::new(Code::Internal, "the audit record could not be written")
+        })
     }
 
     async fn issue_one(
         &self,
-        rules: &Rules,
+        snapshot: &Snapshot,
         ask: &Ask,
         name: &TokenName,
     ) -> Result<Audited<IssuedToken>, Refusal> {
-        self.mint(ask, &decide(rules, &ask.subject, name)?).await
+        let grant = snapshot.decide(ask.now(), |scene| decide(scene, &ask.subject, name))?;
+        self.mint(ask, &grant).await
     }
 
     /// Mints the token of a grant, within the rate and the time there is, and writes it down.
@@ -176,11 +205,12 @@ impl Issuance {
         })
     }
 
-    fn all(&self, rules: &Rules, subject: &Arc<Subject>) -> Result<Vec<TokenName>, Refusal> {
-        let names: Vec<_> = assigned(rules, subject)
-            .iter()
-            .map(|t| t.token.name.clone())
-            .collect();
+    fn all(&self, snapshot: &Snapshot, ask: &Ask) -> Result<Vec<TokenName>, Refusal> {
+        let subject = &ask.subject;
+        let names: Vec<_> = snapshot.decide(ask.now(), |scene| {
+            let assigned = assigned(scene, subject);
+            assigned.iter().map(|t| t.token.name.clone()).collect()
+        });
         if names.is_empty() {
             self.metrics.denied(Code::NoPolicy);
             return Err(unselected(subject).into());

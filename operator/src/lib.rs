@@ -18,6 +18,7 @@ pub mod issuer;
 pub mod keys;
 pub mod lease;
 mod owner;
+pub mod revoke;
 mod share;
 pub mod telemetry;
 pub mod tls;

@@ -81,6 +81,11 @@ impl Metrics {
             .set(gauge(count));
     }
 
+    /// So many revocations are not in force, since there is no room for them.
+    pub fn revocations_refused(&self, count: usize) {
+        self.0.revocations_refused.set(gauge(count));
+    }
+
     /// The watch of that kind failed and starts again.
     pub fn watch_error(&self, kind: Kind) {
         self.0
@@ -160,7 +165,7 @@ fn gauge(count: usize) -> i64 {
 mod tests {
     use super::*;
 
-    const DOCUMENTED: [(&str, &str); 16] = [
+    const DOCUMENTED: [(&str, &str); 17] = [
         ("hallpass_requests", "counter"),
         ("hallpass_request_duration_seconds", "histogram"),
         ("hallpass_tokens_issued", "counter"),
@@ -169,6 +174,7 @@ mod tests {
         ("hallpass_watch_objects", "gauge"),
         ("hallpass_watch_errors", "counter"),
         ("hallpass_unreadable_objects", "gauge"),
+        ("hallpass_revocations_refused", "gauge"),
         ("hallpass_leader", "gauge"),
         ("hallpass_status_writes", "counter"),
         ("hallpass_keys", "gauge"),

@@ -1,10 +1,10 @@
 //! The whole operator behind its router: only the API server is scripted.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::{Router, body::Body, response::Response};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use hallpass_core::wire::Problem;
+use hallpass_core::{name::Namespace, token::cache::VerifiedCache, wire::Problem};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
@@ -15,6 +15,7 @@ use super::{Api, finish, public_router, router, routes};
 use crate::{
     attest::Attestor,
     audit::{Audit, tests::Lines},
+    config::Names,
     index::{
         Index,
         fixture::{pod, policy, service_account, token},
@@ -26,6 +27,7 @@ use crate::{
         kubernetes::OperatorId,
     },
     keys::Keys,
+    revoke::Revoker,
     telemetry::Metrics,
 };
 
@@ -41,6 +43,11 @@ pub(super) struct Operator {
     pub(super) server: ApiServer,
     pub(super) api: Option<Api>,
     key: rcgen::KeyPair,
+}
+
+fn names() -> Names {
+    let name = |text| Namespace::parse(text).unwrap();
+    Names::new(name("hallpass"), name("hallpass-system"))
 }
 
 /// An answer, read to its end.
@@ -112,6 +119,8 @@ impl Operator {
             index,
             issuance,
             keys,
+            verified: Mutex::new(VerifiedCache::new(16)),
+            revoker: Revoker::new(server.client(), names()),
             metrics: metrics.clone(),
             clock: now,
         };

@@ -25,6 +25,7 @@ pub(super) mod error;
 mod form;
 mod introspect;
 mod published;
+mod revoke;
 mod token;
 mod wish;
 
@@ -33,7 +34,8 @@ mod wish;
 enum Reach {
     /// From within the cluster.
     Inside,
-    /// From everywhere. Who may introspect is a pod of this cluster, so nobody can do that here.
+    /// From everywhere. Who may introspect is a pod of this cluster, and so is who gives back a token: nobody
+    /// can do that here.
     Outside,
 }
 
@@ -67,7 +69,7 @@ pub(super) fn route(path: &str) -> Option<Route> {
 /// The refusal in the words of that route, where no handler has chosen them.
 pub(super) fn refused(route: Route, refusal: Refusal) -> Refused {
     match route {
-        Route::Token => {
+        Route::Token | Route::Revoke => {
             let error = error::ErrorCode::of(refusal.code, error::ErrorCode::InvalidGrant);
             Refused::oauth(refusal, error)
         }
@@ -87,7 +89,8 @@ async fn answer(
     let snapshot = snapshot.map_err(|not_synced| refused(route, not_synced.into()))?;
     let found = find(&snapshot.rules().audiences, &parts);
     let (endpoint, issuer) = found.ok_or_else(no_such_path)?;
-    if endpoint == Endpoint::Introspect && reach == Reach::Outside {
+    let within = matches!(endpoint, Endpoint::Introspect | Endpoint::Revoke);
+    if within && reach == Reach::Outside {
         return Err(no_such_path());
     }
     if !endpoint.takes(&parts.method) {
@@ -97,6 +100,9 @@ async fn answer(
         Endpoint::Token => token::token(api, (&issuer, reach), arrival, &parts.headers, body).await,
         Endpoint::Introspect => {
             introspect::introspect(api, &issuer, arrival, &mut parts, body).await
+        }
+        Endpoint::Revoke => {
+            revoke::revoke(api, (&issuer, reach), arrival, &parts.headers, body).await
         }
         Endpoint::Jwks => published::jwks(api, &issuer, &parts.headers),
         Endpoint::Metadata => published::metadata(&issuer, reach, &parts.headers),

@@ -19,6 +19,7 @@ use http::{
     HeaderMap, HeaderValue,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Api, body::tokens_request, document::Document, observe::Arrival, problem::Refused};
@@ -37,7 +38,7 @@ pub(super) async fn assignments(
 ) -> Result<Response, Refused> {
     api.issuance.look(who.subject(), arrival.at)?;
     let snapshot = api.index.snapshot().map_err(Refusal::from)?;
-    let body = encode(&assignments_of(&snapshot, who.subject()))?;
+    let body = encode(&assignments_of(&snapshot, who.subject(), arrival.at))?;
     Ok(Document::json(body, POLL_AGAIN).answer(&headers))
 }
 
@@ -64,12 +65,14 @@ pub(super) async fn tokens(
     Ok(response)
 }
 
-fn assignments_of(snapshot: &Snapshot, subject: &Arc<Subject>) -> Assignments {
-    let rules = snapshot.rules();
-    let tokens: Vec<_> = assigned(rules, subject)
-        .into_iter()
-        .map(|assigned| assignment(&rules.audiences, assigned))
-        .collect();
+fn assignments_of(snapshot: &Snapshot, subject: &Arc<Subject>, now: Timestamp) -> Assignments {
+    let audiences = &snapshot.rules().audiences;
+    let tokens: Vec<_> = snapshot.decide(now, |scene| {
+        let assigned = assigned(scene, subject).into_iter();
+        assigned
+            .map(|assigned| assignment(audiences, assigned))
+            .collect()
+    });
     let notice = tokens.is_empty().then(|| {
         let denial = unselected(subject);
         Notice {

@@ -1,8 +1,8 @@
 //! The parts of the operator, and the tasks that move them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use hallpass_core::issuer::Issuer;
+use hallpass_core::{issuer::Issuer, token::cache::VerifiedCache};
 use hallpass_crds::token_issuer::KeyState;
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch};
@@ -35,6 +35,7 @@ use crate::{
         rotation,
     },
     lease::Elector,
+    revoke::Revoker,
     telemetry::{Metrics, health::Readiness, server},
     tls::Authority,
 };
@@ -74,7 +75,7 @@ pub(super) struct Parts {
 impl Parts {
     pub(super) fn new(config: &Config, client: Client, metrics: Metrics) -> Self {
         let Config { names, pod, .. } = config;
-        let index = Index::new(metrics.clone());
+        let index = Index::new(metrics.clone(), clock::now);
         let attestor = Attestor::new(
             index.clone(),
             client.clone(),
@@ -219,6 +220,8 @@ impl Parts {
             index: self.index.clone(),
             issuance: Issuance::new(self.index.clone(), issuers, audit, metrics.clone()),
             keys: self.keys.clone(),
+            verified: Mutex::new(VerifiedCache::new(api::REMEMBERED)),
+            revoker: Revoker::new(self.client.clone(), self.release.names.clone()),
             metrics,
             clock: clock::now,
         }

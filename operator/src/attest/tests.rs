@@ -65,7 +65,7 @@ async fn every_fault_of_a_token_has_its_code_and_asks_nobody() {
 async fn nobody_is_refused_before_the_index_and_the_keys_are_there() {
     let fake = Fake::default();
     let token = Signer::new("first").token();
-    for index in [Index::new(Metrics::default()), index()] {
+    for index in [Index::new(Metrics::default(), now), index()] {
         let audience = AUDIENCE.to_owned();
         let attestor = Attestor::new(index, fake.client(), audience, Metrics::default());
         assert!(!attestor.ready());
@@ -78,7 +78,7 @@ async fn nobody_is_refused_before_the_index_and_the_keys_are_there() {
 
 #[tokio::test(start_paused = true)]
 async fn an_index_that_is_not_synced_comes_before_every_other_question() {
-    let cluster = Cluster::new(Index::new(Metrics::default())).await;
+    let cluster = Cluster::new(Index::new(Metrics::default(), now)).await;
     let late = at(END + 30);
     for token in [
         Secret::new("no token".to_owned()),

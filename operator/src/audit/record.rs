@@ -1,6 +1,11 @@
 //! The form of a record. JSON escapes control characters: a record is always one line.
 
-use hallpass_core::{decide::Subject, denial::Code, name::TokenName, scope::ScopeSet};
+use hallpass_core::{
+    decide::Subject,
+    denial::Code,
+    name::{TokenId, TokenName},
+    scope::ScopeSet,
+};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -14,8 +19,8 @@ pub(super) struct Record<'a> {
     #[serde(rename = "request.id")]
     request_id: &'a str,
     subject: SubjectRecord<'a>,
-    #[serde(rename = "token.name")]
-    token_name: &'a str,
+    #[serde(rename = "token.name", skip_serializing_if = "Option::is_none")]
+    token_name: Option<&'a str>,
     #[serde(flatten)]
     outcome: Outcome<'a>,
 }
@@ -24,6 +29,7 @@ pub(super) struct Record<'a> {
 enum Event {
     TokenIssued,
     TokenDenied,
+    TokenRevoked,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,6 +60,10 @@ enum Outcome<'a> {
         #[serde(rename = "denial.code")]
         code: &'static str,
     },
+    Revoked {
+        #[serde(rename = "token.id")]
+        token_id: &'a str,
+    },
 }
 
 impl<'a> Record<'a> {
@@ -64,7 +74,7 @@ impl<'a> Record<'a> {
             event: Event::TokenIssued,
             request_id: request.as_str(),
             subject: grant.subject().into(),
-            token_name: grant.token().as_str(),
+            token_name: Some(grant.token().as_str()),
             outcome: Outcome::Issued {
                 policy: grant.policy().to_string(),
                 audience: grant.audience().as_str(),
@@ -88,9 +98,30 @@ impl<'a> Record<'a> {
             event: Event::TokenDenied,
             request_id: request.as_str(),
             subject: subject.into(),
-            token_name: name.as_str(),
+            token_name: Some(name.as_str()),
             outcome: Outcome::Denied {
                 code: code.as_str(),
+            },
+        }
+    }
+}
+
+impl<'a> Record<'a> {
+    /// A token does not say its name.
+    pub(super) fn revoked(
+        request: &'a RequestId,
+        subject: &'a Subject,
+        id: &'a TokenId,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            time: now,
+            event: Event::TokenRevoked,
+            request_id: request.as_str(),
+            subject: subject.into(),
+            token_name: None,
+            outcome: Outcome::Revoked {
+                token_id: id.as_str(),
             },
         }
     }

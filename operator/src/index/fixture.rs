@@ -1,9 +1,11 @@
 //! Objects as the API server stores them, for tests.
 
 use hallpass_crds::{
+    cluster_token_revocation::ClusterTokenRevocation,
     token_audience::TokenAudience,
     token_issuer::TokenIssuer,
     token_policy::{AudienceRef, PolicySubject, PolicyToken, TokenPolicy, TokenPolicySpec},
+    token_revocation::TokenRevocation,
 };
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -17,6 +19,7 @@ use kube::{
 use serde_json::json;
 
 use super::{Index, Metrics, listed};
+use crate::issuer::fixture::now;
 
 /// A pod with the sidecar under that service account, labelled `app: <service account>`. Its uid is
 /// `uid-<namespace>-<name>`, as that of every object here.
@@ -133,6 +136,40 @@ pub(crate) fn namespace(name: &str) -> PartialObjectMeta<Namespace> {
     .into_response_partial()
 }
 
+/// A revocation of namespace `shop` that was made at [`now`], under that version.
+pub(crate) fn revocation(name: &str, version: u64, spec: &serde_json::Value) -> TokenRevocation {
+    let metadata = ObjectMeta {
+        uid: Some(format!("0f2f4b9c-7c1c-4c5e-9f43-{version:012x}")),
+        resource_version: Some(version.to_string()),
+        creation_timestamp: Some(Time(now())),
+        ..metadata("shop", name)
+    };
+    let stored = json!({
+        "apiVersion": "hallpass.dev/v1alpha1",
+        "kind": "TokenRevocation",
+        "metadata": metadata,
+        "spec": spec,
+    });
+    serde_json::from_value(stored).unwrap()
+}
+
+/// The same for the whole cluster.
+pub(crate) fn cluster_revocation(
+    name: &str,
+    version: u64,
+    spec: &serde_json::Value,
+) -> ClusterTokenRevocation {
+    let mut stored =
+        serde_json::to_value(revocation(name, version, &json!({"target": {}}))).unwrap();
+    stored["kind"] = "ClusterTokenRevocation".into();
+    stored["spec"] = spec.clone();
+    stored["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("namespace");
+    serde_json::from_value(stored).unwrap()
+}
+
 /// A policy that was stored under another schema.
 pub(crate) fn unreadable(namespace: &str, name: &str) -> DeserializeGuard<TokenPolicy> {
     let stored = json!({
@@ -179,12 +216,13 @@ impl Index {
         pods: Vec<PartialObjectMeta<Pod>>,
         service_accounts: Vec<PartialObjectMeta<ServiceAccount>>,
     ) -> Self {
-        let index = Self::new(Metrics::default());
+        let index = Self::new(Metrics::default(), now);
         let guarded = policies.into_iter().map(|p| DeserializeGuard(Ok(p)));
         index.take_policies(listed(guarded));
         index.take_pods(listed(pods));
         index.take_service_accounts(listed(service_accounts));
         index.allow(vec![], vec![], vec![]);
+        index.revoke(vec![], vec![]);
         index
     }
 
@@ -200,6 +238,21 @@ impl Index {
         let issuers = issuers.into_iter().map(|i| DeserializeGuard(Ok(i)));
         self.take_issuers(listed(issuers));
         self.take_namespaces(listed(namespaces));
+    }
+
+    /// The watches have delivered exactly these revocations.
+    pub(crate) fn revoke(&self, own: Vec<TokenRevocation>, cluster: Vec<ClusterTokenRevocation>) {
+        let own = own.into_iter().map(|object| DeserializeGuard(Ok(object)));
+        self.take_revocations(listed(own));
+        let cluster = cluster
+            .into_iter()
+            .map(|object| DeserializeGuard(Ok(object)));
+        self.take_cluster_revocations(listed(cluster));
+    }
+
+    /// The watch delivers this revocation, new or changed.
+    pub(crate) fn deliver_revocation(&self, revocation: TokenRevocation) {
+        self.take_revocations(vec![Event::Apply(DeserializeGuard(Ok(revocation)))]);
     }
 
     /// The watch delivers this policy, new or changed.

@@ -93,6 +93,10 @@ mod tests {
         pods.proven(at(5));
         assert_eq!(freshness.age(at(6)), Some(Duration::from_secs(3)));
         policies.proven(at(2));
-        assert_eq!(freshness.proven(), Some(at(3)), "a late answer takes nothing back");
+        assert_eq!(
+            freshness.proven(),
+            Some(at(3)),
+            "a late answer takes nothing back"
+        );
     }
 }

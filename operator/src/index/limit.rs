@@ -125,6 +125,9 @@ mod tests {
         assert_eq!(proven(watch, 200).await, Some(start));
         assert_eq!(proven(watch, 410).await, None);
         assert_eq!(proven("/api/v1/pods?limit=50", 200).await, None);
-        assert_eq!(proven("/api/v1/pods?fieldSelector=watch%3Dtrue", 200).await, None);
+        assert_eq!(
+            proven("/api/v1/pods?fieldSelector=watch%3Dtrue", 200).await,
+            None
+        );
     }
 }

@@ -5,7 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use hallpass_core::{decide::Rules, name::Namespace};
+use hallpass_core::{
+    decide::{Rules, Scene},
+    name::Namespace,
+};
+use jiff::Timestamp;
 
 use super::{
     Shelves,
@@ -31,6 +35,18 @@ impl Snapshot {
     #[must_use]
     pub const fn rules(&self) -> &Arc<Rules> {
         &self.rules
+    }
+
+    /// Decides something by everything that counts now. What is revoked is looked at then and not as it was
+    /// when this view was made, and does not change meanwhile: it should be little.
+    pub fn decide<R>(&self, now: Timestamp, decision: impl FnOnce(Scene<'_>) -> R) -> R {
+        self.shelves.revocations.ask(|revocations| {
+            decision(Scene {
+                rules: &self.rules,
+                revocations,
+                now,
+            })
+        })
     }
 
     /// The pod of that name.

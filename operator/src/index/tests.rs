@@ -1,25 +1,29 @@
 use hallpass_core::policy::Policy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::issuer::fixture::now;
+
 use super::{
     fixture::{audience, issuer, issuer_of, namespace, pod, policy, service_account, unreadable},
     *,
 };
 
 fn names(policies: &[Arc<Policy>]) -> Vec<&str> {
-    policies.iter().map(|p| &*p.id.name).collect()
+    policies.iter().map(|p| p.id.name.as_str()).collect()
 }
 
 #[test]
 fn gives_no_view_before_every_watch_has_delivered() {
-    let index = Index::new(Metrics::default());
+    let index = Index::new(Metrics::default(), now);
     index.take_policies(listed([]));
     index.take_pods(listed([]));
     index.take_service_accounts(listed([]));
     index.take_audiences(listed([]));
     index.take_issuers(listed([]));
-    assert_eq!(index.snapshot().unwrap_err(), NotSynced);
     index.take_namespaces(listed([]));
+    index.take_revocations(listed([]));
+    assert_eq!(index.snapshot().unwrap_err(), NotSynced);
+    index.take_cluster_revocations(listed([]));
     assert!(index.snapshot().is_ok());
 }
 

@@ -54,6 +54,8 @@ impl Server {
             "/api/v1/pods" => (200, vec![list(&self.pods)], false),
             "/apis/hallpass.dev/v1alpha1/tokenaudiences"
             | "/apis/hallpass.dev/v1alpha1/tokenissuers"
+            | "/apis/hallpass.dev/v1alpha1/tokenrevocations"
+            | "/apis/hallpass.dev/v1alpha1/clustertokenrevocations"
             | "/api/v1/namespaces" => (200, vec![list(&[])], false),
             path => panic!("unexpected call: {path}"),
         }
@@ -131,7 +133,7 @@ fn server() -> Shared {
 }
 
 fn start(server: &Shared) -> Index {
-    let index = Index::new(Metrics::default());
+    let index = Index::new(Metrics::default(), crate::issuer::fixture::now);
     tokio::spawn(index.clone().run(client(server)));
     index
 }

@@ -177,7 +177,7 @@ async fn without_an_audit_record_there_is_no_token() {
 async fn decides_nothing_before_the_index_is_there() {
     let server = ApiServer::default();
     let (mut issuance, ..) = issuance(&server, &["a"]);
-    issuance.index = Index::new(Metrics::new());
+    issuance.index = Index::new(Metrics::new(), now);
     let refusal = issuance.issue(&ask(), None).await.unwrap_err();
     assert_eq!(
         (refusal.code, refusal.retry_after_seconds()),

@@ -199,10 +199,8 @@ pub(crate) fn grant_for(subject: &Arc<Subject>, name: &str) -> Grant {
     let mut policy = policy(subject.namespace.as_str(), "policy", "orders");
     policy.spec.tokens = vec![token(name)];
     let index = Index::filled(vec![policy], vec![], vec![]);
-    decide(
-        index.snapshot().unwrap().rules(),
-        subject,
-        &TokenName::parse(name).unwrap(),
-    )
-    .unwrap()
+    let (snapshot, name) = (index.snapshot().unwrap(), TokenName::parse(name).unwrap());
+    snapshot
+        .decide(now(), |scene| decide(scene, subject, &name))
+        .unwrap()
 }

@@ -15,7 +15,7 @@ use hallpass_core::{
     name::IssuerId,
     secret::Secret,
     token::{
-        opaque::{KeyId, SealingKey},
+        opaque::SealingKey,
         signing::{Algorithm, KeyFault, SigningKey},
     },
 };
@@ -192,7 +192,7 @@ impl Object {
         bytes.copy_from_slice(sealing.expose());
         let bytes = Secret::new(bytes);
         let signing = SigningKey::from_pkcs8(signing, algorithm).map_err(Fault::Signing)?;
-        let sealing = SealingKey::new(KeyId::of(signing.kid()), bytes);
+        let sealing = SealingKey::new(signing.kid(), bytes);
         Ok(Arc::new(Material {
             signing,
             sealing,

@@ -22,6 +22,7 @@ pub(super) struct Families {
     pub(super) watch_objects: Family<Labels<1>, Gauge>,
     pub(super) watch_errors: Family<Labels<1>, Counter>,
     pub(super) unreadable_objects: Family<Labels<1>, Gauge>,
+    pub(super) revocations_refused: Gauge,
     pub(super) leader: Gauge,
     pub(super) status_writes: Family<Labels<1>, Counter>,
     pub(super) keys: Gauge,
@@ -44,6 +45,7 @@ impl Families {
             watch_objects: Family::default(),
             watch_errors: Family::default(),
             unreadable_objects: Family::default(),
+            revocations_refused: Gauge::default(),
             leader: Gauge::default(),
             status_writes: Family::default(),
             keys: Gauge::default(),
@@ -115,6 +117,11 @@ impl Families {
             "unreadable_objects",
             "Stored objects that cannot be read and are left out",
             self.unreadable_objects.clone(),
+        );
+        r.register(
+            "revocations_refused",
+            "Stored revocations that are NOT in force, since there are too many",
+            self.revocations_refused.clone(),
         );
         r.register(
             "leader",

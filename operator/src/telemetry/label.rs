@@ -35,6 +35,8 @@ labels! {
         Token = "token",
         /// Their introspection endpoints.
         Introspect = "introspect",
+        /// Their revocation endpoints.
+        Revoke = "revoke",
         /// Their keys.
         Jwks = "jwks",
         /// What they say of themselves, in both places.
@@ -53,6 +55,10 @@ labels! {
         TokenAudience = "TokenAudience",
         /// `tokenissuers.hallpass.dev`
         TokenIssuer = "TokenIssuer",
+        /// `tokenrevocations.hallpass.dev`
+        TokenRevocation = "TokenRevocation",
+        /// `clustertokenrevocations.hallpass.dev`
+        ClusterTokenRevocation = "ClusterTokenRevocation",
         /// Namespaces.
         Namespace = "Namespace",
         /// Pods with our sidecar.

@@ -14,6 +14,8 @@ pub(in crate::api) enum Endpoint {
     Token,
     /// RFC 7662 §2.
     Introspect,
+    /// RFC 7009 §2.
+    Revoke,
     /// RFC 7517 §5.
     Jwks,
     /// RFC 8414 §3, and the place where OpenID Connect has it.
@@ -37,6 +39,7 @@ impl Endpoint {
         match self {
             Self::Token => Route::Token,
             Self::Introspect => Route::Introspect,
+            Self::Revoke => Route::Revoke,
             Self::Jwks => Route::Jwks,
             Self::Metadata => Route::Metadata,
         }
@@ -45,7 +48,7 @@ impl Endpoint {
     /// The methods that it takes, as `Allow` has them.
     pub(super) const fn allow(self) -> &'static str {
         match self {
-            Self::Token | Self::Introspect => "POST",
+            Self::Token | Self::Introspect | Self::Revoke => "POST",
             Self::Jwks | Self::Metadata => "GET,HEAD",
         }
     }
@@ -97,9 +100,10 @@ fn with_port(authority: &str) -> (&str, &str) {
     authority.split_once(':').unwrap_or((authority, "443"))
 }
 
-const APPENDED: [(&str, Endpoint); 4] = [
+const APPENDED: [(&str, Endpoint); 5] = [
     ("/oauth2/token", Endpoint::Token),
     ("/oauth2/introspect", Endpoint::Introspect),
+    ("/oauth2/revoke", Endpoint::Revoke),
     ("/jwks", Endpoint::Jwks),
     ("/.well-known/openid-configuration", Endpoint::Metadata),
 ];

@@ -19,6 +19,8 @@ pub(in crate::api) enum ErrorCode {
     UnsupportedGrantType,
     /// One of the scopes is none, or not to be had.
     InvalidScope,
+    /// Somebody forbids it (RFC 6749 §4.1.2.1).
+    AccessDenied,
     /// There is no token for that audience (RFC 8693 §2.2.2, RFC 8707 §2).
     InvalidTarget,
     /// A later try may end well.
@@ -58,6 +60,9 @@ impl ErrorCode {
             }
             Code::UnsupportedGrantType => Self::UnsupportedGrantType,
             Code::ScopeNotAllowed => Self::InvalidScope,
+            Code::Locked | Code::Revoked => Self::AccessDenied,
+            // RFC 6749 §5.2: it "was issued to another client".
+            Code::ForeignToken => Self::InvalidGrant,
             Code::Invalid
             | Code::NoPolicy
             | Code::NoSuchToken
@@ -89,6 +94,7 @@ impl ErrorCode {
             Self::InvalidGrant => "invalid_grant",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
+            Self::AccessDenied => "access_denied",
             Self::InvalidTarget => "invalid_target",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
@@ -109,6 +115,7 @@ impl ErrorCode {
             | Self::InvalidGrant
             | Self::UnsupportedGrantType
             | Self::InvalidScope
+            | Self::AccessDenied
             | Self::InvalidTarget => 400,
         }
     }
@@ -184,6 +191,8 @@ mod tests {
             let word = match code {
                 Code::ScopeNotAllowed => "invalid_scope",
                 Code::UnsupportedGrantType => "unsupported_grant_type",
+                Code::Locked | Code::Revoked => "access_denied",
+                Code::ForeignToken => "invalid_grant",
                 Code::Internal => "server_error",
                 _ if of_bearer => "invalid_grant",
                 _ => match code.status() {

@@ -10,7 +10,9 @@
 use std::sync::Arc;
 
 use axum::{body::Body, extract::FromRequestParts, response::Response};
-use hallpass_core::{decide::Subject, denial::Code, issuer::Issuer};
+use hallpass_core::{
+    audience::Statement, decide::Subject, denial::Code, issuer::Issuer, revocation::RevocationSet,
+};
 use http::{
     HeaderValue,
     header::{CACHE_CONTROL, PRAGMA},
@@ -34,7 +36,7 @@ use crate::{
 
 mod alive;
 mod answer;
-mod recognise;
+pub(super) mod recognise;
 
 /// `POST …/oauth2/introspect`: 200 for every caller that is attested.
 ///
@@ -67,12 +69,23 @@ pub(super) async fn introspect(
         audiences: &snapshot.rules().audiences,
         ring: &ring,
         issuer,
-        caller,
+        may_ask: |statement: &Statement| {
+            statement.id.namespace == caller.namespace
+                && statement.verifiers.contains(&caller.service_account)
+        },
+        verified: &api.verified,
         now: arrival.at,
     };
-    let claims = recogniser.claims(token);
-    let claims = claims.filter(|claims| alive::is_alive(&snapshot, claims, arrival.at));
-    let answer = claims.map_or_else(|| json!({"active": false}), |claims| active(&claims));
+    let verified = recogniser.recognise(token).filter(|verified| {
+        let claims = verified.claims();
+        let revoked =
+            |set: &RevocationSet| set.refuses(claims, verified.kid(), issuer.name.as_str());
+        alive::is_alive(&snapshot, claims, arrival.at) && !api.index.revocations().ask(revoked)
+    });
+    let answer = verified.map_or_else(
+        || json!({"active": false}),
+        |verified| active(verified.claims()),
+    );
     let mut response = json(encode(&answer)?);
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -61,6 +61,13 @@ struct Metadata<'a> {
     /// Named as an access token type, since the caller shows its identity token as one.
     #[serde(skip_serializing_if = "Option::is_none")]
     introspection_endpoint_auth_methods_supported: Option<[&'static str; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation_endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation_endpoint_auth_methods_supported: Option<[&'static str; 1]>,
+    /// Required beside `private_key_jwt`, as below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation_endpoint_auth_signing_alg_values_supported: Option<[&'static str; 3]>,
     grant_types_supported: [&'static str; 2],
     /// Of the registered values `private_key_jwt` is the one whose parameters are those that are sent: a
     /// `client_assertion` under an asymmetric key. That the key is the cluster's and not the client's own
@@ -86,15 +93,21 @@ impl<'a> Metadata<'a> {
             jwks_uri: format!("{url}/jwks"),
             introspection_endpoint: inside.then(|| format!("{url}/oauth2/introspect")),
             introspection_endpoint_auth_methods_supported: inside.then_some(["Bearer"]),
+            revocation_endpoint: inside.then(|| format!("{url}/oauth2/revoke")),
+            revocation_endpoint_auth_methods_supported: inside.then_some(["private_key_jwt"]),
+            revocation_endpoint_auth_signing_alg_values_supported: inside.then_some(SIGNING),
             grant_types_supported: ["client_credentials", EXCHANGE],
             token_endpoint_auth_methods_supported: ["private_key_jwt", "none"],
-            token_endpoint_auth_signing_alg_values_supported: ["RS256", "ES256", "ES384"],
+            token_endpoint_auth_signing_alg_values_supported: SIGNING,
             response_types_supported: ["none"],
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: [issuer.algorithm.as_str()],
         }
     }
 }
+
+/// What an API server signs identity tokens with.
+const SIGNING: [&str; 3] = ["RS256", "ES256", "ES384"];
 
 /// How long both may be kept. A rotation of the keys waits for that long before a new one signs.
 const KEEP: &str = "public, max-age=300";

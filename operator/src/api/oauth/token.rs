@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::{body::Body, response::Response};
-use hallpass_core::{decide::Subject, denial::Code, issuer::Issuer, wire::TokenResponse};
+use hallpass_core::{
+    decide::Subject, denial::Code, issuer::Issuer, secret::Secret, wire::TokenResponse,
+};
 use http::{
     HeaderMap, HeaderValue,
     header::{AUTHORIZATION, CACHE_CONTROL, PRAGMA},
@@ -42,7 +44,7 @@ pub(super) async fn token(
     let form = form.map_err(|refusal| refuse(refusal, ErrorCode::InvalidRequest))?;
     let wish = Wish::read(&form, challenge(headers))?;
     let rejection = wish.grant.rejection();
-    let subject = attest(api, reach, &wish, &arrival).await;
+    let subject = attest(api, reach, wish.identity, &arrival).await;
     let subject = subject.map_err(|refusal| refuse(refusal, rejection))?;
     named(&wish, &subject, challenge(headers))?;
     let ask = Ask {
@@ -72,18 +74,18 @@ pub(super) async fn token(
 }
 
 /// Who brings the identity token.
-async fn attest(
+pub(super) async fn attest(
     api: &Api,
     reach: Reach,
-    wish: &Wish<'_>,
+    identity: &Secret<String>,
     arrival: &Arrival,
 ) -> Result<Arc<Subject>, Refusal> {
     // What could not stand in a header is no token in a body either: it goes no further.
-    if !bearer::is_b64token(wish.identity.expose()) {
+    if !bearer::is_b64token(identity.expose()) {
         let detail = "the identity token has characters that no token has";
         return Err(Refusal::new(Code::MalformedBearer, detail));
     }
-    let (attestor, identity) = (&api.attestor, Some(wish.identity));
+    let (attestor, identity) = (&api.attestor, Some(identity));
     let attested = match reach {
         Reach::Inside => attestor.attest(identity, arrival.at).await,
         Reach::Outside => attestor.attest_from_outside(identity, arrival.at).await,
@@ -108,13 +110,13 @@ fn named(wish: &Wish<'_>, subject: &Subject, challenge: Challenge) -> Result<(),
     Err(Refused::oauth(refusal, ErrorCode::InvalidClient(challenge)))
 }
 
-fn refuse(refusal: Refusal, credential: ErrorCode) -> Refused {
+pub(super) fn refuse(refusal: Refusal, credential: ErrorCode) -> Refused {
     let error = ErrorCode::of(refusal.code, credential);
     Refused::oauth(refusal, error)
 }
 
 /// The scheme that the client tried, if that is one.
-fn challenge(headers: &HeaderMap) -> Challenge {
+pub(super) fn challenge(headers: &HeaderMap) -> Challenge {
     let value = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let scheme = value.and_then(|value| value.split(|b| *b == b' ').next());
     match scheme {

@@ -101,7 +101,7 @@ fn subject_token(form: &Form) -> Result<&Secret<String>, Refused> {
 }
 
 /// RFC 7521 §4.2.
-fn assertion(form: &Form, error: ErrorCode) -> Result<&Secret<String>, Refused> {
+pub(super) fn assertion(form: &Form, error: ErrorCode) -> Result<&Secret<String>, Refused> {
     let refuse = |code, detail: String| Refused::oauth(Refusal::new(code, detail), error);
     let kind = form.one("client_assertion_type");
     match kind.map(|kind| kind.expose().as_str()) {

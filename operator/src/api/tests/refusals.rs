@@ -148,7 +148,11 @@ async fn knows_two_paths_and_their_methods() {
 
 #[tokio::test]
 async fn decides_nothing_before_the_cluster_was_read() {
-    let mut operator = Operator::with(Index::new(Metrics::new()), mint).await;
+    let mut operator = Operator::with(
+        Index::new(Metrics::new(), crate::issuer::fixture::now),
+        mint,
+    )
+    .await;
     let router = operator.router();
     let bearer = operator.bearer("orders-0", "orders");
     for (method, path) in [("GET", "/v1/assignments"), ("POST", "/v1/tokens")] {

@@ -33,7 +33,7 @@ fn what_is_made_of_every_algorithm_can_be_read() {
         assert_eq!(key.material.signing.algorithm(), algorithm);
         assert_eq!(
             key.material.sealing.id(),
-            KeyId::of(key.material.signing.kid())
+            hallpass_core::token::opaque::KeyId::of(key.material.signing.kid())
         );
         assert_eq!(&*key.version.name, "abcdefgh-2");
         assert_eq!(&*key.version.uid, "uid-of-2");

@@ -22,6 +22,11 @@ pub(super) fn active(claims: &Claims) -> Value {
         ("jti", claims.id.as_str().into()),
         ("client_id", (&*claims.client_id).into()),
         ("scope", claims.scopes.to_string().into()),
+        ("hpp", claims.policy.as_str().into()),
+        (
+            "hpe",
+            json!([claims.known.namespaced, claims.known.cluster]),
+        ),
         (
             "kubernetes.io",
             json!({

@@ -2,7 +2,10 @@
 
 use axum::{Router, body::Body};
 use hallpass_core::{
-    name::{Audience, ClaimName, IssuerId, Namespace, PodName, ServiceAccount, TokenId, Uid},
+    name::{
+        Audience, ClaimName, IssuerId, Namespace, ObjectName, PodName, ServiceAccount, TokenId, Uid,
+    },
+    revocation::Epochs,
     scope::ScopeSet,
     secret::Secret,
     token::{claims::Claims, jwt, opaque},
@@ -172,6 +175,8 @@ pub(super) fn claims(issuer: &str, audience: &str, ago: i64) -> Claims {
         service_account_uid: Uid::parse("uid-shop-orders").unwrap(),
         pod: PodName::parse("orders-0").unwrap(),
         pod_uid: Uid::parse("uid-shop-orders-0").unwrap(),
+        policy: ObjectName::parse("orders").unwrap(),
+        known: Epochs::default(),
         extra: [(ClaimName::parse("team").unwrap(), "orders".into())].into(),
     }
 }

@@ -80,6 +80,7 @@ async fn tells_the_api_what_its_token_says() {
                 "client_id": "system:serviceaccount:shop:orders",
                 "sub": "system:serviceaccount:shop:orders",
                 "iss": issuer, "aud": audience, "iat": START, "exp": START + 900,
+                "hpp": "orders", "hpe": [0, 0],
                 "kubernetes.io": {
                     "namespace": "shop",
                     "serviceaccount": object("orders", "uid-shop-orders"),

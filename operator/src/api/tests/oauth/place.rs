@@ -151,7 +151,10 @@ async fn the_world_has_no_other_route() {
 
 #[tokio::test]
 async fn before_the_cluster_is_read_nobody_is_told_that_there_is_nothing() {
-    let index = crate::index::Index::new(crate::telemetry::Metrics::new());
+    let index = crate::index::Index::new(
+        crate::telemetry::Metrics::new(),
+        crate::issuer::fixture::now,
+    );
     let mut operator = api::fixture::Operator::with(index, crate::issuer::fixture::mint).await;
     let (router, outside) = operator.routers();
     for router in [&router, &outside] {

@@ -108,6 +108,9 @@ async fn the_metadata_is_the_same_at_both_places() {
             "jwks_uri": format!("{url}/jwks"),
             "introspection_endpoint": format!("{url}/oauth2/introspect"),
             "introspection_endpoint_auth_methods_supported": ["Bearer"],
+            "revocation_endpoint": format!("{url}/oauth2/revoke"),
+            "revocation_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "revocation_endpoint_auth_signing_alg_values_supported": ["RS256", "ES256", "ES384"],
             "grant_types_supported": [
                 "client_credentials",
                 "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -119,9 +122,10 @@ async fn the_metadata_is_the_same_at_both_places() {
             "id_token_signing_alg_values_supported": ["ES256"],
         });
         assert_eq!(one.json(), expected);
-        // Outside there is no introspection to be told of.
+        // Outside there is neither introspection nor revocation to be told of.
         let members = expected.as_object_mut().unwrap();
-        members.retain(|name, _| !name.starts_with("introspection"));
+        let inside = ["introspection", "revocation"];
+        members.retain(|name, _| !inside.iter().any(|start| name.starts_with(start)));
         assert_eq!(get(&shop.outside, inserted).await.json(), expected);
     }
 }
