@@ -33,6 +33,11 @@ use crate::{
 
 const AUDIENCE: &str = "hallpass.dev/hallpass-system";
 const TOKEN_REVIEW: &str = "POST /apis/authentication.k8s.io/v1/tokenreviews";
+const OPERATOR_ROLE: &str = "GET /apis/rbac.authorization.k8s.io/v1/clusterroles/hallpass-operator";
+pub(super) const REVOCATIONS: &str =
+    "POST /apis/hallpass.dev/v1alpha1/namespaces/shop/tokenrevocations";
+/// That of the token that every token of the tests is named as.
+const REVOCATION: &str = "GET /apis/hallpass.dev/v1alpha1/namespaces/shop/tokenrevocations/token-07070707-0707-4707-8707-070707070707";
 const ISSUER: &str = "https://kubernetes.default.svc";
 
 /// An operator that serves namespace `shop`: its pod `orders-0` may hold `queue` and `vault`, its pod
@@ -42,7 +47,18 @@ pub(super) struct Operator {
     pub(super) metrics: Metrics,
     pub(super) server: ApiServer,
     pub(super) api: Option<Api>,
+    /// What the API server says to a new revocation, and of the one that is there.
+    pub(super) stores: Arc<Mutex<[Reply; 2]>>,
     key: rcgen::KeyPair,
+}
+
+/// The revocation of the token of that id, as it is stored.
+pub(super) fn stored_revocation(id: &str) -> Value {
+    json!({
+        "apiVersion": "hallpass.dev/v1alpha1", "kind": "TokenRevocation",
+        "metadata": {"namespace": "shop", "name": "token-1", "uid": "uid-1", "resourceVersion": "7"},
+        "spec": {"target": {"tokenID": id}},
+    })
 }
 
 fn names() -> Names {
@@ -92,7 +108,23 @@ impl Operator {
     ) -> Self {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let jwks = jwks(&key);
+        let stores = Arc::new(Mutex::new([
+            Reply::Json(201, stored_revocation("any")),
+            Reply::Json(200, stored_revocation("any")),
+        ]));
+        let told = |which: usize| {
+            let stores = Arc::clone(&stores);
+            move |_: &Value| stores.lock().unwrap()[which].clone()
+        };
         let server = ApiServer::default()
+            .on(REVOCATIONS, told(0))
+            .on(REVOCATION, told(1))
+            .on(OPERATOR_ROLE, |_| {
+                Reply::Json(
+                    200,
+                    json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "hallpass-operator", "uid": "uid-role"}}),
+                )
+            })
             .on("GET /openid/v1/jwks", move |_| {
                 Reply::Json(200, jwks.clone())
             })
@@ -129,6 +161,7 @@ impl Operator {
             metrics,
             server,
             api: Some(api),
+            stores,
             key,
         }
     }

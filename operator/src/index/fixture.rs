@@ -255,6 +255,11 @@ impl Index {
         self.take_revocations(vec![Event::Apply(DeserializeGuard(Ok(revocation)))]);
     }
 
+    /// The watch tells that this revocation was deleted.
+    pub(crate) fn delete_cluster_revocation(&self, revocation: ClusterTokenRevocation) {
+        self.take_cluster_revocations(vec![Event::Delete(DeserializeGuard(Ok(revocation)))]);
+    }
+
     /// The watch delivers this policy, new or changed.
     pub(crate) fn deliver(&self, policy: DeserializeGuard<TokenPolicy>) {
         self.take_policies(vec![Event::Apply(policy)]);

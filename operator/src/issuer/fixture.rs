@@ -38,6 +38,7 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// What the API server answers.
+#[derive(Clone)]
 pub(crate) enum Reply {
     Json(u16, Value),
     Busy { retry_after: &'static str },

@@ -7,4 +7,5 @@ mod passing;
 mod place;
 mod published;
 mod refusal;
+mod revocation;
 mod token;
