@@ -27,9 +27,12 @@ pub(super) struct Record<'a> {
 
 #[derive(Debug, Clone, Copy, Serialize)]
 enum Event {
-    TokenIssued,
-    TokenDenied,
-    TokenRevoked,
+    #[serde(rename = "TokenIssued")]
+    Issued,
+    #[serde(rename = "TokenDenied")]
+    Denied,
+    #[serde(rename = "TokenRevoked")]
+    Revoked,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,7 +74,7 @@ impl<'a> Record<'a> {
         let grant = issued.grant();
         Self {
             time: now,
-            event: Event::TokenIssued,
+            event: Event::Issued,
             request_id: request.as_str(),
             subject: grant.subject().into(),
             token_name: Some(grant.token().as_str()),
@@ -95,7 +98,7 @@ impl<'a> Record<'a> {
     ) -> Self {
         Self {
             time: now,
-            event: Event::TokenDenied,
+            event: Event::Denied,
             request_id: request.as_str(),
             subject: subject.into(),
             token_name: Some(name.as_str()),
@@ -116,7 +119,7 @@ impl<'a> Record<'a> {
     ) -> Self {
         Self {
             time: now,
-            event: Event::TokenRevoked,
+            event: Event::Revoked,
             request_id: request.as_str(),
             subject: subject.into(),
             token_name: None,

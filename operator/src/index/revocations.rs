@@ -333,3 +333,6 @@ fn version<K: Revokes>(object: &DeserializeGuard<K>) -> u64 {
 
 /// How many of those that are not in force are reported on.
 const MOST_LISTED: usize = 1000;
+
+#[cfg(test)]
+mod tests;
