@@ -83,6 +83,10 @@ fn routes(api: Arc<Api>) -> Router {
             "/v1/tokens",
             post(routes::tokens).fallback(problem::wrong_method),
         )
+        .route(
+            "/v1/replica",
+            get(routes::replica).fallback(problem::wrong_method),
+        )
         .fallback(oauth::inside)
         .with_state(api)
 }

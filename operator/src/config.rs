@@ -1,12 +1,15 @@
 //! The command line and the environment, read once into final types. Nobody else reads either.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use clap::{Parser, ValueEnum};
 use hallpass_core::{
     fault::FaultKind,
     issuer::{IssuerUrl, parse_rotation},
-    name::{Audience, Namespace, PodName, TrustDomain},
+    name::{Audience, Namespace, PodName, TrustDomain, Uid},
     token::signing::Algorithm,
 };
 use tracing::level_filters::LevelFilter;
@@ -18,6 +21,10 @@ pub struct Config {
     pub names: Names,
     /// This replica's own pod.
     pub pod: PodName,
+    /// Its uid.
+    pub pod_uid: Uid,
+    /// Its address.
+    pub pod_ip: IpAddr,
     /// What the API server takes for its own tokens. Never empty.
     pub api_server_audiences: Vec<Audience>,
     /// What the TokenIssuer `hallpass` is made of.
@@ -127,6 +134,14 @@ struct Args {
     #[arg(long, env = "POD_NAME", value_name = "POD", value_parser = PodName::parse)]
     pod_name: PodName,
 
+    /// The uid of that pod, which owns the Lease of this replica.
+    #[arg(long, env = "POD_UID", value_name = "UID", value_parser = Uid::parse)]
+    pod_uid: Uid,
+
+    /// The address of that pod, under which the other replicas ask this one.
+    #[arg(long, env = "POD_IP", value_name = "ADDRESS")]
+    pod_ip: IpAddr,
+
     /// The namespace of the release.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", value_parser = Namespace::parse)]
     pod_namespace: Namespace,
@@ -169,6 +184,8 @@ impl From<Args> for Config {
             metrics_addr,
             log_level,
             pod_name,
+            pod_uid,
+            pod_ip,
             pod_namespace,
         } = args;
         Self {
@@ -177,6 +194,8 @@ impl From<Args> for Config {
                 namespace: pod_namespace,
             },
             pod: pod_name,
+            pod_uid,
+            pod_ip,
             api_server_audiences,
             issuer: DefaultIssuer {
                 url: issuer_url,

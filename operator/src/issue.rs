@@ -73,7 +73,7 @@ impl Issuance {
     /// Every token has its record; so has every refusal of a name.
     ///
     /// # Errors
-    /// [`Code::NotSynced`] before there is anything to decide on; [`Code::NoPolicy`] where all are asked
+    /// [`Code::NotSynced`] before there is anything to decide on, and while that is too old; [`Code::NoPolicy`] where all are asked
     /// for and there is none; [`Code::TooOften`] for a pod that asks for too many names, of which none
     /// has a record then.
     pub async fn issue(
@@ -82,6 +82,7 @@ impl Issuance {
         names: Option<Vec<TokenName>>,
     ) -> Result<Outcomes, Refusal> {
         let snapshot = self.index.snapshot()?;
+        self.index.standing().may_decide(Instant::now())?;
         let names = match names {
             Some(names) => names,
             None => self.all(&snapshot, ask)?,
@@ -114,6 +115,7 @@ impl Issuance {
         scopes: Option<&ScopeSet>,
     ) -> Result<Audited<IssuedToken>, Refusal> {
         let snapshot = self.index.snapshot()?;
+        self.index.standing().may_decide(Instant::now())?;
         self.look(&ask.subject, ask.now())
             .inspect_err(|refusal| self.metrics.denied(refusal.code))?;
         let grant = snapshot.decide(ask.now(), |scene| {

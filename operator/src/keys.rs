@@ -29,7 +29,10 @@ use self::{
     shelf::{Issuer, Shelf},
     store::Store,
 };
-use crate::telemetry::{Metrics, label::Kind};
+use crate::{
+    restore::Restores,
+    telemetry::{Metrics, label::Kind},
+};
 
 #[cfg(test)]
 mod fixture;
@@ -88,9 +91,17 @@ impl Keys {
         }))
     }
 
-    /// Keeps the keys as they are stored in `namespace`, for ever. On every replica.
-    pub async fn run(self, client: Client, namespace: String, clock: fn() -> Timestamp) {
-        watch::follow(&self, &Store::new(client, &namespace), clock).await;
+    /// Keeps the keys as they are stored in `namespace`, for ever, and lists them anew with each of the
+    /// `restores`. On every replica.
+    pub async fn run(
+        self,
+        client: Client,
+        namespace: String,
+        restores: Restores,
+        clock: fn() -> Timestamp,
+    ) {
+        let store = Store::new(client, &namespace);
+        watch::follow(&self, &store, restores.watch(), clock).await;
     }
 
     /// The keys of that issuer; [`None`] while it has none that signs.

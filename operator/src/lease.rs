@@ -17,11 +17,12 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use self::candidate::{Candidate, DURATION, Record, Step};
 use crate::{
     clock,
+    restore::{Restores, Versions, WentBack},
     telemetry::{Metrics, log::Chain},
 };
 
@@ -38,6 +39,7 @@ pub struct Elector {
     name: String,
     identity: String,
     leads: watch::Sender<bool>,
+    restores: Restores,
     metrics: Metrics,
 }
 
@@ -56,13 +58,15 @@ enum ElectionError {
 
 impl Elector {
     /// A replica called `identity`, which no other one is called, for the Lease `name`. The Lease must
-    /// exist: until it does, nobody leads.
+    /// exist: until it does, nobody leads. It is written every few seconds, so whoever reads it notices
+    /// when the state of the cluster went back, and says so in `restores`.
     #[must_use]
     pub fn new(
         client: Client,
         namespace: &str,
         name: &str,
         identity: &str,
+        restores: Restores,
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -70,6 +74,7 @@ impl Elector {
             name: name.to_owned(),
             identity: identity.to_owned(),
             leads: watch::Sender::new(false),
+            restores,
             metrics,
         }
     }
@@ -85,6 +90,7 @@ impl Elector {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut candidate = Candidate::new(self.identity.clone());
+        let mut versions = Versions::default();
         let mut due = Instant::now();
         let mut failing = false;
         loop {
@@ -97,7 +103,7 @@ impl Elector {
                     warn!(error = "not renewed in time", "this replica leads no more");
                 }
                 () = &mut stop => break,
-                outcome = self.round(&mut candidate, due) => {
+                outcome = self.round(&mut candidate, &mut versions, due) => {
                     report(outcome.as_ref().err(), &mut failing);
                     due = Instant::now() + pause(&candidate, outcome.is_ok(), rand::random());
                 }
@@ -109,9 +115,15 @@ impl Elector {
     }
 
     /// Reads the Lease when it is due, and writes it if that is the step.
-    async fn round(&self, candidate: &mut Candidate, due: Instant) -> Result<(), ElectionError> {
+    async fn round(
+        &self,
+        candidate: &mut Candidate,
+        versions: &mut Versions,
+        due: Instant,
+    ) -> Result<(), ElectionError> {
         sleep_until(due).await;
         let lease = self.read().await?;
+        self.compare(&lease, versions);
         candidate.see(Record::from(&lease), Instant::now());
         let Step::Hold { transitions } = candidate.step(Instant::now()) else {
             return Ok(());
@@ -128,9 +140,26 @@ impl Elector {
         }
         let sent = Instant::now();
         let written = self.write(&lease, &spec).await?;
+        self.compare(&written, versions);
         candidate.see(Record::from(&written), Instant::now());
         candidate.hold(sent);
         Ok(())
+    }
+
+    /// Notices when the Lease is older than it was: it is read from etcd itself, never from a cache.
+    fn compare(&self, lease: &Lease, versions: &mut Versions) {
+        let version = lease.resource_version().unwrap_or_default();
+        if let Some(WentBack { from, to }) = versions.see(&version) {
+            error!(
+                lease.version.before = from,
+                lease.version.now = to,
+                "the state of the cluster went back: was etcd restored from a backup? Everything is \
+                 listed anew, and every issuer gets new keys"
+            );
+            self.metrics.state_went_back();
+            let now = clock::now();
+            self.restores.note(now, now);
+        }
     }
 
     async fn read(&self) -> Result<Lease, ElectionError> {

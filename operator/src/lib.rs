@@ -18,6 +18,8 @@ pub mod issuer;
 pub mod keys;
 pub mod lease;
 mod owner;
+pub mod replica;
+pub mod restore;
 pub mod revoke;
 mod share;
 pub mod telemetry;

@@ -141,6 +141,17 @@ impl Metrics {
         self.0.certificate_expiry.set(at.as_second());
     }
 
+    /// The state of the cluster was seen to have gone back.
+    pub fn state_went_back(&self) {
+        self.0.state_went_back.inc();
+    }
+
+    /// How long ago it was last proven that what is known of the cluster is current, if ever.
+    pub fn state_age(&self, age: Option<Duration>) {
+        let seconds = age.map_or(0, |age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        self.0.state_age.set(seconds);
+    }
+
     /// A handler panicked; its request was answered with `Internal`.
     pub fn panicked(&self) {
         self.0.panics.inc();
@@ -165,7 +176,7 @@ fn gauge(count: usize) -> i64 {
 mod tests {
     use super::*;
 
-    const DOCUMENTED: [(&str, &str); 17] = [
+    const DOCUMENTED: [(&str, &str); 19] = [
         ("hallpass_requests", "counter"),
         ("hallpass_request_duration_seconds", "histogram"),
         ("hallpass_tokens_issued", "counter"),
@@ -181,6 +192,8 @@ mod tests {
         ("hallpass_key_steps", "counter"),
         ("hallpass_token_reviews", "counter"),
         ("hallpass_certificate_expiry_timestamp_seconds", "gauge"),
+        ("hallpass_state_age_seconds", "gauge"),
+        ("hallpass_state_went_back", "counter"),
         ("hallpass_panics", "counter"),
         ("hallpass_build", "info"),
     ];
@@ -214,6 +227,8 @@ mod tests {
         metrics.status_write(StatusWrite::Failed);
         metrics.token_review(ReviewOutcome::Limited);
         metrics.certificate_expiry(Timestamp::from_second(1_800_000_000).unwrap());
+        metrics.state_age(Some(Duration::from_millis(12_900)));
+        metrics.state_went_back();
         metrics.panicked();
         let text = metrics.encode().unwrap();
         for line in [
@@ -229,6 +244,8 @@ mod tests {
             r#"hallpass_status_writes_total{outcome="Failed"} 1"#,
             r#"hallpass_token_reviews_total{outcome="Limited"} 1"#,
             "hallpass_certificate_expiry_timestamp_seconds 1800000000",
+            "hallpass_state_age_seconds 12",
+            "hallpass_state_went_back_total 1",
             "hallpass_panics_total 1",
             concat!(
                 "hallpass_build_info{version=\"",

@@ -13,7 +13,7 @@ use std::{
 
 use jiff::Timestamp;
 use kube::Client;
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig};
 use tokio::sync::watch;
 use tracing::{error, info};
 
@@ -36,6 +36,7 @@ mod certificate;
 mod material;
 mod resolver;
 mod store;
+mod trust;
 
 /// Keeps the serving certificate. One per process.
 pub struct Authority {
@@ -54,6 +55,8 @@ struct State {
     until: Option<Timestamp>,
     /// Its leaf, to see whether another one came.
     leaf: Vec<u8>,
+    /// Trusts those who serve under the same CA.
+    trust: Option<Arc<ClientConfig>>,
     /// What went wrong the last time.
     fault: Option<String>,
 }
@@ -137,6 +140,13 @@ impl Authority {
                 self.names.serving_secret()
             )),
         }
+    }
+
+    /// TLS for a question to another replica: trust in the CA that the serving certificate in use is of.
+    #[must_use]
+    pub fn trust(&self) -> Option<Arc<ClientConfig>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.trust.clone()
     }
 
     /// Looks after the certificate for ever. `leader` tells whether this replica writes.
@@ -255,6 +265,13 @@ impl Authority {
         }
         state.leaf = leaf.to_vec();
         state.until = Some(material.serving_until);
+        state.trust = match trust::client_config(&material.authority.certificate) {
+            Ok(config) => Some(Arc::new(config)),
+            Err(error) => {
+                error!(error = %Chain(&error), "no other replica can be asked");
+                None
+            }
+        };
         self.served.swap(Arc::clone(&material.serving));
         self.metrics.certificate_expiry(material.serving_until);
         info!(certificate.until = %material.serving_until, "serving certificate in use");

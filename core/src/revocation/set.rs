@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
 };
 
 use jiff::Timestamp;
@@ -30,6 +30,7 @@ pub struct RevocationSet {
     rounds: [u32; 2],
     counts: [usize; 2],
     by_namespace: HashMap<Box<str>, usize>,
+    keys: BTreeSet<Box<str>>,
 }
 
 /// There is no room for another revocation.
@@ -118,12 +119,10 @@ impl RevocationSet {
         denied.map_or(Ok(self.epochs), Err)
     }
 
-    /// When the key of that `kid` was revoked, in seconds since 1970; [`None`] where it was not.
+    /// The `kid`s of the keys that are revoked.
     #[must_use]
-    pub fn key_revoked(&self, kid: &str) -> Option<i64> {
-        let group = self.group(&Target::Key(Cow::Borrowed(kid)))?;
-        let times = group.members().iter().map(|m| m.revocation.created);
-        times.max()
+    pub const fn keys(&self) -> &BTreeSet<Box<str>> {
+        &self.keys
     }
 
     /// The newest resourceVersion of each kind that was put into it.
@@ -208,6 +207,9 @@ impl RevocationSet {
             missing: false,
             spent,
         };
+        if let Target::Key(kid) = target {
+            self.keys.insert((**kid).into());
+        }
         let group = self.groups.entry(target.clone()).or_default();
         group.put(member, target.is_closed());
         Ok(())
@@ -318,6 +320,9 @@ impl RevocationSet {
         });
         if entry.get().is_empty() {
             entry.remove();
+            if let Target::Key(kid) = target {
+                self.keys.remove(&**kid);
+            }
         }
         for (kind, namespace, spent) in &gone {
             if !spent {

@@ -304,16 +304,27 @@ fn who_decides_learns_how_much_was_known() {
 }
 
 #[test]
-fn a_key_is_revoked_since_the_last_revocation_of_it() {
-    let target = RawTarget {
-        key: Some("kid-1".into()),
-        ..RawTarget::default()
+fn which_keys_are_revoked_is_known() {
+    let key = |name: &str, kid: &str| {
+        let target = RawTarget {
+            key: Some(kid.into()),
+            ..RawTarget::default()
+        };
+        cluster(name, target)
     };
-    let mut later = cluster("b", target.clone());
-    later.created = time(MADE + 5);
-    let set = set(&[cluster("a", target), later]);
-    assert_eq!(set.key_revoked("kid-1"), Some(MADE + 5));
-    assert_eq!(set.key_revoked("kid-2"), None);
+    let mut set = set(&[key("a", "kid-1"), key("b", "kid-1"), key("c", "kid-2")]);
+    let kids = |set: &RevocationSet| {
+        set.keys()
+            .iter()
+            .map(|kid| kid.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(kids(&set), ["kid-1", "kid-2"]);
+    for (name, left) in [("a", &["kid-1", "kid-2"][..]), ("b", &["kid-2"])] {
+        let (target, revocation) = key(name, "kid-1").parse().unwrap();
+        set.remove(&target, revocation.kind, &revocation.name);
+        assert_eq!(kids(&set), left);
+    }
 }
 
 prop_compose! {

@@ -113,6 +113,7 @@ fn route(path: &str) -> Route {
     match path {
         "/v1/assignments" => Route::Assignments,
         "/v1/tokens" => Route::Tokens,
+        "/v1/replica" => Route::Replica,
         path => oauth::route(path).unwrap_or(Route::Other),
     }
 }

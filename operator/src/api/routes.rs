@@ -1,4 +1,5 @@
-//! The two routes. Both take an [`Authenticated`] subject, and nothing of the request says who it is.
+//! The routes of the pods, and one of the replicas. Those of the pods take an [`Authenticated`] subject, and
+//! nothing of the request says who it is.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -21,6 +22,8 @@ use http::{
 };
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::json;
+use tokio::time::Instant;
 
 use super::{Api, body::tokens_request, document::Document, observe::Arrival, problem::Refused};
 use crate::{
@@ -59,6 +62,17 @@ pub(super) async fn tokens(
     };
     let outcomes = api.issuance.issue(&ask, names).await?;
     let mut response = json(encode(&entries(outcomes)?)?);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// `GET /v1/replica`: 200 for everybody, with whether this replica is behind the cluster. The others ask,
+/// to know whether the API server answers nobody; it is one bit, and not a secret.
+pub(super) async fn replica(State(api): State<Arc<Api>>) -> Result<Response, Refused> {
+    let behind = api.index.standing().is_behind(Instant::now());
+    let mut response = json(encode(&json!({"behind": behind}))?);
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

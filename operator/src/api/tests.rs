@@ -4,4 +4,5 @@ mod assignments;
 mod oauth;
 mod refusals;
 mod requests;
+mod standing;
 mod tokens;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use hallpass_core::{issuer::Issuer, token::cache::VerifiedCache};
 use hallpass_crds::token_issuer::KeyState;
 use kube::Client;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use super::task::Tasks;
 use crate::{
@@ -35,10 +35,14 @@ use crate::{
         rotation,
     },
     lease::Elector,
+    replica::Identity,
+    restore::Restores,
     revoke::Revoker,
     telemetry::{Metrics, health::Readiness, server},
     tls::Authority,
 };
+
+mod replica;
 
 /// How far the shutdown is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,13 +73,15 @@ pub(super) struct Parts {
     elector: Elector,
     context: Context,
     keys: Keys,
+    restores: Restores,
+    identity: Identity,
     release: Release,
 }
 
 impl Parts {
     pub(super) fn new(config: &Config, client: Client, metrics: Metrics) -> Self {
         let Config { names, pod, .. } = config;
-        let index = Index::new(metrics.clone(), clock::now);
+        let (index, restores) = (Index::new(metrics.clone(), clock::now), Restores::default());
         let attestor = Attestor::new(
             index.clone(),
             client.clone(),
@@ -88,6 +94,7 @@ impl Parts {
             names.namespace().as_str(),
             names.lease(),
             pod.as_str(),
+            restores.clone(),
             metrics.clone(),
         );
         let operator = OperatorId {
@@ -108,6 +115,8 @@ impl Parts {
             authority: Arc::new(authority),
             elector,
             context,
+            restores,
+            identity: Identity::of(config),
             release: Release {
                 names: names.clone(),
                 issuer: config.issuer.clone(),
@@ -117,8 +126,9 @@ impl Parts {
 
     /// What must hold before this replica is asked.
     pub(super) fn readiness(&self, audiences: Result<(), String>) -> Readiness {
-        let (index, attestor, authority, keys) = (
+        let (index, standing, attestor, authority, keys) = (
             self.index.clone(),
+            self.index.standing().clone(),
             Arc::clone(&self.attestor),
             Arc::clone(&self.authority),
             self.keys.clone(),
@@ -126,6 +136,10 @@ impl Parts {
         Readiness::default()
             .with("synced", move || {
                 index.snapshot().map(drop).map_err(|e| e.to_string())
+            })
+            .with("current", move || {
+                let current = standing.may_decide(Instant::now());
+                current.map_err(|e| e.to_string())
             })
             .with("keys", move || {
                 if attestor.ready() {
@@ -164,6 +178,7 @@ impl Parts {
     ) -> Result<(), rustls::Error> {
         self.sign(steady);
         self.report(steady);
+        self.stand(phases.clone(), steady, closing);
         let tls = Arc::new(self.authority.server_config()?);
         let api = Arc::new(self.api());
         let inside = api::router(Arc::clone(&api));
@@ -174,6 +189,7 @@ impl Parts {
             attestor,
             authority,
             elector,
+            restores,
             ..
         } = self;
         let leader = elector.watch();
@@ -195,7 +211,7 @@ impl Parts {
             }
         });
         steady.spawn("index", async move {
-            Err(Box::pin(index.run(client)).await.into())
+            Err(Box::pin(index.run(client, &restores)).await.into())
         });
         steady.spawn("keys", async move {
             attestor.run().await;
@@ -233,16 +249,16 @@ impl Parts {
         let (wanted, plans) = watch::channel(Plans::default());
         steady.spawn("signing-keys", {
             let (keys, client) = (self.keys.clone(), self.client.clone());
-            let namespace = namespace.clone();
+            let (namespace, restores) = (namespace.clone(), self.restores.clone());
             async move {
-                keys.run(client, namespace, clock::now).await;
+                keys.run(client, namespace, restores, clock::now).await;
                 Ok(())
             }
         });
         steady.spawn("plans", {
-            let index = self.index.clone();
+            let (index, restores) = (self.index.clone(), self.restores.clone());
             async move {
-                plans::run(index, wanted).await;
+                plans::run(index, restores, wanted).await;
                 Ok(())
             }
         });
@@ -321,67 +337,4 @@ async fn reached(mut phases: watch::Receiver<Phase>, phase: Phase) {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-    use hallpass_core::{
-        issuer::IssuerUrl,
-        name::{Namespace, PodName},
-    };
-    use kube::client::Body;
-    use tracing::level_filters::LevelFilter;
-
-    use super::*;
-    use crate::config::{DefaultIssuer, Names};
-
-    fn config() -> Config {
-        let name = |text| Namespace::parse(text).unwrap();
-        Config {
-            names: Names::new(name("hallpass"), name("hallpass-system")),
-            pod: PodName::parse("hallpass-0").unwrap(),
-            api_server_audiences: Vec::new(),
-            issuer: DefaultIssuer {
-                url: IssuerUrl::parse("https://id.example").unwrap(),
-                algorithm: None,
-                rotate_every: None,
-                spiffe_trust_domain: None,
-            },
-            api_addr: ([127, 0, 0, 1], 0).into(),
-            issuer_addr: ([127, 0, 0, 1], 0).into(),
-            metrics_addr: ([127, 0, 0, 1], 0).into(),
-            log_level: LevelFilter::INFO,
-        }
-    }
-
-    /// An API server that never answers.
-    fn client() -> Client {
-        let service = tower::service_fn(|_: http::Request<Body>| {
-            std::future::pending::<Result<http::Response<Body>, std::io::Error>>()
-        });
-        Client::new(service, "hallpass-system")
-    }
-
-    #[tokio::test]
-    async fn a_replica_that_has_read_nothing_names_all_that_it_waits_for() {
-        let parts = Parts::new(&config(), client(), Metrics::new());
-        let missing = parts.readiness(Err("add k3s".into())).missing();
-        let missing: Vec<_> = missing.iter().map(|m| m.condition).collect();
-        assert_eq!(
-            missing,
-            ["synced", "keys", "signing-keys", "certificate", "audiences"]
-        );
-    }
-
-    #[tokio::test]
-    async fn a_phase_is_reached_in_it_and_after_it_and_when_nobody_is_left_to_tell() {
-        let (phase, phases) = watch::channel(Phase::Serving);
-        let is_leaving = || reached(phases.clone(), Phase::Leaving).now_or_never();
-        assert_eq!(is_leaving(), None);
-        phase.send_replace(Phase::Leaving);
-        assert_eq!(is_leaving(), Some(()));
-        phase.send_replace(Phase::Closing);
-        assert_eq!(is_leaving(), Some(()));
-        phase.send_replace(Phase::Serving);
-        drop(phase);
-        assert_eq!(is_leaving(), Some(()));
-    }
-}
+mod tests;

@@ -2,11 +2,13 @@ use clap::{CommandFactory, error::ErrorKind};
 
 use super::*;
 
-const NEEDED: [&str; 5] = [
+const NEEDED: [&str; 7] = [
     "--name=hallpass",
     "--api-server-audience=https://a",
     "--issuer-url=https://id.example",
     "--pod-name=hallpass-0",
+    "--pod-uid=uid-hallpass-0",
+    "--pod-ip=10.0.0.7",
     "--pod-namespace=hallpass-system",
 ];
 
@@ -22,6 +24,8 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(config.metrics_addr.to_string(), "[::]:9402");
     assert_eq!(config.log_level, LevelFilter::INFO);
     assert_eq!(config.pod.as_str(), "hallpass-0");
+    assert_eq!(config.pod_uid.as_str(), "uid-hallpass-0");
+    assert_eq!(config.pod_ip.to_string(), "10.0.0.7");
     let issuer = DefaultIssuer {
         url: IssuerUrl::parse("https://id.example").unwrap(),
         algorithm: None,
@@ -93,6 +97,7 @@ fn a_mistake_is_named() {
             "possible values: error, warn, info, debug, trace",
         ),
         ("--pod-namespace=a.b", "lower-case"),
+        ("--pod-ip=hallpass-0", "invalid IP address"),
     ] {
         let flag = mistake.split('=').next().unwrap();
         let mut arguments: Vec<_> = NEEDED

@@ -15,7 +15,10 @@ use crate::telemetry::label::Kind;
 /// A proof is a watch request that the API server answered, and counts from the moment that it was
 /// *sent*. That a line arrives proves nothing: it may have waited while this process was stopped.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Freshness(Arc<Mutex<Vec<(Kind, Option<Instant>)>>>);
+pub(crate) struct Freshness(Arc<Mutex<Stamps>>);
+
+/// When each watch was last proven alive, if it ever was.
+type Stamps = Vec<(Kind, Option<Instant>)>;
 
 /// Takes the proofs of one watch.
 #[derive(Debug, Clone)]
@@ -50,7 +53,7 @@ impl Freshness {
         Some(now.saturating_duration_since(proven))
     }
 
-    fn stamps(&self) -> MutexGuard<'_, Vec<(Kind, Option<Instant>)>> {
+    fn stamps(&self) -> MutexGuard<'_, Stamps> {
         // Each change is one assignment: there is no half-made state behind a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -20,7 +20,10 @@ use kube::{
 use tokio::sync::{Notify, watch as channel};
 use tracing::{error, warn};
 
-use crate::telemetry::{Metrics, label};
+use crate::{
+    replica::Observed,
+    telemetry::{Metrics, label},
+};
 
 /// The revocations. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,8 +32,8 @@ pub struct Revocations(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     state: RwLock<State>,
-    /// Counts up whenever one came, changed or went.
-    changes: channel::Sender<u64>,
+    /// Told whenever one came, changed or went.
+    observed: channel::Sender<Observed>,
     /// Room was made for what had none.
     room: Notify,
     clock: fn() -> Timestamp,
@@ -105,7 +108,7 @@ impl Revocations {
     pub(super) fn new(metrics: Metrics, clock: fn() -> Timestamp) -> Self {
         Self(Arc::new(Shared {
             state: RwLock::default(),
-            changes: channel::Sender::new(0),
+            observed: channel::Sender::default(),
             room: Notify::new(),
             clock,
             metrics,
@@ -122,16 +125,10 @@ impl Revocations {
         self.read(|state| question(&state.set))
     }
 
-    /// Counts up whenever a revocation came, changed or went.
+    /// How far this replica has read. Told whenever a revocation came, changed or went.
     #[must_use]
-    pub fn changes(&self) -> channel::Receiver<u64> {
-        self.0.changes.subscribe()
-    }
-
-    /// How many stored revocations are not in force since there is no room for them.
-    #[must_use]
-    pub fn refused(&self) -> usize {
-        self.read(State::without_room)
+    pub fn observed(&self) -> channel::Receiver<Observed> {
+        self.0.observed.subscribe()
     }
 
     /// What is stored and not in force, as far as it is kept.
@@ -184,9 +181,14 @@ impl Revocations {
         metrics.watch_objects(kind, kept);
         metrics.unreadable_objects(kind, invalid);
         metrics.revocations_refused(refused);
-        self.0
-            .changes
-            .send_modify(|count| *count = count.wrapping_add(1));
+        let epochs = self.ask(RevocationSet::epochs);
+        self.0.observed.send_modify(|observed| {
+            *observed = Observed {
+                epochs: [epochs.namespaced, epochs.cluster],
+                refused,
+                revocations: observed.revocations.wrapping_add(1),
+            };
+        });
     }
 
     fn read<R>(&self, question: impl FnOnce(&State) -> R) -> R {

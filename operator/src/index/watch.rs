@@ -4,6 +4,7 @@ use std::{fmt::Debug, time::Duration};
 
 use futures::StreamExt;
 use hallpass_core::lifetime;
+use jiff::Timestamp;
 use kube::{
     Api, Resource,
     runtime::{
@@ -13,12 +14,13 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::sync::watch as channel;
 use tracing::{debug, info, warn};
 
 use crate::telemetry::{Metrics, label::Kind, log::Chain};
 
 /// What can be watched.
-pub(super) trait Watched:
+pub(crate) trait Watched:
     Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static
 {
 }
@@ -33,13 +35,36 @@ impl<K> Watched for K where
 ///
 /// # Guarantees
 /// An error is counted, logged once per outage, and waited out; nothing that was delivered is taken
-/// back.
-pub(super) async fn follow<K>(
+/// back. When `restores` changes the watch is given up and all is listed anew: it may hang on a version
+/// that the cluster, whose state went back, has not reached yet, and the API server does not say so.
+pub(crate) async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
     kind: Kind,
     metrics: &Metrics,
+    mut restores: channel::Receiver<Option<Timestamp>>,
     mut take: impl FnMut(Vec<Event<K>>),
+) where
+    K: Watched,
+{
+    loop {
+        tokio::select! {
+            () = once(api.clone(), config.clone(), kind, metrics, &mut take) => return,
+            // Its error says that nobody is left who would notice, and then the process ends too.
+            Ok(()) = restores.changed() => {
+                warn!(watch.kind = kind.as_str(), "the state of the cluster went back: listing anew");
+            }
+        }
+    }
+}
+
+/// One watch, from its first list on.
+async fn once<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    kind: Kind,
+    metrics: &Metrics,
+    take: &mut impl FnMut(Vec<Event<K>>),
 ) where
     K: Watched,
 {

@@ -116,8 +116,8 @@ fn client(server: &Shared) -> Client {
 /// Says nothing more, and ends after the time that the watch asked for.
 fn ends(uri: &Uri) -> impl Stream<Item = Result<Frame<Bytes>, BoxError>> + Send + use<> {
     let query = uri.query().unwrap_or_default().split('&');
-    let seconds = query.filter_map(|pair| pair.strip_prefix("timeoutSeconds="));
-    let seconds: u64 = seconds.last().unwrap().parse().unwrap();
+    let mut seconds = query.filter_map(|pair| pair.strip_prefix("timeoutSeconds="));
+    let seconds: u64 = seconds.next_back().unwrap().parse().unwrap();
     let end = sleep(Duration::from_secs(seconds));
     stream::once(end).filter_map(|()| async { None })
 }
@@ -133,8 +133,13 @@ fn server() -> Shared {
 }
 
 fn start(server: &Shared) -> Index {
+    start_with(server, &Restores::default())
+}
+
+fn start_with(server: &Shared, restores: &Restores) -> Index {
     let index = Index::new(Metrics::default(), crate::issuer::fixture::now);
-    tokio::spawn(index.clone().run(client(server)));
+    let (runs, client, restores) = (index.clone(), client(server), restores.clone());
+    tokio::spawn(async move { Box::pin(runs.run(client, &restores)).await });
     index
 }
 
@@ -281,4 +286,29 @@ async fn is_as_far_behind_as_its_last_watch_requests_are_past() {
     seconds(15).await;
     let heard = index.heard(Instant::now()).unwrap();
     assert!(heard < freshness::LONGEST_LAG, "{heard:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_whose_state_went_back_is_listed_anew_though_its_watches_hang() {
+    let (server, restores) = (server(), Restores::default());
+    let index = start_with(&server, &restores);
+    seconds(1).await;
+    // The watches go on from a version of the future: they are granted, and nothing comes.
+    server.lock().unwrap().policies = vec![stored(&policy("shop", "restored", "orders"))];
+    seconds(60).await;
+    assert_eq!(names(&index), ["orders"], "nobody noticed yet");
+    restores.note(Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+    seconds(1).await;
+    assert_eq!(names(&index), ["restored"]);
+    let queries = server.lock().unwrap().queries.clone();
+    for kind in [
+        "/api/v1/pods",
+        "/api/v1/namespaces",
+        "/api/v1/serviceaccounts",
+    ] {
+        let lists = queries.iter().filter(|query| {
+            query.starts_with(&format!("{kind}?")) && !query.contains("watch=true")
+        });
+        assert_eq!(lists.count(), 2, "{kind}");
+    }
 }

@@ -7,7 +7,7 @@ use hallpass_core::{
     wire::Problem,
 };
 
-use crate::{attest::Rejection, index::NotSynced, issuer::MintError};
+use crate::{attest::Rejection, index::NotSynced, issuer::MintError, replica::standing::Behind};
 
 /// A finite reason, words for the one who asked, and how long to wait where waiting helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,12 @@ impl From<Denial> for Refusal {
 impl From<NotSynced> for Refusal {
     fn from(not_synced: NotSynced) -> Self {
         Self::new(Code::NotSynced, not_synced.to_string())
+    }
+}
+
+impl From<Behind> for Refusal {
+    fn from(behind: Behind) -> Self {
+        Self::new(Code::NotSynced, behind.to_string())
     }
 }
 

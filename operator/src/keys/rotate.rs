@@ -179,7 +179,8 @@ impl Rotator {
         for _ in 0..MOST_STEPS {
             let seen = Instant::now();
             let (known, now) = self.look(issuer, read).await?;
-            let step = next_step(&known.states(), known.unread, plan, now);
+            let states = known.states_under(&plan.revoked);
+            let step = next_step(&states, known.unread, plan, now);
             if let Step::Nothing { look_again_at } = step {
                 return Ok(until(look_again_at, now));
             }

@@ -3,7 +3,7 @@
 //! Each step follows from the keys that are stored and from the time, never from what was done before:
 //! it does not matter who did the step before this one, or whether he lived to see it done.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hallpass_core::token::signing::Algorithm;
 use jiff::Timestamp;
@@ -19,6 +19,8 @@ pub struct KeyState {
     pub activated: Option<Timestamp>,
     /// What it signs with.
     pub algorithm: Algorithm,
+    /// Somebody revoked it: it is to go, and never to sign.
+    pub revoked: bool,
 }
 
 /// The keys of an issuer that are there and cannot be read: their places and numbers are taken.
@@ -41,6 +43,8 @@ pub struct Plan {
     pub rotate: Option<Timestamp>,
     /// From that time on, no key that began to sign before it may be left.
     pub rotate_now: Option<Timestamp>,
+    /// The `kid`s of all keys that are revoked, those of other issuers too.
+    pub revoked: Arc<BTreeSet<Box<str>>>,
 }
 
 /// What is to be done next.
@@ -103,7 +107,8 @@ pub struct Standing {
 /// There are never more than [`MOST`] keys, and an ordinary rotation waits until there is room for the
 /// key after the next one.
 ///
-/// Two exceptions, in which waiting is worse: an issuer without a key that signs, and `rotate_now`.
+/// Three exceptions, in which waiting is worse: an issuer without a key that signs, `rotate_now`, and a key
+/// that is revoked.
 ///
 /// # Assumptions
 /// Whoever carries out a step does it soon, under the version of the key that was read.
@@ -184,15 +189,23 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Replaces every key that began to sign before the time of an emergency: first another one signs.
+    /// Replaces every key that is revoked, or began to sign before the time of an emergency: first another
+    /// one signs.
     fn emergency(&self, plan: &Plan, now: Timestamp) -> Option<Step> {
-        let since = plan.rotate_now.filter(|at| *at <= now)?;
-        let (_, oldest) = self.signed.first().filter(|(began, _)| *began < since)?;
-        let (began, _) = self.signed.last()?;
-        let next = self.coming.map(|(_, key)| key);
-        let next = next.or_else(|| self.waiting.first().copied());
+        let coming = self.coming.map(|(_, key)| key);
+        let mut unused = self.waiting.iter().copied().chain(coming);
+        if let Some(KeyState { number, .. }) = unused.find(|key| key.revoked) {
+            return Some(Step::Remove { number: *number });
+        }
+        let since = plan.rotate_now.filter(|at| *at <= now);
+        let condemned = |(began, key): &(Timestamp, &KeyState)| {
+            key.revoked || since.is_some_and(|since| *began < since)
+        };
+        let (_, oldest) = self.signed.iter().find(|signed| condemned(signed))?;
+        let active = self.signed.last()?;
+        let next = coming.or_else(|| self.waiting.first().copied());
         Some(match next {
-            _ if *began >= since => Step::Remove {
+            _ if !condemned(active) => Step::Remove {
                 number: oldest.number,
             },
             Some(key) => Step::Activate { number: key.number },

@@ -166,6 +166,7 @@ impl Object {
                 published,
                 activated,
                 algorithm,
+                revoked: false,
             },
             material: self.material(algorithm, known)?,
         })

@@ -47,6 +47,15 @@ impl Issuer {
         self.keys.iter().map(|key| key.state).collect()
     }
 
+    /// The same, where these `kid`s are revoked.
+    pub(super) fn states_under(&self, revoked: &BTreeSet<Box<str>>) -> Vec<KeyState> {
+        let state = |key: &StoredKey| KeyState {
+            revoked: revoked.contains(key.material.signing.kid()),
+            ..key.state
+        };
+        self.keys.iter().map(state).collect()
+    }
+
     fn add(&mut self, key: Option<&StoredKey>, number: Option<u32>) {
         match key {
             Some(key) => self.keys.push(key.clone()),

@@ -21,6 +21,7 @@ fn clock() -> Timestamp {
 struct Running {
     cluster: Cluster,
     keys: Keys,
+    restores: Restores,
     leads: Sender<bool>,
     plans: Sender<Plans>,
     tasks: [JoinHandle<()>; 2],
@@ -34,7 +35,7 @@ impl Drop for Running {
 
 fn start(cluster: &Cluster, clock: fn() -> Timestamp, leads: bool) -> Running {
     let metrics = Metrics::new();
-    let keys = Keys::new(metrics.clone());
+    let (keys, restores) = (Keys::new(metrics.clone()), Restores::default());
     let (leads, leader) = tokio::sync::watch::channel(leads);
     let (plans, wanted) = tokio::sync::watch::channel(Plans::default());
     let rotate = rotate::run(
@@ -47,12 +48,16 @@ fn start(cluster: &Cluster, clock: fn() -> Timestamp, leads: bool) -> Running {
         metrics,
     );
     let tasks = [
-        tokio::spawn(keys.clone().run(cluster.client(), namespace(), clock)),
+        tokio::spawn(
+            keys.clone()
+                .run(cluster.client(), namespace(), restores.clone(), clock),
+        ),
         tokio::spawn(rotate),
     ];
     Running {
         cluster: cluster.clone(),
         keys,
+        restores,
         leads,
         plans,
         tasks,
@@ -365,4 +370,26 @@ async fn t37_an_answer_that_cannot_be_read_is_in_no_error() {
         "the API server refused: 500 Internal Server Error InternalError"
     );
     assert!(!format!("{error:?}").contains("planted"), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_whose_state_went_back_is_listed_anew_though_the_watch_hangs() {
+    let cluster = stored(&[secret(2, -60, Some(-50))]);
+    let running = start(&cluster, clock, false);
+    seconds(1).await;
+    let numbers = || running.keys.ring(&id()).map(|ring| ring.verifying().len());
+    assert_eq!(numbers(), Some(1));
+    // The restored cluster has a key that was removed; its watches wait for a version of the future.
+    cluster.with(|server| {
+        let old = secret(1, -120, Some(-110));
+        let mut old = old;
+        old["metadata"]["resourceVersion"] = json!("1");
+        old["metadata"]["uid"] = json!("uid-old");
+        server.secrets.insert("abcdefgh-1".into(), old);
+    });
+    seconds(60).await;
+    assert_eq!(numbers(), Some(1), "nobody noticed yet");
+    running.restores.note(now(), now());
+    seconds(1).await;
+    assert_eq!(numbers(), Some(2));
 }

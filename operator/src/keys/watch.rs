@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use hallpass_core::lifetime;
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::watch::Receiver,
+    time::{Instant, sleep, sleep_until},
+};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -18,11 +21,24 @@ use crate::telemetry::{label::Kind, log::Chain};
 ///
 /// # Guarantees
 /// What was delivered stays until something newer comes: a watch that fails takes nothing back. A list
-/// takes the place of what was known at once.
-pub(super) async fn follow(keys: &Keys, store: &Store, clock: fn() -> Timestamp) {
+/// takes the place of what was known at once. With each of the `restores` a new list is taken: the watch
+/// may hang on a version that the cluster, whose state went back, has not reached yet.
+pub(super) async fn follow(
+    keys: &Keys,
+    store: &Store,
+    mut restores: Receiver<Option<Timestamp>>,
+    clock: fn() -> Timestamp,
+) {
     let (mut shelf, mut failures) = (Shelf::telling(), 0u32);
     loop {
-        let Err(error) = tend(keys, store, clock, &mut shelf, &mut failures).await;
+        let Err(error) = tokio::select! {
+            failed = tend(keys, store, clock, &mut shelf, &mut failures) => failed,
+            // Its error says that nobody is left who would notice, and then the process ends too.
+            Ok(()) = restores.changed() => {
+                warn!(watch.kind = Kind::SigningKey.as_str(), "the state of the cluster went back: listing anew");
+                continue;
+            }
+        };
         failures = failures.saturating_add(1);
         keys.0.metrics.watch_error(Kind::SigningKey);
         report(&error, failures);

@@ -82,17 +82,20 @@ struct Running {
     leads: watch::Receiver<bool>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
+    restores: Restores,
     metrics: Metrics,
 }
 
 fn start(server: &Shared, identity: &str) -> Running {
     let (metrics, cut) = (Metrics::default(), Arc::default());
+    let restores = Restores::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let elector = Elector::new(
         client(server, &cut),
         "hallpass-system",
         "hallpass",
         identity,
+        restores.clone(),
         metrics.clone(),
     );
     let leads = elector.watch();
@@ -102,6 +105,7 @@ fn start(server: &Shared, identity: &str) -> Running {
         leads,
         stop,
         task,
+        restores,
         metrics,
     }
 }
@@ -156,7 +160,7 @@ async fn a_leader_that_is_cut_off_ends_before_another_begins() {
     let ended = Instant::now();
     b.leads.wait_for(|leads| *leads).await.unwrap();
     let gap = ended.elapsed().as_secs();
-    assert!((4..=10).contains(&gap), "nobody led for {gap} s");
+    assert!((4..=13).contains(&gap), "nobody led for {gap} s");
     a.cut.store(false, Ordering::Relaxed);
     seconds(30).await;
     assert!(*b.leads.borrow() && !*a.leads.borrow());
@@ -210,4 +214,34 @@ async fn a_replica_that_came_back_leads_on_under_its_own_name() {
     again.leads.wait_for(|leads| *leads).await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(1));
     assert_eq!(server.lock().unwrap().spec["leaseTransitions"], 1);
+}
+
+fn went_back(replica: &Running) -> (bool, bool) {
+    let metrics = replica.metrics.encode().unwrap();
+    let counted = metrics.contains("hallpass_state_went_back_total 1\n");
+    (replica.restores.watch().borrow().is_some(), counted)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_older_than_before_tells_every_replica_of_a_restore() {
+    let server = Shared::default();
+    let (a, b) = (start(&server, "a"), start(&server, "b"));
+    seconds(30).await;
+    let backup = {
+        let server = server.lock().unwrap();
+        (server.version, server.spec.clone())
+    };
+    seconds(30).await;
+    assert_eq!(
+        (went_back(&a), went_back(&b)),
+        ((false, false), (false, false))
+    );
+    {
+        let mut server = server.lock().unwrap();
+        (server.version, server.spec) = backup;
+    }
+    seconds(5).await;
+    assert_eq!((went_back(&a), went_back(&b)), ((true, true), (true, true)));
+    seconds(60).await;
+    assert_eq!(went_back(&a), (true, true), "it is told once");
 }

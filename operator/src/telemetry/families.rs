@@ -29,6 +29,8 @@ pub(super) struct Families {
     pub(super) key_steps: Family<Labels<2>, Counter>,
     pub(super) token_reviews: Family<Labels<1>, Counter>,
     pub(super) certificate_expiry: Gauge,
+    pub(super) state_age: Gauge,
+    pub(super) state_went_back: Counter,
     pub(super) panics: Counter,
 }
 
@@ -52,10 +54,13 @@ impl Families {
             key_steps: Family::default(),
             token_reviews: Family::default(),
             certificate_expiry: Gauge::default(),
+            state_age: Gauge::default(),
+            state_went_back: Counter::default(),
             panics: Counter::default(),
         };
         families.register_requests();
         families.register_state();
+        families.register_currency();
         families.start_at_zero();
         families
     }
@@ -152,6 +157,20 @@ impl Families {
             "build",
             "The running version",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+    }
+
+    fn register_currency(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "state_age_seconds",
+            "Time since it was last proven that what is known of the cluster is current, 0 before",
+            self.state_age.clone(),
+        );
+        r.register(
+            "state_went_back",
+            "Times that the state of the cluster went back, as by a restore of etcd",
+            self.state_went_back.clone(),
         );
     }
 

@@ -31,6 +31,8 @@ labels! {
         Assignments = "assignments",
         /// `POST /v1/tokens`
         Tokens = "tokens",
+        /// `GET /v1/replica`
+        Replica = "replica",
         /// The token endpoints of the issuers.
         Token = "token",
         /// Their introspection endpoints.
@@ -67,6 +69,8 @@ labels! {
         ServiceAccount = "ServiceAccount",
         /// Secrets with the keys of an issuer.
         SigningKey = "SigningKey",
+        /// Leases of the replicas.
+        ReplicaLease = "ReplicaLease",
     }
 }
 

@@ -129,6 +129,11 @@ async fn leaf(cluster: &Shared, authority: &Authority) -> Vec<u8> {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    shown(authority, client).await
+}
+
+/// The leaf that such a client sees.
+async fn shown(authority: &Authority, client: ClientConfig) -> Vec<u8> {
     let (near, far) = loopback().await;
     let acceptor = TlsAcceptor::from(Arc::new(authority.server_config().unwrap()));
     let server = async {
@@ -177,6 +182,18 @@ async fn the_leader_fills_the_secret_and_every_replica_serves_it_to_those_who_tr
         leaf(&cluster, &replica).await
     );
     assert_eq!(cluster.lock().unwrap().secret_writes, 1);
+}
+
+#[tokio::test]
+async fn each_replica_trusts_what_the_others_serve() {
+    let now = clock::now();
+    let cluster = Shared::default();
+    let (leader, replica) = (authority(&cluster), authority(&cluster));
+    assert!(replica.trust().is_none());
+    leader.tend(true, now).await.unwrap();
+    replica.tend(false, now).await.unwrap();
+    let trust = ClientConfig::clone(&replica.trust().unwrap());
+    assert_eq!(shown(&leader, trust).await, leaf(&cluster, &leader).await);
 }
 
 #[tokio::test]

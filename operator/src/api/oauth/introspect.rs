@@ -19,6 +19,7 @@ use http::{
     request::Parts,
 };
 use serde_json::json;
+use tokio::time::Instant;
 
 use self::{answer::active, recognise::Recogniser};
 use super::{form::Form, published::not_ready};
@@ -58,6 +59,8 @@ pub(super) async fn introspect(
         )
     })?;
     let snapshot = api.index.snapshot().map_err(Refusal::from)?;
+    let current = api.index.standing().may_decide(Instant::now());
+    current.map_err(Refusal::from)?;
     if let Some(ahead) = api.keys.clock_fault() {
         let detail = MintError::Clock(ahead).to_string();
         return Err(Refusal::new(Code::Unavailable, detail).into());

@@ -93,7 +93,7 @@ async fn store(
     }
     let refuses = |set: &RevocationSet| set.refuses(claims, verified.kid(), issuer.name.as_str());
     let revocations = api.index.revocations();
-    let mut changes = revocations.changes();
+    let mut changes = revocations.observed();
     if revocations.ask(refuses) {
         return Ok(());
     }

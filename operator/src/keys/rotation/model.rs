@@ -118,6 +118,7 @@ proptest! {
             published: at(*published.min(&now)),
             activated: activated.map(|a| at(a.min(now))),
             algorithm: Algorithm::Es256,
+            revoked: false,
         }).collect();
         let plan = Plan { rotate: Some(at(0)), ..World::new(Badness { lag: 0, delay: 0, skew: 0 }).plan };
         let standings = states(&keys, at(now));

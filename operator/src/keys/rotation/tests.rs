@@ -12,6 +12,7 @@ fn key(number: u32, published: i64, activated: Option<i64>) -> KeyState {
         published: at(published),
         activated: activated.map(at),
         algorithm: Algorithm::Es256,
+        revoked: false,
     }
 }
 
@@ -21,6 +22,7 @@ fn plan() -> Plan {
         rotate_every: Duration::from_secs(86_400),
         rotate: None,
         rotate_now: None,
+        revoked: Arc::default(),
     }
 }
 
@@ -270,4 +272,45 @@ fn every_key_has_a_standing() {
     let rotation = next_rotation(&settled(), Unread::default(), &plan(), at(5));
     assert_eq!(rotation, Some(at(DAY)));
     assert_eq!(next_rotation(&[], Unread::default(), &plan(), at(5)), None);
+}
+
+/// The same key, revoked.
+fn revoked(key: KeyState) -> KeyState {
+    KeyState {
+        revoked: true,
+        ..key
+    }
+}
+
+#[test]
+fn a_revoked_key_that_signs_is_followed_at_once_and_goes() {
+    let keys = [revoked(key(1, 0, Some(0))), key(2, 1, None)];
+    assert_eq!(step(&keys, &plan(), 5), activate(2));
+    let keys = [revoked(key(1, 0, Some(0))), key(2, 1, Some(5))];
+    assert_eq!(step(&keys, &plan(), 5), remove(1));
+    assert_eq!(
+        step(&[revoked(key(1, 0, Some(0)))], &plan(), 5),
+        create(2, true)
+    );
+}
+
+#[test]
+fn a_revoked_key_that_waits_or_is_retired_goes_and_no_other() {
+    let keys = [key(1, 0, Some(0)), revoked(key(2, 1, None))];
+    assert_eq!(step(&keys, &plan(), 5), remove(2));
+    let both = [revoked(key(1, 0, Some(0))), revoked(key(2, 1, None))];
+    assert_eq!(step(&both, &plan(), 5), remove(2), "it never signs");
+    let coming = [
+        key(1, 0, Some(0)),
+        revoked(key(2, 1, Some(9))),
+        key(3, 1, None),
+    ];
+    assert_eq!(step(&coming, &plan(), 5), remove(2));
+    let retired = [
+        key(1, 0, Some(0)),
+        revoked(key(2, 1, Some(700))),
+        key(3, 2, Some(1400)),
+        key(4, 3, None),
+    ];
+    assert_eq!(step(&retired, &plan(), 1401), remove(2));
 }

@@ -28,6 +28,7 @@ fn what_is_made_of_every_algorithm_can_be_read() {
             published: at(7),
             activated: Some(at(9)),
             algorithm,
+            revoked: false,
         };
         assert_eq!(key.state, expected);
         assert_eq!(key.material.signing.algorithm(), algorithm);

@@ -307,3 +307,25 @@ async fn what_may_pass_says_when_to_come_again() {
     );
     assert_eq!(answer.header("retry-after"), "2");
 }
+
+#[tokio::test]
+async fn a_replica_that_another_one_may_know_more_than_neither_exchanges_nor_introspects() {
+    let shop = Shop::new().await;
+    let token = shop.signed(FIRST, &claims(FIRST, PAYMENTS, 0));
+    let exchange = async || {
+        let answer = shop
+            .exchange(&shop.orders(), &[("audience", PAYMENTS)])
+            .await;
+        answer.status.as_u16()
+    };
+    let introspect = async || {
+        let caller = shop.payments();
+        let asked = shop.introspect("/oauth2/introspect", &caller, &token);
+        asked.await.status.as_u16()
+    };
+    assert_eq!((exchange().await, introspect().await), (200, 200));
+    shop.index
+        .standing()
+        .be_cut_off(tokio::time::Instant::now());
+    assert_eq!((exchange().await, introspect().await), (503, 503));
+}

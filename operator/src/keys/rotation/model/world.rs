@@ -97,6 +97,7 @@ impl World {
                 rotate_every: Duration::from_secs(3600),
                 rotate: None,
                 rotate_now: None,
+                revoked: Arc::default(),
             },
             signed: BTreeMap::new(),
             rotations: 0,
@@ -168,6 +169,7 @@ impl World {
                     published: pending.stamp.max(at(self.time)),
                     activated: activated.then_some(pending.stamp),
                     algorithm: self.plan.algorithm,
+                    revoked: false,
                 };
                 let (version, created) = (self.version, self.time);
                 let key = Stored {

@@ -1,0 +1,222 @@
+//! What the watches deliver, on its way into the index.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use hallpass_core::{
+    consent::AudienceSet,
+    decide::{PolicySet, Rules},
+    name::Namespace,
+};
+use hallpass_crds::{
+    cluster_token_revocation::ClusterTokenRevocation, token_audience::TokenAudience,
+    token_issuer::TokenIssuer, token_policy::TokenPolicy, token_revocation::TokenRevocation,
+};
+use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod, ServiceAccount};
+use kube::{
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::watcher::Event,
+};
+use tracing::warn;
+
+use super::{
+    Index, Shelves,
+    record::{self, Record},
+    shelf::{Filed, Shelf},
+};
+use crate::telemetry::{Metrics, label::Kind};
+
+impl Index {
+    pub(super) fn take_revocations(&self, events: Vec<Event<DeserializeGuard<TokenRevocation>>>) {
+        self.0.revocations.take(events);
+    }
+
+    pub(super) fn take_cluster_revocations(
+        &self,
+        events: Vec<Event<DeserializeGuard<ClusterTokenRevocation>>>,
+    ) {
+        self.0.revocations.take(events);
+    }
+
+    pub(super) fn take_pods(&self, events: Vec<Event<PartialObjectMeta<Pod>>>) {
+        let Shelves { pods, metrics, .. } = &*self.0;
+        self.0.changes.add(take(events, pods, record::pod));
+        metrics.watch_objects(Kind::Pod, pods.count(|_| true));
+    }
+
+    pub(super) fn take_service_accounts(
+        &self,
+        events: Vec<Event<PartialObjectMeta<ServiceAccount>>>,
+    ) {
+        let Shelves {
+            service_accounts,
+            metrics,
+            ..
+        } = &*self.0;
+        let touched = take(events, service_accounts, record::service_account);
+        self.0.changes.add(touched);
+        metrics.watch_objects(Kind::ServiceAccount, service_accounts.count(|_| true));
+    }
+
+    pub(super) fn take_namespaces(&self, events: Vec<Event<PartialObjectMeta<NamespaceObject>>>) {
+        let Shelves {
+            namespaces,
+            metrics,
+            ..
+        } = &*self.0;
+        let touched = take(events, namespaces, record::namespace);
+        metrics.watch_objects(Kind::Namespace, namespaces.count(|_| true));
+        self.renew_audiences(!touched.is_empty());
+    }
+
+    pub(super) fn take_audiences(&self, events: Vec<Event<DeserializeGuard<TokenAudience>>>) {
+        let Shelves {
+            audiences, metrics, ..
+        } = &*self.0;
+        let touched = take(events, audiences, |object| {
+            let filed = record::audience(object)?;
+            let known = audiences.get(&filed.within, &filed.name);
+            report_unusable(
+                Kind::TokenAudience,
+                filed.within.as_str(),
+                known.as_ref(),
+                &filed.record,
+            );
+            Some(filed)
+        });
+        count(metrics, Kind::TokenAudience, audiences);
+        self.renew_audiences(!touched.is_empty());
+    }
+
+    pub(super) fn take_issuers(&self, events: Vec<Event<DeserializeGuard<TokenIssuer>>>) {
+        let Shelves {
+            issuers, metrics, ..
+        } = &*self.0;
+        let touched = take(events, issuers, |object| {
+            let filed = record::issuer(object)?;
+            let known = issuers.get(&(), &filed.name);
+            report_unusable(Kind::TokenIssuer, "", known.as_ref(), &filed.record);
+            Some(filed)
+        });
+        count(metrics, Kind::TokenIssuer, issuers);
+        self.renew_audiences(!touched.is_empty());
+    }
+
+    pub(super) fn take_policies(&self, events: Vec<Event<DeserializeGuard<TokenPolicy>>>) {
+        let Shelves {
+            policies, metrics, ..
+        } = &*self.0;
+        let touched = take(events, policies, |object| {
+            let filed = record::policy(object)?;
+            let known = policies.get(&filed.within, &filed.name);
+            report_unusable(
+                Kind::TokenPolicy,
+                filed.within.as_str(),
+                known.as_ref(),
+                &filed.record,
+            );
+            Some(filed)
+        });
+        count(metrics, Kind::TokenPolicy, policies);
+        self.renew_policies(&touched);
+        self.0.changes.add(touched);
+    }
+
+    /// Makes the set of policies anew if a policy of one of the namespaces says something else now.
+    /// What only changed a status, a pod or a service account does not.
+    fn renew_policies(&self, touched: &BTreeSet<Namespace>) {
+        let Shelves {
+            policies, rules, ..
+        } = &*self.0;
+        let old = rules.load();
+        let same = touched.iter().all(|namespace| {
+            let of = policies.of(namespace).into_values();
+            let now: PolicySet = of.filter_map(|record| record.spec.ok()).collect();
+            now.of(namespace.as_str()) == old.policies.of(namespace.as_str())
+        });
+        if !same {
+            let set: PolicySet = policies.collect(|record| record.spec.as_ref().ok().cloned());
+            rules.store(Arc::new(Rules {
+                policies: Arc::new(set),
+                audiences: Arc::clone(&old.audiences),
+            }));
+            self.0.consents.send_replace(());
+        }
+    }
+
+    /// Makes the set of audiences anew, and has every policy looked at if it says something else now.
+    fn renew_audiences(&self, touched: bool) {
+        let Shelves {
+            policies,
+            audiences,
+            issuers,
+            namespaces,
+            rules,
+            ..
+        } = &*self.0;
+        if !touched {
+            return;
+        }
+        let statements: Vec<_> = audiences.collect(|record| record.spec.as_ref().ok().cloned());
+        let issuers: Vec<_> = issuers.collect(|record| record.spec.as_ref().ok().cloned());
+        let labels = namespaces.collect(|namespace| Some(namespace.clone()));
+        let set = AudienceSet::new(statements, issuers, labels);
+        let old = rules.load();
+        if set != *old.audiences {
+            rules.store(Arc::new(Rules {
+                policies: Arc::clone(&old.policies),
+                audiences: Arc::new(set),
+            }));
+            self.0.changes.add(policies.namespaces());
+        }
+        self.0.consents.send_replace(());
+    }
+}
+
+/// Says once per stored version of an object that it is left out.
+fn report_unusable<T, S>(
+    kind: Kind,
+    namespace: &str,
+    known: Option<&Record<T, S>>,
+    record: &Record<T, S>,
+) {
+    let Err(error) = &record.spec else {
+        return;
+    };
+    let same = |known: &&Record<T, S>| {
+        known.uid == record.uid && known.resource_version == record.resource_version
+    };
+    if known.filter(same).is_none() {
+        let kind = kind.as_str();
+        warn!(object.kind = kind, object.namespace = namespace, object.name = &*record.name, %error, "an object is left out");
+    }
+}
+
+fn count<K: Clone + Ord, T: Clone + PartialEq, S: Clone + PartialEq>(
+    metrics: &Metrics,
+    kind: Kind,
+    shelf: &Shelf<K, Record<T, S>>,
+) {
+    metrics.watch_objects(kind, shelf.count(|_| true));
+    metrics.unreadable_objects(kind, shelf.count(|record| record.spec.is_err()));
+}
+
+/// Files the objects of the events and returns the namespaces that are not what they were. An object
+/// that cannot even be filed is passed over, and the watch goes on.
+fn take<K, N: Clone + Ord, T: Clone + PartialEq>(
+    events: Vec<Event<K>>,
+    shelf: &Shelf<N, T>,
+    file: impl Fn(K) -> Option<Filed<N, T>>,
+) -> BTreeSet<N> {
+    let mut touched = BTreeSet::new();
+    for event in events {
+        let filed = match event {
+            Event::Init => Some(Event::Init),
+            Event::InitDone => Some(Event::InitDone),
+            Event::InitApply(object) => file(object).map(Event::InitApply),
+            Event::Apply(object) => file(object).map(Event::Apply),
+            Event::Delete(object) => file(object).map(Event::Delete),
+        };
+        touched.extend(filed.map(|event| shelf.take(event)).unwrap_or_default());
+    }
+    touched
+}

@@ -1,0 +1,199 @@
+//! Keeps this replica's own Lease.
+
+use std::{pin::pin, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
+use tracing::{debug, info, warn};
+
+use super::{Identity, Observed, report};
+use crate::telemetry::log::Chain;
+
+/// Tells the others what this replica has observed.
+#[derive(Debug)]
+pub struct Publisher {
+    api: Api<Lease>,
+    identity: Identity,
+    observed: watch::Receiver<Observed>,
+    went_back: watch::Receiver<Option<Timestamp>>,
+    clock: fn() -> Timestamp,
+}
+
+/// Why the Lease could not be written.
+#[derive(Debug, thiserror::Error)]
+enum PublishError {
+    #[error("write the Lease of this replica")]
+    Write(#[source] Box<kube::Error>),
+    #[error("delete the Lease of this replica")]
+    Delete(#[source] Box<kube::Error>),
+    #[error("the API server did not answer within {0:?}")]
+    NoAnswer(Duration),
+}
+
+/// What was told, of that which is told at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Told {
+    revocations: u64,
+    refused: usize,
+    went_back: Option<Timestamp>,
+}
+
+impl Publisher {
+    /// For the replica `identity`. Nothing is written before [`run`](Self::run).
+    #[must_use]
+    pub fn new(
+        client: Client,
+        identity: Identity,
+        observed: watch::Receiver<Observed>,
+        went_back: watch::Receiver<Option<Timestamp>>,
+        clock: fn() -> Timestamp,
+    ) -> Self {
+        Self {
+            api: Api::namespaced(client, &identity.namespace),
+            identity,
+            observed,
+            went_back,
+            clock,
+        }
+    }
+
+    /// Renews the Lease every [`RENEW`], and at once when a revocation came, then at most every
+    /// [`AT_MOST`]. At `stop` it deletes the Lease: from then on nobody waits for this replica.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
+        let (mut sent, mut told, mut failures) = (None, None, 0u32);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                () = self.due(sent, told, failures) => {}
+            }
+            sent = Some(Instant::now());
+            let (observed, now) = self.now();
+            let outcome = self.write(&observed, now.went_back).await;
+            // What failed is told again with the next try, which is soon.
+            told = Some(now);
+            failures = settle(outcome, failures);
+        }
+        match self.delete().await {
+            Ok(()) => info!("this replica's Lease is deleted"),
+            Err(error) => {
+                warn!(error = %Chain(&error), "this replica's Lease could not be deleted")
+            }
+        }
+    }
+
+    /// What is to be told now.
+    fn now(&self) -> (Observed, Told) {
+        let observed = *self.observed.borrow();
+        let told = Told {
+            revocations: observed.revocations,
+            refused: observed.refused,
+            went_back: *self.went_back.borrow(),
+        };
+        (observed, told)
+    }
+
+    /// Waits until the Lease is to be written, after it was `sent` the last time and `told` that.
+    async fn due(&mut self, sent: Option<Instant>, told: Option<Told>, failures: u32) {
+        let Some(sent) = sent else {
+            return;
+        };
+        let regular = sent + if failures == 0 { RENEW } else { RETRY };
+        let news = async {
+            while Some(self.now().1) == told {
+                tokio::select! {
+                    () = changed(&mut self.observed) => {}
+                    () = changed(&mut self.went_back) => {}
+                }
+            }
+            sleep_until(sent + if failures == 0 { AT_MOST } else { RETRY }).await;
+        };
+        tokio::select! {
+            () = sleep_until(regular) => {}
+            () = news => {}
+        }
+    }
+
+    async fn write(
+        &self,
+        observed: &Observed,
+        went_back: Option<Timestamp>,
+    ) -> Result<(), PublishError> {
+        let lease = report::lease(&self.identity, observed, went_back, (self.clock)());
+        let params = PatchParams::apply(MANAGER).force();
+        let patch = Patch::Apply(&lease);
+        let written = self.api.patch(&self.identity.pod, &params, &patch);
+        match timeout(LIMIT, written).await {
+            Ok(written) => written
+                .map(drop)
+                .map_err(|error| PublishError::Write(Box::new(error))),
+            Err(_elapsed) => Err(PublishError::NoAnswer(LIMIT)),
+        }
+    }
+
+    async fn delete(&self) -> Result<(), PublishError> {
+        let params = DeleteParams::default();
+        let deleted = self.api.delete(&self.identity.pod, &params);
+        match timeout(LIMIT, deleted).await {
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(()),
+            Ok(deleted) => deleted
+                .map(drop)
+                .map_err(|error| PublishError::Delete(Box::new(error))),
+            Err(_elapsed) => Err(PublishError::NoAnswer(LIMIT)),
+        }
+    }
+}
+
+/// How many failures in a row that makes.
+fn settle(outcome: Result<(), PublishError>, failures: u32) -> u32 {
+    match outcome {
+        Ok(()) => {
+            if failures > 0 {
+                info!("this replica's Lease is renewed again");
+            }
+            0
+        }
+        Err(error) if failures == 0 => {
+            warn!(error = %Chain(&error), "this replica's Lease cannot be renewed");
+            1
+        }
+        Err(error) => {
+            debug!(error = %Chain(&error), "this replica's Lease still cannot be renewed");
+            failures.saturating_add(1)
+        }
+    }
+}
+
+/// Waits for a change; for ever once nobody is left to make one.
+async fn changed<T>(of: &mut watch::Receiver<T>) {
+    if of.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Whose the fields are that this program writes.
+const MANAGER: &str = "hallpass-operator";
+
+/// How long after a renewal the next one begins: two of three may fail.
+const RENEW: Duration = Duration::from_secs(5);
+
+/// How long after a failed renewal the next try begins.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long after a renewal the next one begins at the earliest.
+const AT_MOST: Duration = Duration::from_millis(250);
+
+/// How long one call may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+use super::{super::fixture::lease, *};
+use crate::{index::listed, telemetry::label::Kind};
+
+/// A replica `a` that knows `b` and `c`, and was last proven current at `start`.
+struct Cut {
+    standing: Standing,
+    start: Instant,
+}
+
+fn cut() -> Cut {
+    let (standing, start) = (Standing::default(), Instant::now());
+    standing.replicas().be("a");
+    let leases = ["a", "b", "c"].map(|pod| lease(pod, [0, 0], 0));
+    standing.replicas().take(listed(leases), start);
+    standing.freshness().stamp(Kind::Pod).proven(start);
+    Cut { standing, start }
+}
+
+impl Cut {
+    fn at(&self, seconds: u64) -> Instant {
+        self.start + Duration::from_secs(seconds)
+    }
+
+    fn may_decide(&self, seconds: u64) -> Result<(), Behind> {
+        self.standing.may_decide(self.at(seconds))
+    }
+
+    fn answers(&self, pod: &str, asked: u64, behind: bool) {
+        self.standing.note(pod.into(), self.at(asked), behind);
+    }
+
+    fn alone(&self, seconds: u64) -> bool {
+        let age = Duration::from_secs(seconds);
+        self.may_decide(seconds) == Err(Behind::Alone(age))
+    }
+}
+
+#[test]
+fn decides_while_it_is_current_and_not_before_it_was() {
+    let standing = Standing::default();
+    assert_eq!(standing.may_decide(Instant::now()), Err(Behind::Unread));
+    assert!(standing.is_behind(Instant::now()));
+    let cut = cut();
+    assert_eq!(cut.may_decide(10), Ok(()));
+    assert!(!cut.standing.is_behind(cut.at(10)));
+    assert!(cut.standing.is_behind(cut.at(11)));
+}
+
+#[test]
+fn is_alone_until_every_other_replica_says_that_it_is_behind_too() {
+    let cut = cut();
+    assert!(cut.alone(12));
+    cut.answers("b", 12, true);
+    assert!(cut.alone(12), "c may know more");
+    cut.answers("c", 12, true);
+    assert_eq!(cut.may_decide(12), Ok(()));
+    assert_eq!(cut.may_decide(17), Ok(()));
+    assert!(cut.alone(18), "an answer counts for 5 s");
+    cut.answers("b", 18, true);
+    cut.answers("c", 18, true);
+    assert_eq!(cut.may_decide(18), Ok(()));
+    cut.answers("c", 19, false);
+    assert!(cut.alone(19), "c knows more now");
+}
+
+#[test]
+fn an_answer_of_a_stranger_is_none() {
+    let cut = cut();
+    cut.answers("b", 12, true);
+    cut.answers("d", 12, true);
+    assert!(cut.alone(12));
+}
+
+#[test]
+fn who_lived_no_more_when_the_api_server_was_last_heard_is_not_asked() {
+    let cut = cut();
+    let (replicas, freshness) = (cut.standing.replicas(), cut.standing.freshness());
+    replicas.deliver(lease("b", [0, 0], 5), cut.at(5));
+    freshness.stamp(Kind::Pod).proven(cut.at(16));
+    cut.answers("b", 30, true);
+    assert_eq!(cut.may_decide(30), Ok(()), "c was last renewed 16 s before");
+}
+
+#[test]
+fn whoever_was_alive_then_is_asked_however_long_ago_that_is() {
+    let cut = cut();
+    cut.answers("b", 600, true);
+    assert!(cut.alone(600));
+}
+
+#[test]
+fn nobody_else_is_nobody_to_ask_once_the_leases_are_read() {
+    let (standing, start) = (Standing::default(), Instant::now());
+    let later = start + Duration::from_secs(60);
+    standing.freshness().stamp(Kind::Pod).proven(start);
+    assert!(matches!(standing.may_decide(later), Err(Behind::Alone(_))));
+    standing.replicas().be("a");
+    standing
+        .replicas()
+        .take(listed([lease("a", [0, 0], 0)]), start);
+    assert_eq!(standing.may_decide(later), Ok(()));
+}
+
+#[test]
+fn goes_on_for_a_quarter_of_an_hour_and_says_how_old_it_is() {
+    let cut = cut();
+    let both = |seconds| {
+        cut.answers("b", seconds, true);
+        cut.answers("c", seconds, true);
+        cut.may_decide(seconds)
+    };
+    assert_eq!(both(900), Ok(()));
+    let refused = both(901).unwrap_err();
+    assert_eq!(refused, Behind::TooLong(Duration::from_secs(901)));
+    assert!(refused.to_string().contains("is 901 s old"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_reached_is_not_known_to_be_behind() {
+    let cut = cut();
+    let door = Door::new("hallpass.hallpass-system.svc".into(), || None);
+    let metrics = Metrics::new();
+    tokio::spawn(cut.standing.clone().run(door, metrics.clone()));
+    cut.answers("b", 0, true);
+    cut.answers("c", 0, true);
+    sleep(Duration::from_millis(12_500)).await;
+    assert!(matches!(
+        cut.standing.may_decide(Instant::now()),
+        Err(Behind::Alone(_))
+    ));
+    let text = metrics.encode().unwrap();
+    assert!(text.contains("hallpass_state_age_seconds 12\n"), "{text}");
+}
