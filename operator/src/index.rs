@@ -5,36 +5,21 @@
 //! watch has delivered its first whole list; after that the last known state is served, whatever
 //! becomes of the watches.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use hallpass_core::{
-    consent::{AudienceSet, Labels},
-    decide::{PolicySet, Rules},
-    name::Namespace,
-};
-use hallpass_crds::{
-    cluster_token_revocation::ClusterTokenRevocation, token_audience::TokenAudience,
-    token_issuer::TokenIssuer, token_policy::TokenPolicy, token_revocation::TokenRevocation,
-};
+use hallpass_core::{consent::Labels, decide::Rules, name::Namespace};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod, ServiceAccount};
 use kube::{
     Api, Client,
-    core::{DeserializeGuard, PartialObjectMeta},
     runtime::watcher::{self, Event},
 };
 use tokio::{
     sync::watch as channel,
     time::{Instant, sleep},
 };
-use tracing::warn;
 
-use self::{
-    freshness::Stamp,
-    revocations::Revocations,
-    shelf::{Filed, Shelf},
-};
+use self::{freshness::Stamp, revocations::Revocations, shelf::Shelf};
 use crate::{
     replica::standing::Standing,
     restore::Restores,

@@ -99,7 +99,7 @@ fn raw(
 #[cfg(test)]
 mod tests {
     use hallpass_core::revocation::{Effect, Kind, Reported, Target};
-    use jiff::Timestamp;
+    use k8s_openapi::jiff::Timestamp;
     use serde_json::json;
 
     use super::*;

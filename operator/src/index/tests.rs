@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use hallpass_core::policy::Policy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::DeserializeGuard;
 
 use crate::issuer::fixture::now;
 

@@ -4,6 +4,7 @@ use std::{sync::Mutex, time::Duration};
 
 use axum::body::Bytes;
 use futures::{Stream, StreamExt, stream};
+use hallpass_crds::token_policy::TokenPolicy;
 use http::{Request, Response, Uri};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
