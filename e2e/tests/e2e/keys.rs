@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use hallpass_e2e::{
     api::OperatorApi,
     cluster::{Cluster, RELEASE},
     command::kubectl,
     operator::{leader, replicas},
     payments::{ISSUER, Payments},
+    token,
     wait::{not_yet, now, until},
 };
 use serde_json::{Value, json};
@@ -18,11 +18,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// The `kid` that the token names.
 fn kid(served: &Value) -> Result<String> {
-    let token = served["access_token"].as_str().context("a token")?;
-    let header = token.split('.').next().context("a header")?;
-    let header: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(header)?)?;
-    ensure!(header["typ"] == "at+jwt", "{header}");
-    Ok(header["kid"].as_str().context("a kid")?.to_owned())
+    token::kid(served["access_token"].as_str().context("a token")?)
 }
 
 async fn kids(api: &OperatorApi) -> Result<BTreeSet<String>> {

@@ -25,6 +25,7 @@ mod quality;
 mod readme;
 mod refresh;
 mod robustness;
+mod rotation;
 mod slow;
 mod token;
 mod uninstall;
