@@ -29,3 +29,4 @@ mod rotation;
 mod slow;
 mod token;
 mod uninstall;
+mod withdrawn;
