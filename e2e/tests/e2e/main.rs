@@ -12,6 +12,7 @@ mod bystander;
 mod canary;
 mod chart;
 mod consent;
+mod edited_issuer;
 mod identity;
 mod injection;
 mod interop;
