@@ -22,8 +22,8 @@ async fn the_charts_issuer_is_left_alone_once_a_person_has_edited_it() -> Result
     // a field that changes nothing for weeks
     ensure!(rotates_every().await? == "30d", "the chart's default");
     let value = ["--reuse-values", "--set", "issuer.rotateEvery=28d"];
-    helm(&[&["upgrade", "hallpass", chart], &value[..]].concat()).await?;
     let followed = async {
+        helm(&[&["upgrade", "hallpass", chart], &value[..]].concat()).await?;
         until(MINUTE, "the issuer follows the chart", || is("28d")).await?;
         edit("rotateEvery: 28d", "rotateEvery: 29d").await?;
         is("29d").await
