@@ -89,6 +89,8 @@ async fn who_does_not_answer_is_waited_for_a_second() {
     let trust = replica(NAME, "{}").await.trust;
     let silent = listener.local_addr().unwrap();
     let door = Door::new(NAME.into(), move || Some(Arc::clone(&trust)));
+    let asked = tokio::time::Instant::now();
     let answer = door.is_behind(silent).await;
+    assert_eq!(asked.elapsed().as_secs(), 1);
     assert!(matches!(answer, Err(PeerError::NoAnswer(_))));
 }
