@@ -188,6 +188,20 @@ mod tests {
     }
 
     #[test]
+    fn t14_finds_a_token_by_its_hash_and_holds_no_token() {
+        let mut world = world(4);
+        let token = jwt::sign(&world.signer.key(), &access()).unwrap();
+        let verified = jwt::verify(&world.keys, &token, &EXPECTED, at(START)).unwrap();
+        let sha256 = digest(&SHA256, token.expose().as_bytes());
+        assert_eq!(TokenHash::of(&token).0, sha256.as_ref());
+        world.cache.put(TokenHash::of(&token), Arc::new(verified));
+        let printed = format!("{:?}", world.cache);
+        for part in token.expose().split('.') {
+            assert!(!printed.contains(part), "{printed}");
+        }
+    }
+
+    #[test]
     fn holds_no_more_than_it_may_and_keeps_what_is_asked_for() {
         let mut world = world(4);
         let wanted = world.token(0);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const SECONDS: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn an_author_needs_the_right_to_each_service_account_that_is_named() -> Result<()> {
+async fn t26_an_author_needs_the_right_to_each_service_account_that_is_named() -> Result<()> {
     let cluster = Cluster::shared("author").await?;
     let all: Vec<String> = (0..16).map(|i| format!("orders-{i}")).collect();
     for count in [1, 3, 5, 16] {

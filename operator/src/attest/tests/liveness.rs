@@ -69,6 +69,24 @@ async fn t32_a_pod_that_was_recreated_under_its_name_is_another_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t33_what_a_pod_says_of_itself_makes_it_nobody_else() {
+    let index = index_with(|pod| {
+        let other = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        pod.annotations = Some([other("hallpass.dev/service-account", "admin")].into());
+        pod.labels = Some(
+            [
+                other("hallpass.dev/injected", "true"),
+                other("kubernetes.io/metadata.name", "bank"),
+            ]
+            .into(),
+        );
+    });
+    let cluster = Cluster::new(index).await;
+    let attested = cluster.attest(&cluster.signer.token()).await.unwrap();
+    assert_eq!(name(&attested), "shop/orders/orders-0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pod_that_the_watch_has_not_delivered_yet_is_looked_up() {
     // It may have the pod of before under the same name.
     for index in [

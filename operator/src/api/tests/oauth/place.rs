@@ -80,7 +80,7 @@ async fn the_host_tells_issuers_with_one_path_apart() {
 }
 
 #[tokio::test]
-async fn there_is_nothing_at_any_other_path() {
+async fn t33_there_is_nothing_at_any_other_path() {
     let shop = Shop::new().await;
     for path in [
         "/",
@@ -91,6 +91,8 @@ async fn there_is_nothing_at_any_other_path() {
         "/secondjwks",
         "/Second/jwks",
         "/second/../jwks",
+        "/second/%2e%2e/jwks",
+        "/second//jwks",
         "/.well-known/oauth-authorization-server/",
         "/.well-known/oauth-authorization-serversecond",
         "/second/.well-known/oauth-authorization-server",
