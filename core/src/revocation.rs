@@ -17,6 +17,7 @@ mod group;
 mod marks;
 mod parse;
 mod set;
+mod words;
 
 pub use self::{
     marks::Marks,
@@ -247,20 +248,6 @@ impl Revocation {
 enum LockEnd {
     At(i64),
     Never,
-}
-
-/// Where a revocation is, for people: `TokenRevocation shop/inc-123`.
-struct Place<'a>(&'a Revocation, Option<&'a str>);
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(Revocation { kind, name, .. }, namespace) = self;
-        let kind = kind.as_str();
-        match namespace {
-            Some(namespace) => write!(f, "{kind} {namespace}/{name}"),
-            None => write!(f, "{kind} {name}"),
-        }
-    }
 }
 
 /// How many seconds after the last token that it can name was issued a revocation is kept: the longest

@@ -2,14 +2,15 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap},
 };
 
 use jiff::Timestamp;
 
 use super::{
-    Epochs, Kind, LockEnd, MOST, MOST_OF_NAMESPACE, Marks, Place, Revocation, Target,
+    Epochs, Kind, LockEnd, MOST, MOST_OF_NAMESPACE, Marks, Revocation, Target,
     group::{Group, Member},
+    words::{Place, denial, locked, time, within},
 };
 use crate::{
     denial::{Code, Denial},
@@ -31,6 +32,8 @@ pub struct RevocationSet {
     counts: [usize; 2],
     by_namespace: HashMap<Box<str>, usize>,
     keys: BTreeSet<Box<str>>,
+    /// How many have nothing left to refuse and are still here, for their status.
+    spent: usize,
 }
 
 /// There is no room for another revocation.
@@ -198,7 +201,12 @@ impl RevocationSet {
         }
         self.remove(target, revocation.kind, &revocation.name);
         let spent = revocation.has_expired(now);
-        if !spent {
+        if spent {
+            if self.spent >= MOST_SPENT {
+                return Ok(());
+            }
+            self.spent += 1;
+        } else {
             self.take_place(revocation.kind, within(&revocation, target))?;
         }
         let member = Member {
@@ -277,19 +285,40 @@ impl RevocationSet {
                 let done = member.missing || (told && member.revocation.ttl.is_none());
                 !(done && member.revocation.has_expired(now))
             });
-            let mut freed = Vec::new();
-            if let Some(group) = self.groups.get_mut(&target) {
-                group.retain(target.is_closed(), |member| {
-                    if member.revocation.has_expired(now) && !member.spent {
-                        member.spent = true;
-                        let namespace = within(&member.revocation, &target).map(Box::<str>::from);
-                        freed.push((member.revocation.kind, namespace));
-                    }
-                    true
-                });
+            self.spend(&target, now);
+        }
+    }
+
+    /// Frees the places of those of a target that have nothing left to refuse. Which of them are held no
+    /// longer, where there are too many, is not important.
+    fn spend(&mut self, target: &Target<'static>, now: Timestamp) {
+        let Some(group) = self.groups.get_mut(target) else {
+            return;
+        };
+        let (room, mut held) = (MOST_SPENT.saturating_sub(self.spent), 0);
+        let mut freed = Vec::new();
+        group.retain(target.is_closed(), |member| {
+            if member.spent || !member.revocation.has_expired(now) {
+                return true;
             }
-            for (kind, namespace) in freed {
-                self.free_place(kind, namespace.as_deref());
+            member.spent = true;
+            let namespace = within(&member.revocation, target).map(Box::<str>::from);
+            freed.push((member.revocation.kind, namespace));
+            held += 1;
+            held <= room
+        });
+        self.spent += held.min(room);
+        self.forget_empty(target);
+        for (kind, namespace) in freed {
+            self.free_place(kind, namespace.as_deref());
+        }
+    }
+
+    fn forget_empty(&mut self, target: &Target<'static>) {
+        if self.groups.get(target).is_some_and(Group::is_empty) {
+            self.groups.remove(target);
+            if let Target::Key(kid) = target {
+                self.keys.remove(&**kid);
             }
         }
     }
@@ -306,11 +335,11 @@ impl RevocationSet {
 
     /// Keeps those of a target for which `keep` is true. Returns whether one went.
     fn retain_in(&mut self, target: &Target<'static>, keep: impl Fn(&Member) -> bool) -> bool {
-        let Entry::Occupied(mut entry) = self.groups.entry(target.clone()) else {
+        let Some(group) = self.groups.get_mut(target) else {
             return false;
         };
         let mut gone = Vec::new();
-        entry.get_mut().retain(target.is_closed(), |member| {
+        group.retain(target.is_closed(), |member| {
             let kept = keep(member);
             if !kept {
                 let namespace = within(&member.revocation, target).map(Box::<str>::from);
@@ -318,14 +347,11 @@ impl RevocationSet {
             }
             kept
         });
-        if entry.get().is_empty() {
-            entry.remove();
-            if let Target::Key(kid) = target {
-                self.keys.remove(&**kid);
-            }
-        }
+        self.forget_empty(target);
         for (kind, namespace, spent) in &gone {
-            if !spent {
+            if *spent {
+                self.spent = self.spent.saturating_sub(1);
+            } else {
                 self.free_place(*kind, namespace.as_deref());
             }
         }
@@ -356,35 +382,6 @@ impl RevocationSet {
     }
 }
 
-/// The namespace that a revocation is in: a namespaced one is where its target is.
-fn within<'a>(revocation: &Revocation, target: &'a Target<'_>) -> Option<&'a str> {
-    match (revocation.kind, target) {
-        (
-            Kind::Namespaced,
-            Target::Namespace(namespace)
-            | Target::Pod(namespace, _)
-            | Target::ServiceAccount(namespace, _)
-            | Target::Policy(namespace, _)
-            | Target::Token(Some(namespace), _),
-        ) => Some(namespace),
-        (Kind::Namespaced | Kind::Cluster, _) => None,
-    }
-}
-
-fn locked(target: &Target<'_>, place: &str, end: LockEnd, revocation: &Revocation) -> String {
-    let until = match end {
-        LockEnd::Never => String::new(),
-        LockEnd::At(end) => format!(" until {}", time(end)),
-    };
-    let message = revocation.message.as_deref();
-    let message = message.map_or_else(String::new, |text| format!(": {text}"));
-    format!("{target} is locked by {place}{until}{message}")
-}
-
-fn time(second: i64) -> String {
-    Timestamp::from_second(second).map_or_else(|_| "the end of time".to_owned(), |t| t.to_string())
-}
-
-const fn denial(code: Code, detail: String) -> Denial {
-    Denial { code, detail }
-}
+/// How many that have nothing left to refuse are held until their status says so and, where they want that,
+/// they are deleted.
+const MOST_SPENT: usize = 10_000;

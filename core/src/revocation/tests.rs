@@ -303,30 +303,6 @@ fn who_decides_learns_how_much_was_known() {
     assert_eq!(set.admit(marks(), time(MADE)), Ok(known));
 }
 
-#[test]
-fn which_keys_are_revoked_is_known() {
-    let key = |name: &str, kid: &str| {
-        let target = RawTarget {
-            key: Some(kid.into()),
-            ..RawTarget::default()
-        };
-        cluster(name, target)
-    };
-    let mut set = set(&[key("a", "kid-1"), key("b", "kid-1"), key("c", "kid-2")]);
-    let kids = |set: &RevocationSet| {
-        set.keys()
-            .iter()
-            .map(|kid| kid.to_string())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(kids(&set), ["kid-1", "kid-2"]);
-    for (name, left) in [("a", &["kid-1", "kid-2"][..]), ("b", &["kid-2"])] {
-        let (target, revocation) = key(name, "kid-1").parse().unwrap();
-        set.remove(&target, revocation.kind, &revocation.name);
-        assert_eq!(kids(&set), left);
-    }
-}
-
 prop_compose! {
     /// A revocation of the same service account, of either kind.
     fn any_revocation()(

@@ -129,6 +129,22 @@ async fn introspected(token: &str) -> Result<()> {
     let told = told.await?;
     assert_eq!(told["scope"], "payments:read");
     assert_eq!(told["sub"], "system:serviceaccount:shop:orders");
+
+    kubectl_with(&["apply", "-f", "-"], &block("revocation")?)
+        .await?
+        .success()?;
+    let second = Duration::from_secs(1);
+    until(second, "the token is taken back", || async {
+        let told: Value = serde_json::from_str(&api(&exec).await?)?;
+        if told == json!({"active": false}) {
+            Ok(())
+        } else {
+            Err(not_yet(told))
+        }
+    })
+    .await?;
+    let wait = block("revocation-wait")?;
+    run("sh", &["-c", &wait], None).await?.success()?;
     Ok(())
 }
 

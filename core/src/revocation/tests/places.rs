@@ -165,8 +165,11 @@ fn t23_a_full_set_refuses_another_one_and_forgets_none() {
     assert!(refuses(&set, &token(MADE - 1)));
     // So does what has nothing left to refuse, as soon as its status says so.
     set.tidy(time(MADE + 3610));
-    assert_eq!(set.len(), 0);
-    let (target, revocation) = numbered(1, pod(1, 1));
+    assert_eq!((set.len(), set.iter().count()), (0, 10_000));
+    let held = set
+        .iter()
+        .map(|(target, revocation, _)| (target.clone(), revocation.clone()));
+    let (target, revocation) = held.take(1).next().unwrap();
     set.put(
         &target,
         Revocation {
@@ -176,9 +179,9 @@ fn t23_a_full_set_refuses_another_one_and_forgets_none() {
         time(MADE + 3610),
     )
     .unwrap();
-    assert_eq!(set.iter().count(), MOST);
+    assert_eq!(set.iter().count(), 10_000);
     set.tidy(time(MADE + 3610));
-    assert_eq!(set.iter().count(), MOST - 1);
+    assert_eq!(set.iter().count(), 9_999);
 }
 
 fn account_in_shop() -> RawTarget {
@@ -207,4 +210,58 @@ fn t23_one_namespace_takes_not_the_room_of_the_others() {
     let (target, revocation) = numbered(1, pod(1, 1));
     set.put(&target, revocation, time(MADE)).unwrap();
     assert_eq!(set.len(), MOST_OF_NAMESPACE + 2);
+}
+
+#[test]
+fn what_has_nothing_left_to_refuse_is_held_up_to_a_bound() {
+    let mut set = RevocationSet::default();
+    let kept = |raw: RawRevocation| RawRevocation {
+        ttl_seconds_after_expired: Some(86_400),
+        ..raw
+    };
+    let later = MADE + 3610;
+    let put_at = |set: &mut RevocationSet, index: usize, now: i64| {
+        let raw = kept(cluster(&format!("r-{index}"), pod(1, index)));
+        let (target, revocation) = raw.parse().unwrap();
+        set.put(&target, revocation, time(now)).unwrap();
+    };
+    for index in 0..11_000 {
+        put_at(&mut set, index, MADE);
+    }
+    assert_eq!((set.len(), set.iter().count()), (11_000, 11_000));
+    set.tidy(time(later));
+    assert_eq!((set.len(), set.iter().count()), (0, 10_000));
+    put_at(&mut set, 20_000, later);
+    assert_eq!(set.iter().count(), 10_000);
+    let held = set
+        .iter()
+        .map(|(target, revocation, _)| (target.clone(), revocation.clone()));
+    let (target, one) = held.take(1).next().unwrap();
+    assert!(set.remove(&target, one.kind, &one.name));
+    put_at(&mut set, 20_000, later);
+    assert_eq!(set.iter().count(), 10_000);
+}
+
+#[test]
+fn which_keys_are_revoked_is_known() {
+    let key = |name: &str, kid: &str| {
+        let target = RawTarget {
+            key: Some(kid.into()),
+            ..RawTarget::default()
+        };
+        cluster(name, target)
+    };
+    let mut set = set(&[key("a", "kid-1"), key("b", "kid-1"), key("c", "kid-2")]);
+    let kids = |set: &RevocationSet| {
+        set.keys()
+            .iter()
+            .map(|kid| kid.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(kids(&set), ["kid-1", "kid-2"]);
+    for (name, left) in [("a", &["kid-1", "kid-2"][..]), ("b", &["kid-2"])] {
+        let (target, revocation) = key(name, "kid-1").parse().unwrap();
+        set.remove(&target, revocation.kind, &revocation.name);
+        assert_eq!(kids(&set), left);
+    }
 }
