@@ -29,6 +29,7 @@ use crate::{
     telemetry::{Metrics, log::Chain},
 };
 
+mod agree;
 mod audience;
 mod part;
 pub mod task;

@@ -14,7 +14,22 @@ pub(crate) enum CallError {
 impl CallError {
     /// The object was changed by somebody else since it was read.
     pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self, Self::Answered(error) if matches!(&**error, kube::Error::Api(status) if status.code == 409))
+        self.code() == Some(409)
+    }
+
+    /// There is no such object.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Answered(error) => match &**error {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            Self::NoAnswer(_) => None,
+        }
     }
 }
 

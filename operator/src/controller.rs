@@ -1,4 +1,5 @@
-//! What only the leader does: it reports on what the users wrote, and makes the issuer of the chart.
+//! What only the leader does: it reports on what the users wrote, makes the issuer of the chart,
+//! and deletes revocations that asked for it.
 //!
 //! Nothing here decides about a token. Each controller reads the index, works out what should be said,
 //! and writes it if it is not said yet.
@@ -13,6 +14,7 @@ mod fixture;
 pub mod issuer;
 mod plan;
 pub mod policy;
+pub mod revocation;
 mod round;
 mod status;
 mod write;

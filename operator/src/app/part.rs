@@ -7,7 +7,7 @@ use hallpass_crds::token_issuer::KeyState;
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 
-use super::task::Tasks;
+use super::{agree::agree, task::Tasks};
 use crate::{
     api::{self, Api},
     attest::Attestor,
@@ -21,6 +21,7 @@ use crate::{
             keys::{IssuerKeys, KeyReports, ReportedKey},
         },
         policy,
+        revocation::{self, Agreement},
     },
     index::Index,
     issue::Issuance,
@@ -300,6 +301,14 @@ impl Parts {
         let release = self.release.clone();
         steady.spawn("issuers", async move {
             issuer::run(index, reports, release, client, leader, context, metrics).await;
+            Ok(())
+        });
+        let (index, client, leader, context, metrics) = of();
+        let (told, agreement) = watch::channel(Agreement::default());
+        let replicas = self.index.standing().replicas().clone();
+        steady.spawn("agreement", agree(replicas, told));
+        steady.spawn("revocations", async move {
+            revocation::run(index, agreement, client, leader, context, metrics).await;
             Ok(())
         });
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use hallpass_core::{audience::Statement, consent::AudienceSet, name::ObjectName};
+use hallpass_core::{consent::AudienceSet, name::ObjectName};
 use hallpass_crds::token_audience::TokenAudienceStatus;
 use jiff::Timestamp;
 use kube::Client;
@@ -17,7 +17,7 @@ use super::{
     Context,
     issuer::keys::KeyReports,
     plan::{Memories, Write},
-    round::{Rounds, UNSYNCED, while_leading},
+    round::{Rounds, UNSYNCED, told, while_leading},
     write::Writer,
 };
 use crate::{
@@ -45,7 +45,7 @@ pub async fn run(
         let pod = &context.pod;
         let writer = Writer::new(client.clone(), pod, leader.clone(), metrics.clone());
         let mut memories = Memories::default();
-        let mut rounds = Rounds::new(index.consents(), keys.changes());
+        let mut rounds = Rounds::new([told(index.consents()), told(keys.changes())]);
         loop {
             rounds.next().await;
             let Ok(snapshot) = index.snapshot() else {
@@ -66,7 +66,7 @@ async fn plan(
     keys: &KeyReports,
     now: Timestamp,
     memories: &mut Memories<TokenAudienceStatus>,
-) -> (Vec<Write<Statement, TokenAudienceStatus>>, Option<Instant>) {
+) -> (Vec<Write<TokenAudienceStatus>>, Option<Instant>) {
     let rules = snapshot.rules();
     let asking = snapshot.asking();
     let asking = Asking::new(&rules.policies, &asking);

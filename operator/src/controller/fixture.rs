@@ -134,13 +134,17 @@ pub(super) struct Server {
     /// The writes of a status.
     pub(super) statuses: Vec<Value>,
     pub(super) events: Vec<Value>,
+    /// The code of every answer to such a write, instead of success.
+    pub(super) status_refusal: Option<u16>,
+    /// The deletions: the path, and what is a precondition.
+    pub(super) deletions: Vec<(String, Value)>,
     /// The TokenIssuer `hallpass`.
     pub(super) issuer: Option<Value>,
     /// The writes of it.
     pub(super) writes: Vec<Value>,
     /// How often it was read.
     pub(super) reads: usize,
-    /// The code of every answer to such a write, instead of success.
+    /// The code of every answer to a write of it, instead of success.
     pub(super) refusal: Option<u16>,
     pub(super) unexpected: Vec<String>,
 }
@@ -155,7 +159,15 @@ impl Server {
             ("PATCH", ["apis", "hallpass.dev", "v1alpha1", .., _, "status"]) if forced => {
                 let kind = segments[segments.len() - 3];
                 self.statuses.push(json!({"kind": kind, "body": body}));
-                (200, body)
+                self.status_refusal.map_or((200, body), failure)
+            }
+            ("DELETE", ["apis", "hallpass.dev", "v1alpha1", ..]) => {
+                let preconditions = body["preconditions"].clone();
+                self.deletions.push((path.to_owned(), preconditions));
+                (
+                    200,
+                    json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}),
+                )
             }
             (
                 "GET",

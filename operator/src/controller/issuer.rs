@@ -6,7 +6,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use hallpass_core::issuer::Issuer;
 use hallpass_crds::token_issuer::TokenIssuerStatus;
 use jiff::Timestamp;
 use kube::Client;
@@ -20,7 +19,7 @@ use self::{
 use super::{
     Context,
     plan::{Memories, Write},
-    round::{Rounds, UNSYNCED, while_leading},
+    round::{Rounds, UNSYNCED, told, while_leading},
     write::Writer,
 };
 use crate::{
@@ -62,7 +61,7 @@ pub async fn run(
         let writer = Writer::new(client.clone(), pod, leader.clone(), metrics.clone());
         let mut chart = ChartIssuer::new(client.clone(), &release);
         let mut memories = Memories::default();
-        let mut rounds = Rounds::new(index.consents(), keys.changes());
+        let mut rounds = Rounds::new([told(index.consents()), told(keys.changes())]);
         loop {
             rounds.next().await;
             let Ok(snapshot) = index.snapshot() else {
@@ -86,7 +85,7 @@ fn plan(
     chart_url: &str,
     now: Timestamp,
     memories: &mut Memories<TokenIssuerStatus>,
-) -> (Vec<Write<Issuer, TokenIssuerStatus>>, Option<Instant>) {
+) -> (Vec<Write<TokenIssuerStatus>>, Option<Instant>) {
     let records = snapshot.issuers();
     memories.retain(&records.values().map(|r| &*r.uid).collect::<BTreeSet<_>>());
     let mut change = None;

@@ -7,7 +7,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::status::{Status, ready};
+use super::{
+    status::{Kept, reported},
+    write::Remember,
+};
 use crate::index::{Record, Unusable};
 
 /// What is remembered of one stored object.
@@ -35,18 +38,20 @@ pub(super) enum Plan<S> {
     Write {
         /// The status.
         status: S,
-        /// Whether Ready or its reason is another one than before.
+        /// Whether the condition or its reason is another one than before.
         transition: bool,
     },
 }
 
 /// A status that is to be written.
 #[derive(Debug)]
-pub(super) struct Write<T, S> {
+pub(super) struct Write<S> {
     /// The namespace of the object; empty for a kind that has none.
     pub(super) namespace: Box<str>,
-    pub(super) record: Record<T, S>,
+    pub(super) name: Box<str>,
+    pub(super) uid: Box<str>,
     pub(super) status: S,
+    /// Whether an event tells of it.
     pub(super) transition: bool,
 }
 
@@ -63,7 +68,7 @@ impl<S> Default for Memory<S> {
     }
 }
 
-impl<S: Status> Memory<S> {
+impl<S: Kept> Memory<S> {
     /// Compares what is stored with what `desired` makes of it.
     pub(super) fn plan<T>(
         &self,
@@ -91,7 +96,7 @@ impl<S: Status> Memory<S> {
         {
             return Plan::Later(*at + COUNT_PAUSE);
         }
-        let said = |status| ready(status).map(|c| (c.status.clone(), c.reason.clone()));
+        let said = |status| reported(status).map(|c| (c.status.clone(), c.reason.clone()));
         let transition = said(old) != said(&status);
         Plan::Write { status, transition }
     }
@@ -147,7 +152,7 @@ impl<S> Default for Memories<S> {
     }
 }
 
-impl<S: Status> Memories<S> {
+impl<S: Kept> Memories<S> {
     /// Forgets every object but those.
     pub(super) fn retain(&mut self, alive: &BTreeSet<&str>) {
         self.0.retain(|uid, _| alive.contains(&**uid));
@@ -160,7 +165,7 @@ impl<S: Status> Memories<S> {
         namespace: &str,
         records: impl IntoIterator<Item = Record<T, S>>,
         desired: impl Fn(&Record<T, S>, Option<&S>) -> S,
-        writes: &mut Vec<Write<T, S>>,
+        writes: &mut Vec<Write<S>>,
     ) -> Option<Instant> {
         let mut later = None::<Instant>;
         for record in records {
@@ -170,7 +175,8 @@ impl<S: Status> Memories<S> {
                 Plan::Later(at) => later = Some(later.map_or(at, |later| later.min(at))),
                 Plan::Write { status, transition } => writes.push(Write {
                     namespace: namespace.into(),
-                    record,
+                    name: record.name,
+                    uid: record.uid,
                     status,
                     transition,
                 }),
@@ -180,20 +186,29 @@ impl<S: Status> Memories<S> {
     }
 
     /// What is remembered of the object with that uid.
-    pub(super) fn of(&mut self, uid: &str) -> &mut Memory<S> {
+    fn of(&mut self, uid: &str) -> &mut Memory<S> {
         self.0.entry(uid.into()).or_default()
     }
+}
 
-    /// When to try the first of the failed writes again.
-    pub(super) fn retry(&self, now: Instant) -> Option<Instant> {
+impl<S: Kept> Remember<S> for Memories<S> {
+    fn wrote(&mut self, uid: &str, status: S, now: Instant) {
+        self.of(uid).wrote(status, now);
+    }
+
+    fn failed(&mut self, uid: &str, now: Instant, jitter: f64) -> u32 {
+        self.of(uid).failed(now, jitter)
+    }
+
+    fn retry(&self, now: Instant) -> Option<Instant> {
         let retries = self.0.values().filter_map(Memory::retry);
         retries.filter(|at| *at > now).min()
     }
 }
 
 /// Whether both say the same. Conditions that somebody else added are none of ours.
-fn same<S: Status>(old: &S, new: &S) -> bool {
-    let of = |status: &S| status.with_conditions(ready(status).into_iter().cloned().collect());
+fn same<S: Kept>(old: &S, new: &S) -> bool {
+    let of = |status: &S| status.with_conditions(reported(status).into_iter().cloned().collect());
     of(old) == of(new)
 }
 
@@ -201,11 +216,11 @@ fn same<S: Status>(old: &S, new: &S) -> bool {
 const COUNT_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long after a write the watch has surely brought it back.
-const SETTLE: Duration = Duration::from_secs(5);
+pub(super) const SETTLE: Duration = Duration::from_secs(5);
 
 /// The pauses between failures.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hallpass_core::{name::Namespace, policy::Policy};
+use hallpass_core::name::Namespace;
 use hallpass_crds::token_policy::TokenPolicyStatus;
 use jiff::Timestamp;
 use kube::Client;
@@ -145,7 +145,7 @@ impl Term<'_> {
         &mut self,
         snapshot: &Snapshot,
         view: &View<'_>,
-    ) -> (Vec<Write<Policy, TokenPolicyStatus>>, Option<Instant>) {
+    ) -> (Vec<Write<TokenPolicyStatus>>, Option<Instant>) {
         let namespace = view.namespace.as_str();
         let records = snapshot.policies(namespace);
         let now = (self.context.clock)();

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream, SelectAll},
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -31,17 +35,15 @@ pub(super) async fn while_leading<W: Future<Output = ()>>(
 
 /// The times at which everything is looked at.
 pub(super) struct Rounds {
-    consents: watch::Receiver<()>,
-    keys: watch::Receiver<u64>,
+    changes: SelectAll<BoxStream<'static, ()>>,
     due: Instant,
 }
 
 impl Rounds {
     /// The first one is now, the others follow what tells of changes.
-    pub(super) fn new(consents: watch::Receiver<()>, keys: watch::Receiver<u64>) -> Self {
+    pub(super) fn new(changes: impl IntoIterator<Item = BoxStream<'static, ()>>) -> Self {
         Self {
-            consents,
-            keys,
+            changes: stream::select_all(changes),
             due: Instant::now(),
         }
     }
@@ -51,8 +53,8 @@ impl Rounds {
         loop {
             tokio::select! {
                 () = sleep_until(self.due) => break,
-                () = changed(&mut self.consents) => {}
-                () = changed(&mut self.keys) => {}
+                // Where nobody is left who tells, nothing changes any more.
+                Some(()) = self.changes.next() => {}
             }
             self.due = self.due.min(Instant::now() + DEBOUNCE);
         }
@@ -65,11 +67,15 @@ impl Rounds {
     }
 }
 
-/// Whoever tells of changes may be gone: then nothing changes any more.
-async fn changed<T>(changes: &mut watch::Receiver<T>) {
-    if changes.changed().await.is_err() {
-        std::future::pending().await
-    }
+/// One item for each change that is told, until whoever tells is gone.
+pub(super) fn told<T: Send + Sync + 'static>(
+    changes: watch::Receiver<T>,
+) -> BoxStream<'static, ()> {
+    let next = async |mut changes: watch::Receiver<T>| {
+        changes.changed().await.ok()?;
+        Some(((), changes))
+    };
+    stream::unfold(changes, next).boxed()
 }
 
 /// How long changes are gathered before they are looked at.
@@ -94,7 +100,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn changes_are_gathered_and_none_waits_for_long() {
         let (first, second) = (watch::Sender::new(()), watch::Sender::new(0));
-        let mut rounds = Rounds::new(first.subscribe(), second.subscribe());
+        let mut rounds = Rounds::new([told(first.subscribe()), told(second.subscribe())]);
         assert_eq!(waited(&mut rounds).await, Duration::ZERO);
         first.send_replace(());
         second.send_replace(1);

@@ -1,4 +1,4 @@
-//! What the statuses of all kinds have in common: the condition Ready, and numbers that may lag.
+//! What the statuses of all kinds have in common: a condition that sums up, and numbers that may lag.
 
 use std::fmt::Debug;
 
@@ -22,9 +22,15 @@ pub(crate) trait Status: Clone + Debug + PartialEq + Serialize {
     /// object, which may be one that cannot be read.
     fn api(client: Client, namespace: &str) -> Api<DeserializeGuard<Self::Kind>>;
 
+    /// The type of the condition that sums it up: of its transitions an event tells.
+    const CONDITION: &'static str = READY;
+
     /// What is said of the object as a whole.
     fn conditions(&self) -> &[Condition];
+}
 
+/// A status of which the one that is stored is kept, to be compared with what it should be.
+pub(crate) trait Kept: Status {
     /// The same with those conditions alone.
     fn with_conditions(&self, conditions: Vec<Condition>) -> Self;
 
@@ -42,7 +48,9 @@ impl Status for TokenPolicyStatus {
     fn conditions(&self) -> &[Condition] {
         &self.conditions
     }
+}
 
+impl Kept for TokenPolicyStatus {
     fn with_conditions(&self, conditions: Vec<Condition>) -> Self {
         Self {
             conditions,
@@ -68,7 +76,9 @@ impl Status for TokenAudienceStatus {
     fn conditions(&self) -> &[Condition] {
         &self.conditions
     }
+}
 
+impl Kept for TokenAudienceStatus {
     fn with_conditions(&self, conditions: Vec<Condition>) -> Self {
         Self {
             conditions,
@@ -97,7 +107,9 @@ impl Status for TokenIssuerStatus {
     fn conditions(&self) -> &[Condition] {
         &self.conditions
     }
+}
 
+impl Kept for TokenIssuerStatus {
     fn with_conditions(&self, conditions: Vec<Condition>) -> Self {
         Self {
             conditions,
@@ -111,9 +123,10 @@ impl Status for TokenIssuerStatus {
     }
 }
 
-/// The condition Ready of a status.
-pub(crate) fn ready(status: &impl Status) -> Option<&Condition> {
-    status.conditions().iter().find(|c| c.type_ == READY)
+/// The condition that sums up a status.
+pub(crate) fn reported<S: Status>(status: &S) -> Option<&Condition> {
+    let mut conditions = status.conditions().iter();
+    conditions.find(|c| c.type_ == S::CONDITION)
 }
 
 /// What is said about an object, or about a part of it.
@@ -143,7 +156,7 @@ impl Verdict {
 
     /// The condition Ready that says so. Its time of transition is the one of `old` as long as the
     /// status of the condition is.
-    pub(super) fn condition<S: Status>(
+    pub(super) fn condition<S: Kept>(
         self,
         generation: Option<i64>,
         now: Timestamp,
@@ -155,7 +168,7 @@ impl Verdict {
             TokenReady::Unknown => "Unknown",
         };
         let since = old
-            .and_then(ready)
+            .and_then(reported)
             .filter(|old| old.status == status)
             .map_or(Time(now), |old| old.last_transition_time.clone());
         Condition {

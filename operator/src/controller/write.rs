@@ -17,10 +17,22 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
-    plan::{Memories, Memory, Write},
-    status::{Status, ready, shortened},
+    plan::Write,
+    status::{Status, reported, shortened},
 };
 use crate::telemetry::{Metrics, label::StatusWrite, log::Chain};
+
+/// Who remembers how a write ended, by the uid of the object.
+pub(super) trait Remember<S> {
+    /// The status was stored.
+    fn wrote(&mut self, uid: &str, status: S, now: Instant);
+
+    /// It could not be stored. `jitter` is uniform in `0.0..1.0`. Returns how often in a row.
+    fn failed(&mut self, uid: &str, now: Instant, jitter: f64) -> u32;
+
+    /// When to try the first of the failed writes again.
+    fn retry(&self, now: Instant) -> Option<Instant>;
+}
 
 /// Writes for one leader.
 pub(super) struct Writer {
@@ -65,12 +77,12 @@ impl Writer {
     }
 
     /// Writes, a few at a time. Returns when to try again what failed.
-    pub(super) async fn carry_out<T, S: Status>(
+    pub(super) async fn carry_out<S: Status>(
         &self,
-        writes: Vec<Write<T, S>>,
-        memories: &mut Memories<S>,
+        writes: Vec<Write<S>>,
+        memories: &mut impl Remember<S>,
     ) -> Option<Instant> {
-        let store = |write: Write<T, S>| async move {
+        let store = |write: Write<S>| async move {
             if !*self.leader.borrow() {
                 return None;
             }
@@ -83,17 +95,17 @@ impl Writer {
         let stored = stream::iter(writes).map(store).buffer_unordered(AT_ONCE);
         let stored: Vec<_> = stored.filter_map(std::future::ready).collect().await;
         for (write, outcome) in stored {
-            let memory = memories.of(&write.record.uid);
-            self.metrics.status_write(note(write, outcome, memory));
+            self.metrics.status_write(note(write, outcome, memories));
         }
         memories.retry(Instant::now())
     }
 
     /// Stores the status of exactly that object: the uid is a precondition, not a name of it.
-    async fn status<T, S: Status>(&self, write: &Write<T, S>) -> Result<(), WriteError> {
+    async fn status<S: Status>(&self, write: &Write<S>) -> Result<(), WriteError> {
         let Write {
             namespace,
-            record,
+            name,
+            uid,
             status,
             ..
         } = write;
@@ -101,11 +113,11 @@ impl Writer {
         let patch = Patch::Apply(json!({
             "apiVersion": S::Kind::api_version(&()),
             "kind": S::Kind::kind(&()),
-            "metadata": {"name": record.name, "uid": record.uid},
+            "metadata": {"name": name, "uid": uid},
             "status": status,
         }));
         let params = PatchParams::apply(MANAGER).force();
-        let written = timeout(LIMIT, api.patch_status(&record.name, &params, &patch)).await;
+        let written = timeout(LIMIT, api.patch_status(name, &params, &patch)).await;
         match written.map_err(|_elapsed| WriteError::NoAnswer(LIMIT))? {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
@@ -116,19 +128,24 @@ impl Writer {
     }
 
     /// Tells of a transition. A lost event is not sent again: the status says the same.
-    async fn event<T, S: Status>(&self, write: &Write<T, S>) {
+    async fn event<S: Status>(&self, write: &Write<S>) {
         let Write {
-            namespace, record, ..
+            namespace,
+            name,
+            uid,
+            status,
+            ..
         } = write;
-        let Some(condition) = ready(&write.status) else {
+        let Some(condition) = reported(status) else {
             return;
         };
         let kind = S::Kind::kind(&());
         info!(
             object.kind = &*kind,
             object.namespace = &**namespace,
-            object.name = &*record.name,
-            ready = condition.status,
+            object.name = &**name,
+            condition = condition.type_,
+            status = condition.status,
             reason = condition.reason,
             "the state of an object changed"
         );
@@ -147,8 +164,8 @@ impl Writer {
             api_version: Some(S::Kind::api_version(&()).into_owned()),
             kind: Some(kind.into_owned()),
             namespace: (!namespace.is_empty()).then(|| namespace.to_string()),
-            name: Some(record.name.to_string()),
-            uid: Some(record.uid.to_string()),
+            name: Some(name.to_string()),
+            uid: Some(uid.to_string()),
             ..ObjectReference::default()
         };
         match timeout(LIMIT, self.recorder.publish(&event, &object)).await {
@@ -160,26 +177,33 @@ impl Writer {
 }
 
 /// Remembers how a write ended.
-fn note<T, S: Status>(
-    write: Write<T, S>,
+fn note<S: Status>(
+    write: Write<S>,
     outcome: Result<(), WriteError>,
-    memory: &mut Memory<S>,
+    memories: &mut impl Remember<S>,
 ) -> StatusWrite {
+    let Write {
+        namespace,
+        name,
+        uid,
+        status,
+        ..
+    } = write;
     match outcome {
         Ok(()) => {
-            memory.wrote(write.status, Instant::now());
+            memories.wrote(&uid, status, Instant::now());
             StatusWrite::Written
         }
         // The watch tells what has become of it; until then it is not tried at every change.
         Err(WriteError::Gone) => {
-            memory.failed(Instant::now(), rand::random());
+            memories.failed(&uid, Instant::now(), rand::random());
             StatusWrite::Gone
         }
         Err(error) => {
             let kind = S::Kind::kind(&());
-            let (kind, namespace, name) = (&*kind, &*write.namespace, &*write.record.name);
+            let (kind, namespace, name) = (&*kind, &*namespace, &*name);
             let chain = Chain(&error);
-            if memory.failed(Instant::now(), rand::random()) == 1 {
+            if memories.failed(&uid, Instant::now(), rand::random()) == 1 {
                 warn!(object.kind = kind, object.namespace = namespace, object.name = name, error = %chain, "a status was not stored");
             } else {
                 debug!(object.kind = kind, object.namespace = namespace, object.name = name, error = %chain, "a status is still not stored");

@@ -262,6 +262,18 @@ impl Index {
         self.take_cluster_revocations(vec![Event::Delete(DeserializeGuard(Ok(revocation)))]);
     }
 
+    /// The watch says that this revocation was deleted.
+    pub(crate) fn withdraw_revocation(&self, revocation: TokenRevocation) {
+        self.take_revocations(vec![Event::Delete(DeserializeGuard(Ok(revocation)))]);
+    }
+
+    /// The watch delivers a revocation of that name in `shop` that was stored under another schema.
+    pub(crate) fn deliver_unreadable_revocation(&self, name: &str) {
+        let stored = json!({"metadata": metadata("shop", name), "spec": {"target": "everybody"}});
+        let stored = serde_json::from_value(stored).unwrap();
+        self.take_revocations(vec![Event::Apply(stored)]);
+    }
+
     /// The watch delivers this policy, new or changed.
     pub(crate) fn deliver(&self, policy: DeserializeGuard<TokenPolicy>) {
         self.take_policies(vec![Event::Apply(policy)]);

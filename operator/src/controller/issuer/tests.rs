@@ -1,7 +1,7 @@
 //! The controller against an API server that answers what is expected and notes what is not.
 
 use hallpass_core::{
-    issuer::IssuerUrl,
+    issuer::{Issuer, IssuerUrl},
     name::{Namespace, TrustDomain},
     token::signing::Algorithm,
 };

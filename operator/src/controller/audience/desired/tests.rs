@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     controller::{
         fixture::{LATER, NOON, asking, audience, issuer, namespace, time},
-        status::ready,
+        status::reported,
     },
     index::{Index, fixture::policy},
 };
@@ -44,7 +44,7 @@ fn status(index: &Index) -> TokenAudienceStatus {
 }
 
 fn summary(status: &TokenAudienceStatus) -> String {
-    let c = ready(status).unwrap();
+    let c = reported(status).unwrap();
     format!("{} {}: {}", c.status, c.reason, c.message)
 }
 
@@ -211,5 +211,8 @@ fn what_is_said_already_is_said_again_unchanged() {
     let first = status(&index);
     assert_eq!(said(&index, &["hallpass"], LATER, Some(&first)), first);
     let turned = said(&index, &[], LATER, Some(&first));
-    assert_eq!(ready(&turned).unwrap().last_transition_time.0, time(LATER));
+    assert_eq!(
+        reported(&turned).unwrap().last_transition_time.0,
+        time(LATER)
+    );
 }

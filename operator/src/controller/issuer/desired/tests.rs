@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     controller::{
         fixture::{LATER, NOON, issuer, key, time, two_keys},
-        status::ready,
+        status::reported,
     },
     index::Index,
 };
@@ -38,7 +38,7 @@ fn again(
 }
 
 fn summary(status: &TokenIssuerStatus) -> String {
-    let c = ready(status).unwrap();
+    let c = reported(status).unwrap();
     format!("{} {}: {}", c.status, c.reason, c.message)
 }
 
@@ -222,5 +222,8 @@ fn what_is_said_already_is_said_again_unchanged() {
     assert_eq!(later, first);
     let none = Some(IssuerKeys::default());
     let turned = again(&issuers, none, URL, LATER, Some(&first));
-    assert_eq!(ready(&turned).unwrap().last_transition_time.0, time(LATER));
+    assert_eq!(
+        reported(&turned).unwrap().last_transition_time.0,
+        time(LATER)
+    );
 }

@@ -3,7 +3,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
 use crate::{
-    controller::status::ready,
+    controller::status::reported,
     index::{
         Index, PolicyRecord,
         fixture::{pod, policy, service_account, subject, token, unreadable},
@@ -72,7 +72,7 @@ fn lines(status: &TokenPolicyStatus) -> Vec<String> {
 }
 
 fn summary_line(status: &TokenPolicyStatus) -> String {
-    let c = ready(status).unwrap();
+    let c = reported(status).unwrap();
     format!("{} {}: {}", c.status, c.reason, c.message)
 }
 
@@ -98,7 +98,7 @@ fn a_policy_with_nothing_in_its_way_is_ready() {
     assert_eq!(status.tokens_ready.as_deref(), Some("1/1"));
     assert_eq!(status.pods, Some(1));
     assert_eq!(status.observed_generation, Some(1));
-    let condition = ready(&status).unwrap();
+    let condition = reported(&status).unwrap();
     assert_eq!(condition.observed_generation, Some(1));
     assert_eq!(condition.last_transition_time.0.to_string(), NOON);
 }
@@ -167,7 +167,7 @@ fn a_right_that_is_not_known_makes_no_token_ready_or_unready() {
     };
     let status = shop.status("orders");
     assert_eq!(status.tokens[0].ready, TokenReady::Unknown);
-    let condition = ready(&status).unwrap();
+    let condition = reported(&status).unwrap();
     assert_eq!(
         (&*condition.status, &*condition.reason),
         ("Unknown", "Unavailable")
@@ -231,7 +231,7 @@ fn what_no_right_could_mend_is_said_before_the_missing_right() {
     };
     let reasons = |name: &str| -> Vec<String> {
         let status = shop.status(name);
-        let summary = ready(&status).unwrap().reason.clone();
+        let summary = reported(&status).unwrap().reason.clone();
         let tokens = status.tokens.into_iter().map(|t| t.reason);
         tokens.chain([summary]).collect()
     };
@@ -363,7 +363,7 @@ fn the_time_of_transition_moves_with_the_status_alone() {
         ..Shop::default()
     };
     let since =
-        |status: &TokenPolicyStatus| ready(status).unwrap().last_transition_time.0.to_string();
+        |status: &TokenPolicyStatus| reported(status).unwrap().last_transition_time.0.to_string();
     let turned = missing.desired("orders", Some(&fine), LATER);
     assert_eq!(since(&turned), LATER);
     let other_reason = forbidden.desired("orders", Some(&turned), "2026-11-01T14:00:00Z");

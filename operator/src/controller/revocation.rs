@@ -1,0 +1,152 @@
+//! Reports on every TokenRevocation and ClusterTokenRevocation: whether it is in force on every replica,
+//! why not, and when it has nothing left to refuse. Deletes those that asked for it then.
+//!
+//! Level-triggered: whatever changed, all of them are looked at, and only those whose status says something
+//! else are written. No token is refused because of what is written here.
+
+use std::collections::BTreeSet;
+
+use hallpass_core::revocation::Epochs;
+use kube::Client;
+use tokio::{sync::watch, time::Instant};
+
+use self::{
+    desired::{Crowded, View},
+    outside::Outside,
+    pause::Pauses,
+    round::{Events, Round},
+};
+use super::{
+    Context,
+    round::{Rounds, UNSYNCED, told, while_leading},
+    write::Writer,
+};
+use crate::{
+    index::{Index, Snapshot, revocations::NotInForce},
+    telemetry::Metrics,
+};
+
+mod delete;
+mod desired;
+mod kind;
+mod outside;
+mod pause;
+mod round;
+#[cfg(test)]
+mod tests;
+
+/// What all live replicas have in common.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// How far every one of them has read: the least of each kind.
+    pub epochs: Epochs,
+    /// How many there are; 0 while that is not known.
+    pub replicas: usize,
+    /// The most revocations that one of them has no room for.
+    pub refused: usize,
+}
+
+/// Reports and deletes whenever this replica leads. Never returns.
+///
+/// # Guarantees
+/// Nothing is sent any more once `leader` says that this replica does not lead.
+pub async fn run(
+    index: Index,
+    agreement: watch::Receiver<Agreement>,
+    client: Client,
+    leader: watch::Receiver<bool>,
+    context: Context,
+    metrics: Metrics,
+) {
+    let work = || async {
+        let pod = &context.pod;
+        let mut term = Term {
+            index: &index,
+            agreement: agreement.clone(),
+            client: &client,
+            leader: leader.clone(),
+            context: &context,
+            writer: Writer::new(client.clone(), pod, leader.clone(), metrics.clone()),
+            pauses: Pauses::default(),
+            events: Events::default(),
+        };
+        let mut rounds = Rounds::new([
+            told(index.revocations().observed()),
+            told(index.consents()),
+            told(agreement.clone()),
+        ]);
+        loop {
+            rounds.next().await;
+            rounds.again(match index.snapshot() {
+                Ok(snapshot) => term.round(&snapshot).await,
+                Err(_) => Some(Instant::now() + UNSYNCED),
+            });
+        }
+    };
+    while_leading(leader.clone(), work).await;
+}
+
+/// What a leader knows, until it is none.
+struct Term<'a> {
+    index: &'a Index,
+    agreement: watch::Receiver<Agreement>,
+    client: &'a Client,
+    leader: watch::Receiver<bool>,
+    context: &'a Context,
+    writer: Writer,
+    pauses: Pauses,
+    events: Events,
+}
+
+impl Term<'_> {
+    /// Brings a bounded number of statuses up to date. Returns when to look again, if at all.
+    async fn round(&mut self, snapshot: &Snapshot) -> Option<Instant> {
+        let (round, later) = self.plan(snapshot).await;
+        let more = round.is_full();
+        let Round {
+            own,
+            cluster,
+            deletions,
+            ..
+        } = round;
+        let pauses = &mut self.pauses;
+        self.writer.carry_out(own, pauses).await;
+        self.writer.carry_out(cluster, pauses).await;
+        delete::carry_out(self.client, &self.leader, deletions, pauses).await;
+        let now = Instant::now();
+        if more {
+            return Some(now);
+        }
+        [later, pauses.end(now)].into_iter().flatten().min()
+    }
+
+    async fn plan(&mut self, snapshot: &Snapshot) -> (Round, Option<Instant>) {
+        let revocations = self.index.revocations();
+        let refused = revocations.not_in_force();
+        let unreadable = refused
+            .values()
+            .filter(|r| matches!(r.why, NotInForce::Unreadable(_)));
+        let unreadable: BTreeSet<&str> = unreadable.map(|r| &*r.uid).collect();
+        self.pauses.tidy(Instant::now(), &unreadable);
+        let mut round = Round::default();
+        if self.pauses.is_full() {
+            return (round, None);
+        }
+        let agreement = *self.agreement.borrow();
+        let without_room = revocations.observed().borrow().refused;
+        let rules = snapshot.rules();
+        let view = View {
+            agreement: &agreement,
+            crowded: &Crowded::new(&refused, without_room, &agreement),
+            outside: &Outside::new(&rules.policies, &snapshot.asking()),
+            snapshot,
+            home: &self.context.operator.namespace,
+            now: (self.context.clock)(),
+        };
+        let (pauses, events) = (&self.pauses, &mut self.events);
+        round.look_at_refused(&refused, &view, pauses, events);
+        round.look(revocations, &view, pauses, events).await;
+        let later = round.later(view.now.as_second());
+        (round, later)
+    }
+}

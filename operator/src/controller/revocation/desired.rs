@@ -1,0 +1,297 @@
+//! What the status of a revocation should say: a function of what is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hallpass_core::{
+    policy::Policy,
+    revocation::{Effect, Full, Kind, Reported, Revocation, Target},
+};
+use hallpass_crds::revocation::RevocationStatus;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::{
+    Agreement,
+    outside::{Outside, command, names},
+};
+use crate::{
+    controller::status::{LONGEST_MESSAGE, shortened},
+    index::{
+        Snapshot,
+        revocations::{NotInForce, Place, RefusedRevocation},
+    },
+};
+
+/// What is known beside the revocation itself.
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    pub(super) agreement: &'a Agreement,
+    pub(super) crowded: &'a Crowded,
+    pub(super) outside: &'a Outside<'a>,
+    /// Where the pods are.
+    pub(super) snapshot: &'a Snapshot,
+    /// The namespace of the operator, for a command.
+    pub(super) home: &'a str,
+    pub(super) now: Timestamp,
+}
+
+/// A status, and what it says in a word.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Report {
+    pub(super) says: Reported,
+    pub(super) status: RevocationStatus,
+}
+
+/// Where there are more revocations than there is room for. Which of them a replica has taken in depends on
+/// the order in which it read them: what is in force on one may not be so on another.
+#[derive(Debug, Default)]
+pub(super) struct Crowded {
+    cluster: bool,
+    namespaces: BTreeSet<Box<str>>,
+}
+
+impl Crowded {
+    /// By what has no room here, and by how many more of them another replica has.
+    pub(super) fn new(
+        refused: &BTreeMap<Place, RefusedRevocation>,
+        here: usize,
+        agreement: &Agreement,
+    ) -> Self {
+        let mut crowded = Self {
+            cluster: agreement.refused > here,
+            ..Self::default()
+        };
+        for ((_, namespace, _), refused) in refused {
+            match (&refused.why, namespace) {
+                (NotInForce::Full(Full::Namespace), Some(namespace)) => {
+                    crowded.namespaces.insert(namespace.clone());
+                }
+                (NotInForce::Full(_), _) => crowded.cluster = true,
+                (NotInForce::Unreadable(_) | NotInForce::Invalid(_), _) => {}
+            }
+        }
+        crowded
+    }
+
+    fn includes(&self, namespace: Option<&str>) -> bool {
+        self.cluster || namespace.is_some_and(|namespace| self.namespaces.contains(namespace))
+    }
+}
+
+/// What is to be said of a revocation.
+enum Verdict<'a> {
+    /// Some replica has not read it.
+    Unread,
+    /// Some replica may have had no room for it.
+    Crowded,
+    Enforced,
+    OutsideGuard(Vec<&'a Policy>),
+    Expired,
+}
+
+/// The status that a revocation in the set should have; [`None`] where it says so already.
+///
+/// # Guarantees
+/// `Enforced` is `True` only when every live replica refuses what is named, and nothing of it is a token
+/// that Hallpass is not asked about.
+pub(super) fn desired(
+    target: &Target<'_>,
+    revocation: &Revocation,
+    namespace: Option<&str>,
+    view: &View<'_>,
+) -> Option<Report> {
+    let verdict = judge(target, revocation, namespace, view);
+    let says = verdict.says();
+    if says == revocation.reported {
+        return None;
+    }
+    let message = verdict.message(target, revocation, namespace, view);
+    let epoch = Some(revocation.epoch.to_string());
+    Some(report(says, message, epoch, view.now))
+}
+
+/// The status that a stored revocation should have that is not in force.
+pub(super) fn refused(place: &Place, refused: &RefusedRevocation, now: Timestamp) -> Report {
+    let (kind, namespace, name) = place;
+    let resource = match (kind, namespace) {
+        (Kind::Namespaced, Some(namespace)) => format!("-n {namespace} delete {OWN} {name}"),
+        (Kind::Namespaced | Kind::Cluster, _) => format!("delete {CLUSTER} {name}"),
+    };
+    let why = &refused.why;
+    let (says, todo) = match why {
+        NotInForce::Full(full) => (Reported::TooMany, room(*full, namespace.as_deref())),
+        NotInForce::Unreadable(_) | NotInForce::Invalid(_) => {
+            let todo = format!(
+                "its spec cannot be changed: delete it (kubectl {resource}) and write it anew"
+            );
+            (Reported::Invalid, todo)
+        }
+    };
+    // What a fault quotes may be long, and what to do is not to be cut off.
+    let why = shortened(why.to_string(), LONGEST_WHY);
+    report(says, format!("NOT in force: {why}; {todo}"), None, now)
+}
+
+fn judge<'a>(
+    target: &Target<'_>,
+    revocation: &Revocation,
+    namespace: Option<&str>,
+    view: &View<'a>,
+) -> Verdict<'a> {
+    if revocation.has_expired(view.now) {
+        return Verdict::Expired;
+    }
+    // What was in force once stays so: a replica that starts answers nobody before it has read everything.
+    let said = matches!(
+        revocation.reported,
+        Reported::Enforced | Reported::OutsideGuard
+    );
+    let agreement = view.agreement;
+    if !said && (agreement.replicas == 0 || agreement.epochs.of(revocation.kind) < revocation.epoch)
+    {
+        return Verdict::Unread;
+    }
+    if !said && view.crowded.includes(namespace) {
+        return Verdict::Crowded;
+    }
+    let policies = view.outside.of(target, view.snapshot);
+    if policies.is_empty() {
+        Verdict::Enforced
+    } else {
+        Verdict::OutsideGuard(policies)
+    }
+}
+
+impl Verdict<'_> {
+    const fn says(&self) -> Reported {
+        match self {
+            Self::Unread | Self::Crowded => Reported::Pending,
+            Self::Enforced => Reported::Enforced,
+            Self::OutsideGuard(_) => Reported::OutsideGuard,
+            Self::Expired => Reported::Expired,
+        }
+    }
+
+    fn message(
+        &self,
+        target: &Target<'_>,
+        revocation: &Revocation,
+        namespace: Option<&str>,
+        view: &View<'_>,
+    ) -> String {
+        let Agreement {
+            epochs,
+            replicas,
+            refused,
+        } = view.agreement;
+        match self {
+            Self::Unread if *replicas == 0 => {
+                format!("no replica has said yet how far it has read; if that lasts: kubectl -n {} get pods", view.home)
+            }
+            Self::Unread => format!(
+                "some replica has not read this yet: it has read {}s up to version {}, and this one is {}; if that lasts: kubectl -n {} get pods",
+                revocation.kind.as_str(),
+                epochs.of(revocation.kind),
+                revocation.epoch,
+                view.home,
+            ),
+            Self::Crowded => format!(
+                "some replica has no room for {refused} revocations, and this may be one of them; {}",
+                room(Full::Cluster, namespace)
+            ),
+            Self::Enforced => format!(
+                "in force on {replicas} of {replicas} replicas: Hallpass refuses the tokens wherever it is asked, at introspection{}; who checks a JWT by its signature alone takes it until it expires, an hour after it was issued at most",
+                lock(revocation.effect),
+            ),
+            Self::OutsideGuard(policies) => format!(
+                "in force on {replicas} of {replicas} replicas for the tokens that Hallpass makes itself{}; but {} service-account tokens (kubernetesAudience), and who checks those does not ask Hallpass: they end when they expire, with their service account, or, where they are checked by TokenReview, with their pod: {}",
+                lock(revocation.effect),
+                names(policies),
+                command(target, policies),
+            ),
+            Self::Expired => "nothing is left to refuse: every token that this names has expired; it can be deleted".to_owned(),
+        }
+    }
+}
+
+/// What a lock does besides.
+fn lock(effect: Effect) -> String {
+    match effect {
+        Effect::Revoke => String::new(),
+        Effect::Lock { until: None } => {
+            ", and issues no new ones until this object is deleted".to_owned()
+        }
+        Effect::Lock { until: Some(end) } => match Timestamp::from_second(end) {
+            Ok(end) => format!(", and issues no new ones until {end}"),
+            Err(_beyond) => ", and issues no new ones".to_owned(),
+        },
+    }
+}
+
+/// How to make room. What has expired takes none.
+fn room(full: Full, namespace: Option<&str>) -> String {
+    let (list, delete) = match (full, namespace) {
+        (Full::Namespace, Some(namespace)) => (
+            format!("kubectl -n {namespace} get {OWN}"),
+            format!("kubectl -n {namespace} delete {OWN} NAME"),
+        ),
+        (Full::Namespace | Full::Cluster, _) => (
+            format!("kubectl get {OWN},{CLUSTER} -A"),
+            format!("kubectl -n NAMESPACE delete {OWN} NAME"),
+        ),
+    };
+    format!(
+        "delete locks that are over and those whose tokens another one names too, such as all of a service account ({list}; {delete}); those that have expired take no room, and this one comes into force by itself as soon as there is some"
+    )
+}
+
+fn report(says: Reported, message: String, epoch: Option<String>, now: Timestamp) -> Report {
+    let condition = |type_: &str, holds: bool, reason: &str, message: String| Condition {
+        type_: type_.to_owned(),
+        status: if holds { "True" } else { "False" }.to_owned(),
+        reason: reason.to_owned(),
+        message: shortened(message, LONGEST_MESSAGE),
+        observed_generation: Some(GENERATION),
+        last_transition_time: Time(now),
+    };
+    let in_force = says == Reported::Enforced;
+    let mut conditions = vec![condition(ENFORCED, in_force, reason(says), message.clone())];
+    if says == Reported::Expired {
+        conditions.push(condition("Expired", true, "Expired", message));
+    }
+    Report {
+        says,
+        status: RevocationStatus {
+            observed_generation: Some(GENERATION),
+            epoch,
+            conditions,
+        },
+    }
+}
+
+const fn reason(says: Reported) -> &'static str {
+    match says {
+        // A report says something.
+        Reported::Nothing | Reported::Pending => "Pending",
+        Reported::Enforced => "Enforced",
+        Reported::OutsideGuard => "OutsideGuard",
+        Reported::TooMany => "TooMany",
+        Reported::Invalid => "Invalid",
+        Reported::Expired => "Expired",
+    }
+}
+
+/// The condition that sums it up.
+pub(super) const ENFORCED: &str = "Enforced";
+
+/// A spec that cannot be changed has one generation.
+const GENERATION: i64 = 1;
+
+/// How many bytes of a fault are shown.
+const LONGEST_WHY: usize = 512;
+
+const OWN: &str = "tokenrevocations.hallpass.dev";
+const CLUSTER: &str = "clustertokenrevocations.hallpass.dev";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! What is remembered of a revocation that was just written, or could not be: nothing else is, since there
+//! may be a hundred thousand of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use hallpass_core::revocation::Reported;
+use tokio::time::Instant;
+
+use super::kind::StatusOf;
+use crate::controller::{
+    plan::{Backoff, LONGEST_RETRY, SETTLE},
+    write::Remember,
+};
+
+/// What is not to be written now, by uid.
+#[derive(Debug, Default)]
+pub(super) struct Pauses(BTreeMap<Box<str>, Pause>);
+
+#[derive(Debug, Clone, Copy)]
+enum Pause {
+    /// This was written, and the watch has not surely brought it back.
+    Wrote(Reported, Instant),
+    /// The API server was asked to delete it.
+    Deleted(Instant),
+    Failed(Backoff),
+}
+
+impl Pauses {
+    /// Forgets what is over. Of `unreadable` objects no status ever comes back: what was written counts.
+    pub(super) fn tidy(&mut self, now: Instant, unreadable: &BTreeSet<&str>) {
+        self.0.retain(|uid, pause| match pause {
+            Pause::Wrote(..) if unreadable.contains(&**uid) => true,
+            Pause::Wrote(_, at) | Pause::Deleted(at) => now < *at + SETTLE,
+            // Whoever is still there was tried again by then.
+            Pause::Failed(backoff) => backoff.retry().is_some_and(|retry| now < retry + FORGOTTEN),
+        });
+    }
+
+    /// Whether no more can be remembered: then no more is written, lest what fails is tried without end.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= MOST
+    }
+
+    /// Whether that is not to be written now.
+    pub(super) fn hold(&self, uid: &str, says: Reported, now: Instant) -> bool {
+        match self.0.get(uid) {
+            Some(Pause::Wrote(said, _)) => *said == says,
+            Some(Pause::Deleted(_)) => true,
+            Some(Pause::Failed(backoff)) => backoff.retry().is_some_and(|retry| now < retry),
+            None => false,
+        }
+    }
+
+    /// Whether it is not to be deleted now.
+    pub(super) fn hold_deletion(&self, uid: &str, now: Instant) -> bool {
+        match self.0.get(uid) {
+            Some(Pause::Deleted(_)) => true,
+            Some(Pause::Failed(backoff)) => backoff.retry().is_some_and(|retry| now < retry),
+            Some(Pause::Wrote(..)) | None => false,
+        }
+    }
+
+    pub(super) fn deleted(&mut self, uid: &str, now: Instant) {
+        self.0.insert(uid.into(), Pause::Deleted(now));
+    }
+
+    /// It failed. `jitter` is uniform in `0.0..1.0`. Returns how often in a row.
+    pub(super) fn failed(&mut self, uid: &str, now: Instant, jitter: f64) -> u32 {
+        let mut backoff = match self.0.get(uid) {
+            Some(Pause::Failed(backoff)) => *backoff,
+            Some(Pause::Wrote(..) | Pause::Deleted(_)) | None => Backoff::default(),
+        };
+        let failures = backoff.failed(now, jitter);
+        self.0.insert(uid.into(), Pause::Failed(backoff));
+        failures
+    }
+
+    /// When the first of them is over.
+    pub(super) fn end(&self, now: Instant) -> Option<Instant> {
+        let ends = self.0.values().filter_map(|pause| match pause {
+            Pause::Wrote(_, at) | Pause::Deleted(at) => Some(*at + SETTLE),
+            Pause::Failed(backoff) => backoff.retry(),
+        });
+        ends.filter(|end| *end > now).min()
+    }
+}
+
+impl<K> Remember<StatusOf<K>> for Pauses {
+    fn wrote(&mut self, uid: &str, status: StatusOf<K>, now: Instant) {
+        let says = status.status().reported();
+        self.0.insert(uid.into(), Pause::Wrote(says, now));
+    }
+
+    fn failed(&mut self, uid: &str, now: Instant, jitter: f64) -> u32 {
+        Self::failed(self, uid, now, jitter)
+    }
+
+    fn retry(&self, now: Instant) -> Option<Instant> {
+        self.end(now)
+    }
+}
+
+/// How many are remembered at most.
+const MOST: usize = 2048;
+
+/// How long after the time of its next try a failure is forgotten.
+const FORGOTTEN: Duration = LONGEST_RETRY.saturating_mul(2);

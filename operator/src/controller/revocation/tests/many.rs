@@ -1,0 +1,92 @@
+//! As many revocations as there can be.
+
+use hallpass_core::revocation::MOST;
+use hallpass_crds::cluster_token_revocation::ClusterTokenRevocation;
+
+use super::*;
+
+/// So many revocations of the cluster, each of one token.
+fn many(count: usize, said: bool) -> Vec<ClusterTokenRevocation> {
+    let spec = json!({"target": {"tokenID": "id"}});
+    let mut one = cluster_revocation("inc", 7, &spec);
+    if said {
+        let condition = json!({
+            "type": "Enforced", "status": "True", "reason": "Enforced", "message": "",
+            "lastTransitionTime": "2026-11-01T00:00:00Z",
+        });
+        let status = json!({"epoch": "7", "conditions": [condition]});
+        one.status = serde_json::from_value(status).unwrap();
+    }
+    let named = |i| {
+        let mut one = one.clone();
+        one.metadata.name = Some(format!("inc-{i}"));
+        one.metadata.uid = Some(format!("0f2f4b9c-7c1c-4c5e-9f43-{i:012x}"));
+        one.spec.target.token_id = Some(format!("id-{i}"));
+        one
+    };
+    (0..count).map(named).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_to_say_about_a_hundred_thousand_costs_one_pass_in_small_steps() {
+    let index = index();
+    index.revoke(vec![], many(MOST, true));
+    let snapshot = index.snapshot().unwrap();
+    let (agreement, crowded, outside) = (read(7), Crowded::default(), Outside::default());
+    let view = View {
+        agreement: &agreement,
+        crowded: &crowded,
+        outside: &outside,
+        snapshot: &snapshot,
+        home: "hallpass-system",
+        now: now(),
+    };
+    let (mut round, pauses, mut events) = (Round::default(), Pauses::default(), Events::default());
+    let mut look = Box::pin(round.look(index.revocations(), &view, &pauses, &mut events));
+    let mut steps = 1;
+    while look.as_mut().now_or_never().is_none() {
+        steps += 1;
+    }
+    drop(look);
+    assert!((20..=100).contains(&steps), "{steps} steps");
+    assert!(round.own.is_empty() && round.cluster.is_empty());
+    assert!(round.deletions.is_empty() && !round.is_full());
+    // It is looked again when the first of them expires, and not before.
+    let again = round.later(now().as_second()).unwrap() - Instant::now();
+    assert_eq!(again, Duration::from_secs(3601));
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_are_written_a_bounded_number_at_a_time_and_with_few_events() {
+    let running = start(true, index());
+    running.index.revoke(vec![], many(3000, false));
+    let sent = after(&running.server, 4).await;
+    assert!((2048..2048 + 256).contains(&sent.len()), "{}", sent.len());
+    let names: BTreeSet<_> = sent.iter().collect();
+    assert_eq!(names.len(), sent.len(), "each once");
+    assert_eq!(running.events().len(), 500);
+    // What comes back makes place for the rest.
+    let mut stored = many(3000, true);
+    let rest = many(3000, false).split_off(2500);
+    stored.truncate(2500);
+    stored.extend(rest);
+    running.index.revoke(vec![], stored);
+    let later = after(&running.server, 8).await;
+    let sent: BTreeSet<_> = sent.iter().chain(&later).collect();
+    let lacks = |i: &usize| !sent.contains(&format!("inc-{i} True Enforced"));
+    assert_eq!((2500..3000).find(lacks), None);
+    assert_eq!(running.events().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_away_is_not_asked_for_each_of_thousands() {
+    let running = start(true, index());
+    running.server.lock().unwrap().status_refusal = Some(503);
+    running.index.revoke(vec![], many(3000, false));
+    let names: BTreeSet<_> = after(&running.server, 2).await.into_iter().collect();
+    assert!((2048..2048 + 256).contains(&names.len()), "{}", names.len());
+    running.server.lock().unwrap().status_refusal = None;
+    running.index.revoke(vec![], many(3000, true));
+    running.sent(1).await;
+    assert_eq!(running.sent(300).await, 0);
+}
