@@ -135,9 +135,8 @@ pub struct ClusterRevocationTarget {
     /// The identifier of the key that the tokens are signed with: their kid, which is also the keyID in
     /// the status of the TokenIssuer. From 1 to 128 printable ASCII characters, no spaces.
     ///
-    /// It refuses every token of the key, new ones too, but does not bring the next key on: where a key
-    /// has leaked, ask for a rotation first, with the annotation hallpass.dev/rotate-now of the
-    /// TokenIssuer.
+    /// It refuses every token of the key, has the next key of its TokenIssuer sign at once, and drops this
+    /// one. It is what to write when a key has leaked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     #[x_kube(validation = rule::revocation::key_id())]

@@ -193,7 +193,8 @@ fn what_is_said_already_is_not_said_again_and_no_new_replica_takes_it_back() {
 fn service_account_tokens_are_outside_the_guard_and_the_message_ends_them() {
     let said = |spec: &Value| {
         let mut scene = of(spec);
-        scene.policies = vec![policy("shop", "vault", "orders"), own("pay")];
+        let other = policy("shop", "other", "mailer");
+        scene.policies = vec![policy("shop", "vault", "orders"), other, own("pay")];
         scene.enforced()
     };
     assert_eq!(
