@@ -4,7 +4,7 @@
 
 use std::{
     io::{self, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use hallpass_core::{
@@ -15,10 +15,11 @@ use hallpass_core::{
 };
 use jiff::Timestamp;
 
-use self::record::Record;
+use self::{record::Record, stream::Stream};
 use crate::issuer::{IssuedToken, hex};
 
 mod record;
+mod stream;
 
 /// What was written down. Only [`Audit::record`] makes one.
 #[derive(Debug)]
@@ -59,21 +60,15 @@ pub enum AuditError {
     EncodeRecord(#[source] serde_json::Error),
     /// The stream does not take it.
     #[error("write the audit record")]
-    WriteRecord(#[source] io::Error),
+    WriteRecord(#[source] Arc<io::Error>),
     /// The thread that wrote it was lost.
     #[error("wait for the audit record to be written")]
-    AwaitWriter(#[source] tokio::task::JoinError),
+    AwaitWriter(#[source] tokio::sync::oneshot::error::RecvError),
 }
 
 /// Writes records. Cheap to clone.
 #[derive(Clone)]
-pub struct Audit(Arc<Mutex<Stream>>);
-
-struct Stream {
-    writer: Box<dyn Write + Send>,
-    /// The last line may have ended in the middle.
-    torn: bool,
-}
+pub struct Audit(Stream);
 
 impl std::fmt::Debug for Audit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -82,13 +77,10 @@ impl std::fmt::Debug for Audit {
 }
 
 impl Audit {
-    /// Records go to that stream, a line in one write.
+    /// Records go to that stream, whole lines in one write.
     #[must_use]
     pub fn new(writer: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Stream {
-            writer: Box::new(writer),
-            torn: false,
-        })))
+        Self(Stream::new(writer))
     }
 
     /// Records that a token was issued, and gives it back as what may leave the operator.
@@ -142,30 +134,7 @@ impl Audit {
     async fn write(&self, record: &Record<'_>) -> Result<(), AuditError> {
         let mut line = serde_json::to_vec(record).map_err(AuditError::EncodeRecord)?;
         line.push(b'\n');
-        let stream = Arc::clone(&self.0);
-        // A log collector that stands still holds the threads of this pool, not those that serve.
-        tokio::task::spawn_blocking(move || {
-            // A panic in the midst of a write leaves `torn` set: the next line begins on its own.
-            stream
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .append(&line)
-        })
-        .await
-        .map_err(AuditError::AwaitWriter)?
-        .map_err(AuditError::WriteRecord)
-    }
-}
-
-impl Stream {
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        if std::mem::replace(&mut self.torn, true) {
-            self.writer.write_all(b"\n")?;
-        }
-        self.writer.write_all(line)?;
-        self.writer.flush()?;
-        self.torn = false;
-        Ok(())
+        self.0.append(&line).await
     }
 }
 

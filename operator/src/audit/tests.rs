@@ -1,3 +1,5 @@
+use std::sync::Mutex;
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,0 +1,115 @@
+use std::sync::{Condvar, MutexGuard};
+
+use tokio::task::JoinSet;
+
+use super::*;
+
+/// A collector that takes nothing while it is stopped, and remembers each write.
+#[derive(Clone, Default)]
+struct Collector(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Default)]
+struct State {
+    writes: Vec<String>,
+    begun: usize,
+    stopped: bool,
+    broken: bool,
+    panics: bool,
+}
+
+impl Collector {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn go_on(&self) {
+        self.state().stopped = false;
+        self.0.1.notify_all();
+    }
+
+    /// Waits until so many writes have begun.
+    async fn begun(&self, count: usize) {
+        while self.state().begun < count {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Write for Collector {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.state();
+        state.begun += 1;
+        while state.stopped {
+            state = self.0.1.wait(state).unwrap();
+        }
+        assert!(!state.panics, "a fault of the writer");
+        if state.broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        state
+            .writes
+            .push(String::from_utf8(bytes.to_vec()).unwrap());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One line is on its way and does not get through; those of `others` wait behind it, in that order.
+async fn held_up(
+    collector: &Collector,
+    others: &[&'static str],
+) -> JoinSet<Result<(), AuditError>> {
+    collector.state().stopped = true;
+    let stream = Stream::new(collector.clone());
+    let mut lines = JoinSet::new();
+    for (place, line) in ["first\n"].iter().chain(others).copied().enumerate() {
+        let stream = stream.clone();
+        lines.spawn(async move { stream.append(line.as_bytes()).await });
+        if place == 0 {
+            collector.begun(1).await;
+        }
+        tokio::task::yield_now().await;
+    }
+    lines
+}
+
+#[tokio::test]
+async fn lines_that_come_meanwhile_go_together_in_their_order() {
+    let collector = Collector::default();
+    let lines = held_up(&collector, &["second\n", "third\n"]).await;
+    assert_eq!(collector.state().writes.len(), 0, "nobody has a token yet");
+    collector.go_on();
+    for outcome in lines.join_all().await {
+        outcome.unwrap();
+    }
+    assert_eq!(collector.state().writes, ["first\n", "second\nthird\n"]);
+}
+
+#[tokio::test]
+async fn what_was_not_written_is_told_to_each_who_waits() {
+    let collector = Collector::default();
+    let lines = held_up(&collector, &["second\n", "third\n"]).await;
+    collector.state().broken = true;
+    collector.go_on();
+    for outcome in lines.join_all().await {
+        assert!(
+            matches!(outcome, Err(AuditError::WriteRecord(_))),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_writer_leaves_nobody_waiting_and_the_next_line_is_written() {
+    let collector = Collector::default();
+    let stream = Stream::new(collector.clone());
+    collector.state().panics = true;
+    let lost = stream.append(b"lost\n").await;
+    assert!(matches!(lost, Err(AuditError::AwaitWriter(_))), "{lost:?}");
+    collector.state().panics = false;
+    stream.append(b"written\n").await.unwrap();
+    assert_eq!(collector.state().writes.concat(), "\nwritten\n");
+}
