@@ -13,7 +13,7 @@ use hallpass_core::{
     secret::Secret,
     token::{
         Verified,
-        service_account::{self, Claims, Expected, Fault},
+        service_account::{Claims, Expected, Fault, examine},
     },
 };
 use jiff::Timestamp;
@@ -33,6 +33,7 @@ use crate::{
 
 mod bucket;
 mod keys;
+mod known;
 mod live;
 mod refusals;
 mod review;
@@ -189,7 +190,7 @@ impl Attestor {
         doubt: Doubt,
         now: Timestamp,
     ) -> Result<Claims, Rejection> {
-        let fault = match self.verify(token, now)? {
+        let fault = match self.verify(token, fingerprint, now)? {
             Ok(claims) => return Ok(claims),
             Err(fault) if is_final(&fault) || doubt == Doubt::Refuse => {
                 return Err(Rejection::from(&fault));
@@ -203,17 +204,19 @@ impl Attestor {
             return self.review(token, fingerprint, &fault).await;
         }
         self.keys.renew().await;
-        match self.verify(token, now)? {
+        match self.verify(token, fingerprint, now)? {
             Ok(claims) => Ok(claims),
             Err(fault) if is_final(&fault) => Err(Rejection::from(&fault)),
             Err(fault) => self.review(token, fingerprint, &fault).await,
         }
     }
 
-    /// What this replica can say of the token by itself.
+    /// What this replica can say of the token by itself. One that was seen before under the same keys is
+    /// not checked again, but for the time.
     fn verify(
         &self,
         token: &Secret<String>,
+        fingerprint: &Fingerprint,
         now: Timestamp,
     ) -> Result<Result<Claims, Fault>, Rejection> {
         let trust = self.keys.current().ok_or_else(|| {
@@ -222,12 +225,22 @@ impl Attestor {
                 "the keys of the cluster have not been read yet",
             )
         })?;
+        if let Some(examined) = trust.known.find(fingerprint) {
+            return Ok(examined.at(now).map(Verified::into_claims));
+        }
         let expected = Expected {
             issuer: &trust.issuer,
             audience: &self.audience,
         };
-        let verified = service_account::verify(&trust.keys, token, &expected, now);
-        Ok(verified.map(Verified::into_claims))
+        let examined = match examine(&trust.keys, token, &expected) {
+            Ok(examined) => examined,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let verified = examined.at(now).map(Verified::into_claims);
+        if verified.is_ok() {
+            trust.known.remember(fingerprint, examined);
+        }
+        Ok(verified)
     }
 
     /// What the API server says of a token with that fault.

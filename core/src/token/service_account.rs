@@ -100,6 +100,49 @@ impl From<Unsigned> for Fault {
     }
 }
 
+/// A token of which everything was checked but the time. It is worth nothing by itself: whether it is
+/// valid has to be asked each time it is shown.
+///
+/// # Guarantees
+/// Only [`examine`] makes one.
+#[derive(Debug, Clone)]
+pub struct Examined {
+    claims: Claims,
+    kid: Box<str>,
+    starts: Timestamp,
+    expires: Timestamp,
+}
+
+impl Examined {
+    /// Asks the time.
+    ///
+    /// # Errors
+    /// [`Fault::Untimely`].
+    pub fn at(&self, now: Timestamp) -> Result<Verified<Claims>, Fault> {
+        let claims = self.claims.clone();
+        match self.untimely(now) {
+            None => Ok(Verified {
+                claims,
+                kid: self.kid.clone(),
+            }),
+            Some(when) => Err(Fault::Untimely {
+                when,
+                claims: Box::new(claims),
+            }),
+        }
+    }
+
+    fn untimely(&self, now: Timestamp) -> Option<Untimely> {
+        if now.duration_since(self.expires) >= LEEWAY {
+            Some(Untimely::Expired)
+        } else if self.starts.duration_since(now) > LEEWAY {
+            Some(Untimely::Early)
+        } else {
+            None
+        }
+    }
+}
+
 /// Checks a token: its form, its key, its signature, and only then what it says: issuer, audience,
 /// pod, service account, and last the time.
 ///
@@ -115,6 +158,19 @@ pub fn verify(
     expected: &Expected<'_>,
     now: Timestamp,
 ) -> Result<Verified<Claims>, Fault> {
+    examine(keys, token, expected)?.at(now)
+}
+
+/// The same without the time, for who is shown one token again and again and remembers it. What is
+/// remembered counts no longer than those keys and that expectation.
+///
+/// # Errors
+/// The first check that failed; never [`Fault::Untimely`].
+pub fn examine(
+    keys: &KeySet,
+    token: &Secret<String>,
+    expected: &Expected<'_>,
+) -> Result<Examined, Fault> {
     let parts = Parts::split(token.expose())?;
     let kid = signature::check(keys, &parts, &KIND)?;
     let claims = jose::object(&jose::bytes(parts.claims)?)?;
@@ -126,16 +182,17 @@ pub fn verify(
         return Err(Fault::WrongAudience);
     }
     let subject = subject(claims)?;
-    match untimely(claims, now)? {
-        None => Ok(Verified {
-            claims: subject,
-            kid,
-        }),
-        Some(when) => Err(Fault::Untimely {
-            when,
-            claims: Box::new(subject),
-        }),
-    }
+    // Every token of the API server has all three times, as whole seconds. `iat` is no start of validity
+    // (RFC 7519 §4.1.6): it is only read.
+    let expires = claims.time("exp")?;
+    let starts = claims.time("nbf")?;
+    claims.time("iat")?;
+    Ok(Examined {
+        claims: subject,
+        kid,
+        starts,
+        expires,
+    })
 }
 
 /// `aud` is one text or a list of them (RFC 7519 §4.1.3); without it, a token is for nobody.
@@ -173,21 +230,6 @@ fn subject(claims: Members<'_>) -> Result<Claims, Fault> {
         return Err(Flaw::Subject.into());
     }
     Ok(subject)
-}
-
-/// Every token of the API server has all three times, as whole seconds. `iat` is no start of validity
-/// (RFC 7519 §4.1.6): it is only read.
-fn untimely(claims: Members<'_>, now: Timestamp) -> Result<Option<Untimely>, Flaw> {
-    let expires = claims.time("exp")?;
-    let starts = claims.time("nbf")?;
-    claims.time("iat")?;
-    Ok(if now.duration_since(expires) >= LEEWAY {
-        Some(Untimely::Expired)
-    } else if starts.duration_since(now) > LEEWAY {
-        Some(Untimely::Early)
-    } else {
-        None
-    })
 }
 
 /// The API server writes `typ: JWT` or no `typ`, and has those four algorithms.

@@ -16,6 +16,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use super::known::Known;
 use crate::telemetry::{Metrics, log::Chain};
 
 /// What tokens of this cluster are checked against: keys, and the issuer that they count for.
@@ -23,6 +24,16 @@ use crate::telemetry::{Metrics, log::Chain};
 pub(super) struct Trust {
     pub(super) issuer: String,
     pub(super) keys: KeySet,
+    /// The tokens that were found to be of these keys and this issuer. They are forgotten with them.
+    pub(super) known: Known,
+    /// What the keys were read from.
+    document: String,
+}
+
+impl Trust {
+    fn says_the_same(&self, other: &Self) -> bool {
+        (&self.issuer, &self.document) == (&other.issuer, &other.document)
+    }
 }
 
 /// Why the keys could not be read. Those of before stay in force.
@@ -142,6 +153,10 @@ impl Keys {
     fn replace(&self, trust: Trust) {
         let (usable, skipped) = (trust.keys.len(), trust.keys.skipped());
         self.metrics.keys(usable);
+        let current = self.trust.load();
+        if current.as_ref().is_some_and(|it| it.says_the_same(&trust)) {
+            return;
+        }
         let before = self.trust.swap(Some(Arc::new(trust)));
         let before = before.map(|trust| (trust.keys.len(), trust.keys.skipped()));
         if before != Some((usable, skipped)) {
@@ -163,6 +178,8 @@ impl Keys {
         Ok(Trust {
             issuer: discovery.issuer,
             keys: KeySet::parse(keys.as_bytes()).map_err(ReadKeys::Keys)?,
+            known: Known::default(),
+            document: keys,
         })
     }
 

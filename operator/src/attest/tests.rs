@@ -9,6 +9,7 @@ use crate::index::fixture as objects;
 
 mod api_server;
 mod keys;
+mod known;
 mod liveness;
 
 #[tokio::test(start_paused = true)]
