@@ -25,6 +25,7 @@ mod policy;
 mod quality;
 mod readme;
 mod refresh;
+mod revocation;
 mod robustness;
 mod rotation;
 mod slow;
