@@ -133,15 +133,18 @@ async fn introspected(token: &str) -> Result<()> {
     kubectl_with(&["apply", "-f", "-"], &block("revocation")?)
         .await?
         .success()?;
-    let second = Duration::from_secs(1);
-    until(second, "the token is taken back", || async {
-        let told: Value = serde_json::from_str(&api(&exec).await?)?;
-        if told == json!({"active": false}) {
-            Ok(())
-        } else {
-            Err(not_yet(told))
-        }
-    })
+    until(
+        Duration::from_secs(5),
+        "the token is taken back",
+        || async {
+            let told: Value = serde_json::from_str(&api(&exec).await?)?;
+            if told == json!({"active": false}) {
+                Ok(())
+            } else {
+                Err(not_yet(told))
+            }
+        },
+    )
     .await?;
     let wait = block("revocation-wait")?;
     run("sh", &["-c", &wait], None).await?.success()?;

@@ -22,7 +22,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::within_a_second;
+use super::within_the_limit;
 
 /// What is locked, who gets nothing new of it, and who still does.
 type Row = (
@@ -65,7 +65,7 @@ async fn whatever_a_lock_names_gets_nothing_until_it_is_deleted() -> Result<()> 
         let lock = make(&name, &target(&scene)).locking(MESSAGE);
         let lock = scene.shop.revoke(&lock).await?;
         let took = scene.guard.refused(what, &before, lock.since).await?;
-        within_a_second(what, took)?;
+        within_the_limit(what, took)?;
         slowest = slowest.max(took);
         for replica in [0, 1] {
             gets_nothing(&scene, replica, *named, row, MESSAGE).await?;
