@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+mod enforced;
 mod lock;
 mod own;
 mod revoke;
