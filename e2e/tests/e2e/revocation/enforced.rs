@@ -34,7 +34,8 @@ async fn enforced(revocation: &Revocation) -> Result<Duration> {
             "{status}"
         );
         ensure!(
-            status["observedGeneration"] == 1 && status["epoch"] == revocation.version.to_string(),
+            status["observedGeneration"] == 1
+                && status["epoch"] == json!(revocation.version.to_string()),
             "{status}"
         );
         Ok(revocation.since.elapsed())
