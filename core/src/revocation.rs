@@ -17,6 +17,7 @@ mod group;
 mod marks;
 mod parse;
 mod set;
+mod severity;
 mod words;
 
 pub use self::{
@@ -235,11 +236,15 @@ impl Revocation {
         }
     }
 
-    /// Whether only what was issued after `issued_before` is spared, though its issuer cannot have known:
-    /// it lies before the revocation itself.
+    /// What was issued before this time is refused.
+    fn before(&self) -> i64 {
+        self.issued_before.unwrap_or(self.created)
+    }
+
+    /// Whether what was issued before the revocation itself can be spared, and so what an issuer made that
+    /// did not know of it.
     fn spares_later(&self) -> bool {
-        self.issued_before
-            .is_some_and(|before| before < self.created)
+        self.before() < self.created
     }
 }
 
@@ -255,14 +260,24 @@ enum LockEnd {
 const RETENTION: i64 = 3600 + MARGIN;
 
 /// What two clocks may be apart, and the leeway of a verifier.
-const MARGIN: i64 = 10;
+const MARGIN: i64 = 2 * SKEW;
+
+/// What two clocks may be apart.
+const SKEW: i64 = 5;
 
 /// The most revocations that are in force in a cluster: beyond them a new one is refused, and none is
 /// forgotten for it.
 pub const MOST: usize = 100_000;
 
+/// The most of them that are `TokenRevocation`s: the rest is kept for those who answer for the cluster.
+pub const MOST_OWN: usize = 90_000;
+
 /// The most of them that one namespace has.
 pub const MOST_OF_NAMESPACE: usize = 10_000;
+
+/// The most of a namespace that name a single token. Pods make those themselves, by giving back what they
+/// have, and are not to keep their namespace from locking them.
+pub const MOST_TOKENS_OF_NAMESPACE: usize = 5_000;
 
 /// The namespace of a target of a namespaced revocation.
 type Within<'a> = Option<&'a Namespace>;

@@ -33,7 +33,7 @@ pub struct RevocationTerms {
     /// meant.
     ///
     /// A token that was issued by a replica of Hallpass that did not know this object yet is refused
-    /// too, unless the time lies before the creation of this object.
+    /// too, unless the time lies before the creation of this object and the effect is `Revoke`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = rule::revocation::time())]
     pub issued_before: Option<Time>,

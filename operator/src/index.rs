@@ -8,7 +8,10 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use hallpass_core::{consent::Labels, decide::Rules, name::Namespace};
+use hallpass_core::{consent::Labels, decide::Rules, name::Namespace, revocation};
+use hallpass_crds::{
+    cluster_token_revocation::ClusterTokenRevocation, token_revocation::TokenRevocation,
+};
 use jiff::Timestamp;
 use kube::{
     Api, Client,
@@ -27,6 +30,7 @@ use crate::{
 };
 
 mod dirty;
+mod fill;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod freshness;
@@ -112,9 +116,9 @@ impl Index {
             kind = self.follow(from, Kind::TokenPolicy, all(), Self::take_policies) => kind,
             kind = self.follow(from, Kind::TokenAudience, all(), Self::take_audiences) => kind,
             kind = self.follow(from, Kind::TokenIssuer, all(), Self::take_issuers) => kind,
-            kind = self.follow_revocations(from, Kind::TokenRevocation, Self::take_revocations) => kind,
-            kind = self.follow_revocations(from, Kind::ClusterTokenRevocation, Self::take_cluster_revocations) => kind,
-            kind = self.tidy() => kind,
+            kind = self.follow(from, Kind::TokenRevocation, all(), Self::take_revocations) => kind,
+            kind = self.follow(from, Kind::ClusterTokenRevocation, all(), Self::take_cluster_revocations) => kind,
+            kind = self.tidy(&from.0) => kind,
             kind = self.follow(from, Kind::Namespace, all(), Self::take_namespaces) => kind,
             kind = self.follow(from, Kind::Pod, pods, Self::take_pods) => kind,
             kind = self.follow(from, Kind::ServiceAccount, all(), Self::take_service_accounts) => kind,
@@ -139,26 +143,35 @@ impl Index {
         kind
     }
 
-    /// The same, from a new list on whenever there is room for what had none.
-    async fn follow_revocations<K: watch::Watched>(
-        &self,
-        from: &(Client, channel::Receiver<Option<Timestamp>>),
-        kind: Kind,
-        take: impl Fn(&Self, Vec<Event<K>>),
-    ) -> Kind {
+    /// Lets go of what has nothing left to refuse, and takes in what had no room before, for ever.
+    async fn tidy(&self, client: &Client) -> Kind {
+        let mut due = Instant::now();
         loop {
-            tokio::select! {
-                kind = self.follow(from, kind, watcher::Config::default(), &take) => return kind,
-                () = self.0.revocations.room() => {}
+            sleep(TIDY).await;
+            self.0.revocations.tidy();
+            let now = Instant::now();
+            if now >= due
+                && let Some(kind) = self.0.revocations.lacks()
+            {
+                due = now + FILL;
+                self.fill(client, kind).await;
             }
         }
     }
 
-    /// Lets go of what has nothing left to refuse, for ever.
-    async fn tidy(&self) -> Kind {
-        loop {
-            sleep(TIDY).await;
-            self.0.revocations.tidy();
+    async fn fill(&self, client: &Client, kind: revocation::Kind) {
+        let freshness = self.0.standing.freshness();
+        let client = |kind| proving(client.clone(), freshness.stamp(kind));
+        let revocations = &self.0.revocations;
+        match kind {
+            revocation::Kind::Namespaced => {
+                let api = Api::all(client(Kind::TokenRevocation));
+                fill::fill::<TokenRevocation>(revocations, api).await;
+            }
+            revocation::Kind::Cluster => {
+                let api = Api::all(client(Kind::ClusterTokenRevocation));
+                fill::fill::<ClusterTokenRevocation>(revocations, api).await;
+            }
         }
     }
 
@@ -231,6 +244,9 @@ pub(crate) fn listed<K>(objects: impl IntoIterator<Item = K>) -> Vec<Event<K>> {
 
 /// How often it is looked which revocations have nothing left to refuse.
 const TIDY: Duration = Duration::from_secs(15);
+
+/// How often at most those are listed that had no room.
+const FILL: Duration = Duration::from_secs(60);
 
 /// Set by injection on every pod that got the sidecar.
 const OURS: &str = "hallpass.dev/injected=true";

@@ -1,8 +1,13 @@
 //! The revocations of one target, and what they come to together.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 
-use super::{Effect, Epochs, Kind, LockEnd, RETENTION, Revocation};
+use super::{
+    Effect, Epochs, Kind, LockEnd, RETENTION, Revocation,
+    severity::{One, Severity},
+};
 use crate::name::ObjectName;
 
 /// A revocation in a set.
@@ -17,51 +22,6 @@ pub(super) struct Member {
     pub(super) spent: bool,
 }
 
-/// What revocations come to: the most severe of each.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Severity {
-    /// All of it is refused.
-    all: bool,
-    /// What was issued before is refused.
-    before: Option<i64>,
-    /// What an issuer made that knew less is refused.
-    epochs: Epochs,
-}
-
-impl Severity {
-    fn of(revocation: &Revocation, closed: bool) -> Self {
-        let before = revocation.issued_before.unwrap_or(revocation.created);
-        let epoch = if revocation.spares_later() {
-            0
-        } else {
-            revocation.epoch
-        };
-        Self {
-            all: closed,
-            before: Some(before),
-            epochs: Epochs::only(revocation.kind, epoch),
-        }
-    }
-
-    fn max(self, other: Self) -> Self {
-        Self {
-            all: self.all || other.all,
-            before: self.before.max(other.before),
-            epochs: self.epochs.max(other.epochs),
-        }
-    }
-
-    /// Whether a token is refused that was issued then by somebody who knew so much.
-    pub(super) fn refuses(&self, issued: i64, known: Epochs) -> bool {
-        self.all || self.before.is_some_and(|before| issued < before) || known.lacks(self.epochs)
-    }
-
-    /// What is issued now is refused until then.
-    pub(super) fn refuses_until(&self, now: i64) -> Option<i64> {
-        self.before.filter(|before| now < *before)
-    }
-}
-
 /// The revocations of one target.
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -72,11 +32,12 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn severity(&self, closed: bool) -> Severity {
+    /// Whether a token is refused that was issued then by somebody who knew so much.
+    pub(super) fn refuses(&self, closed: bool, issued: i64, known: Epochs) -> bool {
         match (&self.most, self.members.as_slice()) {
-            (Some(most), _) => **most,
-            (None, [only]) => Severity::of(&only.revocation, closed),
-            (None, _) => Severity::default(),
+            (Some(most), _) => most.refuses(issued, known),
+            (None, [only]) => One::of(&only.revocation, closed).refuses(issued, known),
+            (None, _) => false,
         }
     }
 
@@ -86,22 +47,56 @@ impl Group {
         Some((first.locks(now)?, first))
     }
 
+    /// Until when what is issued now is refused because of its time, and by which of them.
+    pub(super) fn refuses_until(&self, now: Timestamp) -> Option<(i64, &Revocation)> {
+        let most = self.most.as_ref().map(|most| most.before());
+        if most.is_some_and(|before| before <= now.as_second()) {
+            return None;
+        }
+        let each = self.members.iter().map(|member| &member.revocation);
+        let last = each.max_by_key(|revocation| revocation.before())?;
+        (now.as_second() < last.before()).then(|| (last.before(), last))
+    }
+
     pub(super) fn find(&mut self, kind: Kind, name: &ObjectName) -> Option<&mut Member> {
         let same = |m: &&mut Member| m.revocation.kind == kind && m.revocation.name == *name;
         self.members.iter_mut().find(same)
     }
 
     pub(super) fn put(&mut self, member: Member, closed: bool) {
+        if self.members.is_empty() {
+            // Most targets have one for ever.
+            self.members.reserve_exact(1);
+        }
         let order = |member: &Member| lasting(&member.revocation);
         let place = self.members.partition_point(|m| order(m) >= order(&member));
-        self.members.reserve_exact(1);
+        let one = One::of(&member.revocation, closed);
         self.members.insert(place, member);
-        self.combine(closed);
+        match &mut self.most {
+            Some(most) => most.add(one),
+            None => self.combine(closed),
+        }
     }
 
-    /// Takes out those for which `keep` is false, which may change the others.
-    pub(super) fn retain(&mut self, closed: bool, mut keep: impl FnMut(&mut Member) -> bool) {
-        self.members.retain_mut(&mut keep);
+    /// Takes out those for which `out` is true.
+    pub(super) fn take(&mut self, closed: bool, out: impl Fn(&Member) -> bool) -> Vec<Member> {
+        let gone: Vec<Member> = self.members.extract_if(.., |m| out(m)).collect();
+        let needs = |most: &Severity| {
+            let mut each = gone.iter();
+            each.any(|member| most.needs(One::of(&member.revocation, closed)))
+        };
+        // Of thousands of one target most say less than the last.
+        if self.members.len() < 2 || self.most.as_deref().is_none_or(needs) {
+            self.combine(closed);
+        }
+        gone
+    }
+
+    /// Changes each of them.
+    pub(super) fn change(&mut self, closed: bool, change: impl FnMut(&mut Member)) {
+        self.members.iter_mut().for_each(change);
+        self.members
+            .sort_by_key(|member| Reverse(lasting(&member.revocation)));
         self.combine(closed);
     }
 
@@ -114,12 +109,10 @@ impl Group {
     }
 
     fn combine(&mut self, closed: bool) {
-        self.members
-            .sort_by_key(|m| std::cmp::Reverse(lasting(&m.revocation)));
         let each = self.members.iter();
-        let each = each.map(|member| Severity::of(&member.revocation, closed));
+        let each = each.map(|member| One::of(&member.revocation, closed));
         let many = self.members.len() > 1;
-        self.most = many.then(|| Box::new(each.fold(Severity::default(), Severity::max)));
+        self.most = many.then(|| Box::new(each.collect()));
     }
 }
 
@@ -133,9 +126,11 @@ fn lasting(revocation: &Revocation) -> Option<LockEnd> {
 
 impl Member {
     /// It is missing from what is stored, and nobody has seen it go: it stays until it would have expired,
-    /// and a lock has an end now. It goes by times alone, since the numbers of before may come again.
+    /// and nothing that is issued from now on is refused for it once a lock of an hour is over. It goes by
+    /// times alone, since the numbers of before may come again.
     pub(super) fn miss(&mut self, now: Timestamp) {
         self.missing = true;
+        let before = self.revocation.before();
         let Revocation {
             created,
             epoch,
@@ -147,7 +142,7 @@ impl Member {
             let end = now.as_second().saturating_add(RETENTION);
             *until = Some(until.map_or(end, |until| until.min(end)));
         }
-        issued_before.get_or_insert(*created);
+        *issued_before = Some(before.min(now.as_second().max(*created)));
         *epoch = 0;
     }
 }

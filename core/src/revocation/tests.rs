@@ -3,14 +3,16 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::{group::Severity, *};
+use super::*;
 use crate::{
     denial::Code,
     token::{claims::Claims, fixture},
 };
 
+mod crowd;
 mod parsing;
 mod places;
+mod severity;
 
 /// When the revocations of these tests were made.
 const MADE: i64 = 1_790_000_000;
@@ -234,8 +236,7 @@ fn until_its_time_has_come_nothing_is_issued_that_is_refused_at_once() {
     let set = set(&[raw]);
     let denial = set.admit(marks(), time(MADE + 59)).unwrap_err();
     assert_eq!(denial.code, Code::Revoked);
-    let detail =
-        "what is issued for service account \"orders\" before 2026-09-21T14:14:20Z is revoked";
+    let detail = "what is issued for service account \"orders\" before 2026-09-21T14:14:20Z is revoked by TokenRevocation shop/a";
     assert_eq!(denial.detail, detail);
     assert!(set.admit(marks(), time(MADE + 60)).is_ok());
 }
@@ -344,7 +345,7 @@ proptest! {
         for index in &removed {
             if let Some(raw) = raws.get(*index) {
                 let (target, revocation) = raw.parse().unwrap();
-                prop_assert!(together.remove(&target, revocation.kind, &revocation.name));
+                prop_assert!(together.remove(&target, &revocation));
             }
         }
         let left = raws.iter().enumerate().filter(|(i, _)| !removed.contains(i));
@@ -373,9 +374,4 @@ proptest! {
             prop_assert!(!refuses(&set, &claims));
         }
     }
-}
-
-#[test]
-fn the_severity_of_nothing_refuses_nothing() {
-    assert!(!Severity::default().refuses(0, Epochs::default()));
 }

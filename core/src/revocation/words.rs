@@ -23,7 +23,12 @@ impl fmt::Display for Place<'_> {
 
 /// The namespace that a revocation is in: a namespaced one is where its target is.
 pub(super) fn within<'a>(revocation: &Revocation, target: &'a Target<'_>) -> Option<&'a str> {
-    match (revocation.kind, target) {
+    within_of(revocation.kind, target)
+}
+
+/// The namespace that a revocation of that kind is in.
+pub(super) fn within_of<'a>(kind: Kind, target: &'a Target<'_>) -> Option<&'a str> {
+    match (kind, target) {
         (
             Kind::Namespaced,
             Target::Namespace(namespace)

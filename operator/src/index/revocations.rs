@@ -1,14 +1,13 @@
 //! The revocations that this replica knows of, and how far it has read.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
 use hallpass_core::{
     fault::Faults,
-    name::Namespace,
-    revocation::{Full, Kind, Missing, RawRevocation, Reported, Revocation, RevocationSet, Target},
+    revocation::{Full, Kind, Missing, RawRevocation, Reported, RevocationSet},
 };
 use hallpass_crds::revocation::RevocationStatus;
 use jiff::Timestamp;
@@ -17,13 +16,16 @@ use kube::{
     core::{DeserializeGuard, object::HasStatus},
     runtime::watcher::Event,
 };
-use tokio::sync::{Notify, watch as channel};
-use tracing::{error, warn};
+use tokio::{sync::watch as channel, time::Instant};
+use tracing::error;
 
+use self::state::{Filling, State, parse};
 use crate::{
     replica::Observed,
     telemetry::{Metrics, label},
 };
+
+mod state;
 
 /// The revocations. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -34,22 +36,8 @@ struct Shared {
     state: RwLock<State>,
     /// Told whenever one came, changed or went.
     observed: channel::Sender<Observed>,
-    /// Room was made for what had none.
-    room: Notify,
     clock: fn() -> Timestamp,
     metrics: Metrics,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    set: RevocationSet,
-    /// What is stored and not in force.
-    refused: BTreeMap<Place, RefusedRevocation>,
-    /// More of that than is kept here.
-    unlisted: usize,
-    synced: [bool; 2],
-    /// While a list comes in: the newest version in it.
-    newest: [u64; 2],
 }
 
 /// Where a revocation is stored: its kind, its namespace if it has one, its name.
@@ -60,8 +48,6 @@ pub(crate) type Place = (Kind, Option<Box<str>>, Box<str>);
 pub(crate) struct RefusedRevocation {
     /// `metadata.uid`
     pub(crate) uid: Box<str>,
-    /// `metadata.resourceVersion`
-    pub(crate) resource_version: Box<str>,
     /// Why not.
     pub(crate) why: NotInForce,
     /// What its status says.
@@ -109,7 +95,6 @@ impl Revocations {
         Self(Arc::new(Shared {
             state: RwLock::default(),
             observed: channel::Sender::default(),
-            room: Notify::new(),
             clock,
             metrics,
         }))
@@ -131,20 +116,82 @@ impl Revocations {
         self.0.observed.subscribe()
     }
 
-    /// What is stored and not in force, as far as it is kept.
+    /// What is stored and not in force: of those that cannot be, and of those without room, the first
+    /// [`MOST_LISTED`] each.
     pub(crate) fn not_in_force(&self) -> BTreeMap<Place, RefusedRevocation> {
-        self.read(|state| state.refused.clone())
-    }
-
-    /// Waits until there is room for what had none.
-    pub(super) async fn room(&self) {
-        self.0.room.notified().await;
+        self.read(|state| {
+            let waiting = state.set.waiting().take(MOST_LISTED);
+            let waiting = waiting.map(|(_, revocation, namespace, why)| {
+                let namespace = namespace.map(Box::from);
+                let place = (revocation.kind, namespace, revocation.name.as_str().into());
+                let refused = RefusedRevocation {
+                    uid: revocation.uid.to_string().into(),
+                    why: why.into(),
+                    reported: revocation.reported,
+                };
+                (place, refused)
+            });
+            let invalid = state.invalid.iter();
+            let invalid = invalid.map(|(place, refused)| (place.clone(), refused.clone()));
+            invalid.chain(waiting).collect()
+        })
     }
 
     /// Makes room.
     pub(super) fn tidy(&self) {
         let now = (self.0.clock)();
         self.write(|state| state.set.tidy(now));
+    }
+
+    /// The kind of which more is stored than is known here, where there is room for it now.
+    pub(super) fn lacks(&self) -> Option<Kind> {
+        self.read(|state| {
+            let mut kinds = Kind::ALL.into_iter();
+            kinds.find(|kind| state.set.wants_list(*kind) || state.unfilled[*kind as usize])
+        })
+    }
+
+    /// A list of that kind begins that is to fill it up, beside the watch.
+    pub(super) fn begin_filling(&self, kind: Kind) {
+        self.write(|state| {
+            state.set.look_again(kind);
+            state.unfilled[kind as usize] = true;
+            state.filling = Some(Filling {
+                kind,
+                gone: HashSet::new(),
+            });
+        });
+    }
+
+    /// Takes in a page of it. Returns whether to go on: the watch may have begun anew meanwhile, and then
+    /// it brings all of them.
+    pub(super) fn fill<K: Revokes>(&self, page: &[DeserializeGuard<K>]) -> bool {
+        let now = (self.0.clock)();
+        self.write(|state| {
+            let Some(filling) = state.filling.take().filter(|f| f.kind == K::KIND) else {
+                return false;
+            };
+            for object in page {
+                let uid = object.meta().uid.as_deref().unwrap_or_default();
+                // What cannot be read has no room to wait for.
+                if !filling.gone.contains(uid)
+                    && let Ok((target, revocation)) = parse(object)
+                {
+                    let _no_room = state.set.put(&target, revocation, now);
+                }
+            }
+            state.filling = Some(filling);
+            true
+        })
+    }
+
+    /// The list ended, to its end or not.
+    pub(super) fn end_filling(&self, kind: Kind, complete: bool) {
+        self.write(|state| {
+            state.filling = None;
+            state.unfilled[kind as usize] = !complete;
+        });
+        self.tell(kind);
     }
 
     pub(super) fn take<K: Revokes>(&self, events: Vec<Event<DeserializeGuard<K>>>) {
@@ -156,6 +203,7 @@ impl Revocations {
                     missing += count;
                 }
             }
+            state.set.settle(now);
             missing
         });
         if missing > 0 {
@@ -166,22 +214,35 @@ impl Revocations {
                 "revocations are missing that nobody has seen deleted: they stay in force until they would have expired"
             );
         }
-        let (kept, refused, invalid) = self.read(|state| {
-            let invalid = |((kind, _, _), refused): &(&Place, &RefusedRevocation)| {
-                *kind == K::KIND && !matches!(refused.why, NotInForce::Full(_))
-            };
-            let invalid = state.refused.iter().filter(invalid).count();
-            (state.set.of_kind(K::KIND), state.without_room(), invalid)
+        self.tell(K::KIND);
+    }
+
+    /// Tells what has become of those of that kind.
+    fn tell(&self, kind: Kind) {
+        let (kept, refused, invalid, epochs) = self.read(|state| {
+            let invalid = state.invalid.keys().filter(|(of, _, _)| *of == kind);
+            let kept = state.set.of_kind(kind);
+            (
+                kept,
+                state.set.without_place(),
+                invalid.count(),
+                state.set.epochs(),
+            )
         });
         let metrics = &self.0.metrics;
-        let kind = match K::KIND {
+        let label = match kind {
             Kind::Namespaced => label::Kind::TokenRevocation,
             Kind::Cluster => label::Kind::ClusterTokenRevocation,
         };
-        metrics.watch_objects(kind, kept);
-        metrics.unreadable_objects(kind, invalid);
+        metrics.watch_objects(label, kept);
+        metrics.unreadable_objects(label, invalid);
         metrics.revocations_refused(refused);
-        let epochs = self.ask(RevocationSet::epochs);
+        if self.write(|state| state.is_news(refused, Instant::now())) {
+            error!(
+                count = refused,
+                "revocations are NOT in force: there are too many; their status says so"
+            );
+        }
         self.0.observed.send_modify(|observed| {
             *observed = Observed {
                 epochs: [epochs.namespaced, epochs.cluster],
@@ -196,144 +257,11 @@ impl Revocations {
     }
 
     fn write<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        let mut state = self.0.state.write().unwrap_or_else(PoisonError::into_inner);
-        let before = state.set.len();
-        let answer = change(&mut state);
-        let room = state.set.len() < before && state.without_room() > 0;
-        drop(state);
-        if room {
-            self.0.room.notify_waiters();
-        }
-        answer
+        change(&mut self.0.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl State {
-    fn take<K: Revokes>(
-        &mut self,
-        event: Event<DeserializeGuard<K>>,
-        now: Timestamp,
-    ) -> Option<Missing> {
-        let kind = K::KIND;
-        match event {
-            Event::Init => {
-                self.newest[kind as usize] = 0;
-                self.refused.retain(|(of, _, _), _| *of != kind);
-                self.unlisted = 0;
-                self.set.begin(kind);
-            }
-            Event::InitApply(object) => {
-                let version = self.put(&object, now);
-                let newest = &mut self.newest[kind as usize];
-                *newest = version.max(*newest);
-            }
-            Event::InitDone => {
-                self.synced[kind as usize] = true;
-                let newest = self.newest[kind as usize];
-                return Some(self.set.finish(kind, newest, now));
-            }
-            Event::Apply(object) => {
-                let version = self.put(&object, now);
-                self.set.read_up_to(kind, version);
-            }
-            Event::Delete(object) => {
-                let version = self.remove(&object);
-                self.set.read_up_to(kind, version);
-            }
-        }
-        None
-    }
-
-    /// Puts in force what can be. Returns its version.
-    fn put<K: Revokes>(&mut self, object: &DeserializeGuard<K>, now: Timestamp) -> u64 {
-        let outcome = parse(object).and_then(|(target, revocation)| {
-            self.set.put(&target, revocation, now)?;
-            Ok(())
-        });
-        let Some(place) = place(object) else {
-            return 0;
-        };
-        match outcome {
-            Ok(()) => drop(self.refused.remove(&place)),
-            Err(why) => self.refuse(place, object, why),
-        }
-        version(object)
-    }
-
-    fn refuse<K: Revokes>(&mut self, place: Place, object: &DeserializeGuard<K>, why: NotInForce) {
-        let metadata = object.meta();
-        let refused = RefusedRevocation {
-            uid: metadata.uid.clone().unwrap_or_default().into(),
-            resource_version: metadata.resource_version.clone().unwrap_or_default().into(),
-            why,
-            reported: match &object.0 {
-                Ok(object) => object
-                    .status()
-                    .map(RevocationStatus::reported)
-                    .unwrap_or_default(),
-                Err(_) => Reported::Nothing,
-            },
-        };
-        let known = self.refused.get(&place);
-        if known.is_none_or(|known| known.why != refused.why || known.uid != refused.uid) {
-            let (kind, namespace, name) = &place;
-            let (kind, namespace) = (kind.as_str(), namespace.as_deref().unwrap_or_default());
-            error!(object.kind = kind, object.namespace = namespace, object.name = &**name, error = %refused.why, "a revocation is NOT in force");
-        }
-        if known.is_some() || self.refused.len() < MOST_LISTED {
-            self.refused.insert(place, refused);
-        } else if matches!(refused.why, NotInForce::Full(_)) {
-            self.unlisted += 1;
-        } else {
-            warn!("more revocations cannot be read than are reported on");
-        }
-    }
-
-    fn remove<K: Revokes>(&mut self, object: &DeserializeGuard<K>) -> u64 {
-        if let Some(place) = place(object) {
-            self.refused.remove(&place);
-        }
-        if let Ok((target, revocation)) = parse(object) {
-            self.set.remove(&target, revocation.kind, &revocation.name);
-        }
-        version(object)
-    }
-
-    fn without_room(&self) -> usize {
-        let full = |r: &&RefusedRevocation| matches!(r.why, NotInForce::Full(_));
-        self.refused.values().filter(full).count() + self.unlisted
-    }
-}
-
-fn parse<K: Revokes>(
-    object: &DeserializeGuard<K>,
-) -> Result<(Target<'static>, Revocation), NotInForce> {
-    match &object.0 {
-        Ok(object) => Ok(object.raw().parse()?),
-        Err(invalid) => Err(NotInForce::Unreadable(invalid.error.clone())),
-    }
-}
-
-fn place<K: Revokes>(object: &DeserializeGuard<K>) -> Option<Place> {
-    let metadata = object.meta();
-    let namespace = metadata
-        .namespace
-        .as_deref()
-        .map(Namespace::parse)
-        .transpose()
-        .ok()?;
-    let namespace = namespace.map(|namespace| namespace.as_str().into());
-    Some((K::KIND, namespace, metadata.name.as_deref()?.into()))
-}
-
-fn version<K: Revokes>(object: &DeserializeGuard<K>) -> u64 {
-    let version = object.meta().resource_version.as_deref();
-    version
-        .and_then(|version| version.parse().ok())
-        .unwrap_or_default()
-}
-
-/// How many of those that are not in force are reported on.
+/// How many of those that are not in force are reported on, for each reason.
 const MOST_LISTED: usize = 1000;
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ fn pause(failures: u32, jitter: f64) -> Duration {
 }
 
 /// Objects in one answer to a list: each may have a megabyte, and a page is read as a whole.
-const PAGE: u32 = 50;
+pub(super) const PAGE: u32 = 50;
 
 /// How long the API server lets one watch request run: the next one is a proof that the watch lives. A
 /// connection that died in silence is noticed 3 s later, so that its watch is back before anybody takes

@@ -46,12 +46,12 @@ fn what_was_deleted_is_in_force_no_more() {
         lock(raw("b", account("orders")), None),
     ]);
     let (target, revocation) = raw("b", account("orders")).parse().unwrap();
-    assert!(set.remove(&target, revocation.kind, &revocation.name));
-    assert!(!set.remove(&target, revocation.kind, &revocation.name));
+    assert!(set.remove(&target, &revocation));
+    assert!(!set.remove(&target, &revocation));
     assert!(set.admit(marks(), time(MADE)).is_ok());
     assert!(refuses(&set, &token(MADE - 1)));
     let (target, revocation) = raw("a", account("orders")).parse().unwrap();
-    assert!(set.remove(&target, revocation.kind, &revocation.name));
+    assert!(set.remove(&target, &revocation));
     assert!(!refuses(&set, &token(MADE - 1)));
     assert!(set.is_empty());
 }
@@ -106,7 +106,7 @@ fn whoever_writes_a_missing_one_anew_can_take_it_out() {
     set.finish(Kind::Namespaced, 0, time(MADE + 60));
     put(&mut set, &lock(raw("a", account("orders")), None));
     let (target, revocation) = raw("a", account("orders")).parse().unwrap();
-    assert!(set.remove(&target, revocation.kind, &revocation.name));
+    assert!(set.remove(&target, &revocation));
     assert!(set.admit(marks(), time(MADE + 61)).is_ok());
     assert!(set.is_empty());
 }
@@ -150,18 +150,15 @@ fn t23_a_full_set_refuses_another_one_and_forgets_none() {
         set.put(&target, revocation, time(MADE)).unwrap();
     }
     let (target, revocation) = numbered(MOST, account_in_shop());
-    assert_eq!(
-        set.put(&target, revocation.clone(), time(MADE)),
-        Err(Full::Cluster)
-    );
+    assert_eq!(set.put(&target, revocation, time(MADE)), Err(Full::Cluster));
     assert_eq!(set.len(), MOST);
     assert!(!refuses(&set, &token(MADE - 1)), "it is not in force");
     let (first, one) = numbered(0, pod(0, 0));
     assert!(set.keys().is_empty() && set.iter().count() == MOST);
     // What is known already can still change, and what goes makes room.
     set.put(&first, one.clone(), time(MADE)).unwrap();
-    assert!(set.remove(&first, one.kind, &one.name));
-    set.put(&target, revocation, time(MADE)).unwrap();
+    assert!(set.remove(&first, &one));
+    set.settle(time(MADE));
     assert!(refuses(&set, &token(MADE - 1)));
     // So does what has nothing left to refuse, as soon as its status says so.
     set.tidy(time(MADE + 3610));
@@ -194,14 +191,15 @@ fn account_in_shop() -> RawTarget {
 #[test]
 fn t23_one_namespace_takes_not_the_room_of_the_others() {
     let mut set = RevocationSet::default();
+    let greedy = |index: usize| RawRevocation {
+        namespace: Some("greedy".into()),
+        uid: format!("{index:08x}-7c1c-4c5e-9f43-1a1c7a6f0b11"),
+        ..raw(&format!("r-{index}"), policy(&format!("p-{index}")))
+    };
     for index in 0..MOST_OF_NAMESPACE {
-        let mut raw = raw(&format!("r-{index}"), policy(&format!("p-{index}")));
-        raw.namespace = Some("greedy".into());
-        put(&mut set, &raw);
+        put(&mut set, &greedy(index));
     }
-    let mut more = raw("more", policy("more"));
-    more.namespace = Some("greedy".into());
-    let (target, revocation) = more.parse().unwrap();
+    let (target, revocation) = greedy(MOST_OF_NAMESPACE).parse().unwrap();
     assert_eq!(
         set.put(&target, revocation, time(MADE)),
         Err(Full::Namespace)
@@ -237,7 +235,7 @@ fn what_has_nothing_left_to_refuse_is_held_up_to_a_bound() {
         .iter()
         .map(|(target, revocation, _)| (target.clone(), revocation.clone()));
     let (target, one) = held.take(1).next().unwrap();
-    assert!(set.remove(&target, one.kind, &one.name));
+    assert!(set.remove(&target, &one));
     put_at(&mut set, 20_000, later);
     assert_eq!(set.iter().count(), 10_000);
 }
@@ -261,7 +259,7 @@ fn which_keys_are_revoked_is_known() {
     assert_eq!(kids(&set), ["kid-1", "kid-2"]);
     for (name, left) in [("a", &["kid-1", "kid-2"][..]), ("b", &["kid-2"])] {
         let (target, revocation) = key(name, "kid-1").parse().unwrap();
-        set.remove(&target, revocation.kind, &revocation.name);
+        set.remove(&target, &revocation);
         assert_eq!(kids(&set), left);
     }
 }

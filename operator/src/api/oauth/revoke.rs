@@ -1,6 +1,6 @@
 //! The revocation endpoint (RFC 7009): a pod gives back a token of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
 use hallpass_core::{
@@ -8,7 +8,7 @@ use hallpass_core::{
     decide::Subject,
     denial::Code,
     issuer::Issuer,
-    revocation::RevocationSet,
+    revocation::{RevocationSet, Target},
     token::{Verified, claims::Claims},
 };
 use http::{HeaderMap, HeaderValue, header::CACHE_CONTROL};
@@ -97,9 +97,13 @@ async fn store(
     if revocations.ask(refuses) {
         return Ok(());
     }
+    let target = Target::Token(
+        Some(Cow::Borrowed(subject.namespace.as_str())),
+        Cow::Borrowed(claims.id.as_str()),
+    );
     // What is stored and not in force would be a revocation in name alone.
     revocations
-        .ask(|set| set.has_room(subject.namespace.as_str()))
+        .ask(|set| set.has_room(&target))
         .map_err(|full| Refusal::new(Code::Unavailable, full.to_string()))?;
     let stored = api.revoker.revoke(&subject.namespace, &claims.id).await;
     stored.map_err(|e| {

@@ -63,7 +63,7 @@ impl Crowded {
         };
         for ((_, namespace, _), refused) in refused {
             match (&refused.why, namespace) {
-                (NotInForce::Full(Full::Namespace), Some(namespace)) => {
+                (NotInForce::Full(Full::Namespace | Full::Tokens), Some(namespace)) => {
                     crowded.namespaces.insert(namespace.clone());
                 }
                 (NotInForce::Full(_), _) => crowded.cluster = true,
@@ -231,11 +231,11 @@ fn lock(effect: Effect) -> String {
 /// How to make room. What has expired takes none.
 fn room(full: Full, namespace: Option<&str>) -> String {
     let (list, delete) = match (full, namespace) {
-        (Full::Namespace, Some(namespace)) => (
+        (Full::Namespace | Full::Tokens, Some(namespace)) => (
             format!("kubectl -n {namespace} get {OWN}"),
             format!("kubectl -n {namespace} delete {OWN} NAME"),
         ),
-        (Full::Namespace | Full::Cluster, _) => (
+        (Full::Namespace | Full::Tokens | Full::Own | Full::Cluster, _) => (
             format!("kubectl get {OWN},{CLUSTER} -A"),
             format!("kubectl -n NAMESPACE delete {OWN} NAME"),
         ),

@@ -5,7 +5,7 @@ use hallpass_core::{
 use hallpass_crds::token_revocation::TokenRevocation;
 use serde_json::json;
 
-use super::*;
+use super::{state::SAY, *};
 use crate::{
     index::{Index, fixture::revocation, listed},
     issuer::fixture::now,
@@ -113,8 +113,8 @@ fn what_cannot_be_read_is_not_in_force_and_is_told_so() {
     assert_eq!(refused(&revocations).len(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn t23_what_has_no_room_is_told_and_comes_in_when_there_is_some() {
+#[test]
+fn t23_what_has_no_room_is_told_and_comes_in_when_there_is_some() {
     let revocations = revocations();
     let all = (0..MOST_OF_NAMESPACE).map(|i| policy(i, i as u64 + 1));
     revocations.take(listed(all));
@@ -128,15 +128,9 @@ async fn t23_what_has_no_room_is_told_and_comes_in_when_there_is_some() {
             .contains("10000 revocations are in force in this namespace"),
         "{told:?}"
     );
-    let room = revocations.room();
-    tokio::pin!(room);
-    assert!(futures::poll!(&mut room).is_pending());
+    assert_eq!(revocations.observed().borrow().refused, 1);
     revocations.take(vec![Event::Delete(policy(0, 20_001))]);
-    room.await;
-    // The watch lists anew.
-    let all = (1..MOST_OF_NAMESPACE).map(|i| policy(i, i as u64 + 1));
-    revocations.take(listed(all.chain([lock("late", 20_000)])));
-    assert!(is_locked(&revocations));
+    assert!(is_locked(&revocations), "nothing has to be read for it");
     assert_eq!(
         (
             revocations.observed().borrow().refused,
@@ -144,6 +138,80 @@ async fn t23_what_has_no_room_is_told_and_comes_in_when_there_is_some() {
         ),
         (0, 0)
     );
+}
+
+/// More than are kept here: two of them are known to be stored and nothing else.
+fn overfull() -> Revocations {
+    let revocations = revocations();
+    let stored = MOST_OF_NAMESPACE + 10_002;
+    let all = (0..stored).map(|i| policy(i, i as u64 + 1));
+    revocations.take(listed(all));
+    assert_eq!(revocations.lacks(), None, "there is no room");
+    let gone = (0..10_002).map(|i| Event::Delete(policy(i, i as u64 + 1)));
+    revocations.take(gone.collect());
+    revocations
+}
+
+#[test]
+fn t23_more_than_is_kept_is_read_again_as_soon_as_there_is_room() {
+    let revocations = overfull();
+    let own = Kind::Namespaced;
+    assert_eq!(revocations.lacks(), Some(own));
+    let count = || revocations.ask(|set| set.of_kind(own));
+    assert_eq!(count(), MOST_OF_NAMESPACE - 2);
+    revocations.begin_filling(own);
+    assert!(revocations.fill(&[policy(20_000, 20_001)]));
+    // A page may still have what was deleted since.
+    revocations.take(vec![Event::Delete(policy(20_001, 20_002))]);
+    assert!(revocations.fill(&[policy(20_001, 20_002), policy(15_000, 15_001)]));
+    revocations.end_filling(own, true);
+    assert_eq!(
+        (count(), revocations.lacks()),
+        (MOST_OF_NAMESPACE - 1, None)
+    );
+}
+
+#[test]
+fn what_was_not_read_to_its_end_is_read_again_and_a_list_of_the_watch_comes_first() {
+    let revocations = overfull();
+    let own = Kind::Namespaced;
+    revocations.begin_filling(own);
+    revocations.end_filling(own, false);
+    assert_eq!(revocations.lacks(), Some(own));
+    revocations.begin_filling(own);
+    revocations.take(vec![Event::<DeserializeGuard<TokenRevocation>>::Init]);
+    assert!(!revocations.fill(&[policy(20_000, 20_001)]));
+    assert_eq!(revocations.ask(|set| set.of_kind(own)), 9_998);
+}
+
+#[test]
+fn what_a_new_list_lacks_is_reported_on_no_more() {
+    let revocations = revocations();
+    revocations.take(vec![
+        Event::Apply(unreadable("odd")),
+        Event::Apply(unreadable("even")),
+    ]);
+    revocations.take(vec![Event::<DeserializeGuard<TokenRevocation>>::Init]);
+    assert_eq!(refused(&revocations).len(), 2, "the list may still have it");
+    revocations.take(vec![
+        Event::InitApply(unreadable("odd")),
+        Event::<DeserializeGuard<TokenRevocation>>::InitDone,
+    ]);
+    assert_eq!(refused(&revocations).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_there_is_no_room_is_said_once_a_minute() {
+    let mut state = State::default();
+    assert!(!state.is_news(0, Instant::now()));
+    assert!(state.is_news(1, Instant::now()));
+    assert!(!state.is_news(2, Instant::now()));
+    tokio::time::advance(SAY).await;
+    assert!(state.is_news(2, Instant::now()));
+    tokio::time::advance(SAY).await;
+    assert!(!state.is_news(2, Instant::now()), "nothing is new");
+    assert!(!state.is_news(0, Instant::now()));
+    assert!(state.is_news(2, Instant::now()), "all had room before");
 }
 
 #[test]

@@ -294,7 +294,6 @@ fn what_has_nothing_left_to_refuse_has_expired() {
 fn stored(why: NotInForce) -> RefusedRevocation {
     RefusedRevocation {
         uid: "u".into(),
-        resource_version: "7".into(),
         why,
         reported: Reported::Nothing,
     }

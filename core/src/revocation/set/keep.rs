@@ -1,0 +1,348 @@
+//! What comes into a set, and what goes: the lists and watches of both kinds, and the time.
+
+use jiff::Timestamp;
+
+use super::{
+    super::group::{Group, Member},
+    Crowd, Epochs, Full, Kind, Missing, Rank, Reported, Revocation, RevocationSet, Share, Target,
+    Waiting, Wanted,
+};
+
+impl RevocationSet {
+    /// Takes in a revocation, or what has become of it. What it refuses is refused from now on.
+    ///
+    /// # Errors
+    /// There is no room for it, and it is not in force: it comes into force with
+    /// [`settle`](Self::settle) as soon as there is.
+    pub fn put(
+        &mut self,
+        target: &Target<'static>,
+        revocation: Revocation,
+        now: Timestamp,
+    ) -> Result<(), Full> {
+        let round = self.round(revocation.kind);
+        let group = self.groups.get_mut(target);
+        if let Some(known) = group.and_then(|g| g.find(revocation.kind, &revocation.name))
+            && known.revocation.uid == revocation.uid
+            && !known.missing
+        {
+            // Its spec cannot change, and the version under which it was first seen is the lowest.
+            known.revocation.epoch = known.revocation.epoch.min(revocation.epoch);
+            known.revocation.reported = revocation.reported;
+            known.round = round;
+            return Ok(());
+        }
+        let crowd = self.crowd.as_mut();
+        if let Some(waiting) = crowd.and_then(|crowd| crowd.find(Rank::of(&revocation))) {
+            waiting.revocation.reported = revocation.reported;
+            waiting.round = round;
+            return Err(waiting.why);
+        }
+        self.take_out(target, |member| is_named(member, &revocation));
+        if revocation.has_expired(now) {
+            self.hold(target, revocation, round);
+            return Ok(());
+        }
+        let share = Share::of(revocation.kind, target);
+        let room = self.places.room(&share);
+        if let Err(why) = room.or_else(|full| self.make_room(full, &share, &revocation)) {
+            self.crowd().wait(Waiting {
+                target: target.clone(),
+                revocation,
+                share,
+                round,
+                why,
+            });
+            return Err(why);
+        }
+        self.place(target, share, revocation, round);
+        Ok(())
+    }
+
+    /// Takes out what was deleted. Returns whether it was in it.
+    pub fn remove(&mut self, target: &Target<'static>, revocation: &Revocation) -> bool {
+        let crowd = self.crowd.as_mut();
+        let waited = crowd.and_then(|crowd| crowd.leave(Rank::of(revocation)));
+        self.take_out(target, |member| is_named(member, revocation)) || waited.is_some()
+    }
+
+    /// Takes note that the watch of that kind has delivered everything up to that resourceVersion.
+    pub fn read_up_to(&mut self, kind: Kind, epoch: u64) {
+        self.epochs = self.epochs.max(Epochs::only(kind, epoch));
+    }
+
+    /// A new list of that kind begins.
+    pub fn begin(&mut self, kind: Kind) {
+        let round = &mut self.rounds[kind as usize];
+        *round = round.wrapping_add(1);
+        self.look_again(kind);
+    }
+
+    /// The list is complete; `newest` is the newest resourceVersion in it, 0 where it is empty. It
+    /// replaces what was read before: after a restore of the cluster's state, numbers begin anew.
+    pub fn finish(&mut self, kind: Kind, newest: u64, now: Timestamp) -> Missing {
+        match kind {
+            Kind::Namespaced => self.epochs.namespaced = newest,
+            Kind::Cluster => self.epochs.cluster = newest,
+        }
+        let round = self.round(kind);
+        let mut missing = Vec::new();
+        for (target, group) in &mut self.groups {
+            let lacks = |m: &Member| m.revocation.kind == kind && m.round != round && !m.missing;
+            if group.members().iter().any(lacks) {
+                group.change(target.is_closed(), |member| {
+                    if lacks(member) {
+                        missing.push((Rank::of(&member.revocation), Share::of(kind, target)));
+                        member.miss(now);
+                    }
+                });
+            }
+        }
+        if let Some(crowd) = &mut self.crowd {
+            crowd.sweep(kind, round);
+            for (rank, share) in &missing {
+                crowd.unplace(*rank, share);
+            }
+        }
+        self.settle(now);
+        Missing(missing.len())
+    }
+
+    /// Makes room: what has nothing left to refuse counts no more. It is forgotten where nobody has
+    /// anything left to say about it.
+    pub fn tidy(&mut self, now: Timestamp) {
+        self.may_let_go = true;
+        let due = |(_, group): &(&Target<'_>, &Group)| {
+            let mut members = group.members().iter();
+            members.any(|member| is_due(member, now))
+        };
+        let due = self.groups.iter().filter(due);
+        let due: Vec<Target<'static>> = due.map(|(target, _)| target.clone()).collect();
+        for target in due {
+            let mut gone = self.take_out_all(&target, |member| is_due(member, now));
+            gone.retain(|member| !member.missing && !is_done(&member.revocation));
+            for member in gone {
+                self.hold(&target, member.revocation, member.round);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Gives the places that have become free to those without, the oldest first.
+    pub fn settle(&mut self, now: Timestamp) {
+        if !std::mem::take(&mut self.freed) {
+            return;
+        }
+        let Some(mut crowd) = self.crowd.take() else {
+            return;
+        };
+        let mut last = None;
+        while let Some((rank, waiting)) = crowd.after(last) {
+            last = Some(rank);
+            let over = waiting.revocation.has_expired(now);
+            if !over && self.places.room(&waiting.share).is_err() {
+                continue;
+            }
+            let Some(one) = crowd.leave(rank) else {
+                continue;
+            };
+            if over {
+                self.hold(&one.target, one.revocation, one.round);
+            } else {
+                crowd.place(rank, one.share.clone(), &one.target, one.revocation.kind);
+                self.insert(&one.target, &one.share, one.revocation, one.round);
+            }
+        }
+        self.crowd = Some(crowd).filter(|crowd| !crowd.is_over());
+    }
+
+    /// Whether a new list of that kind would bring some that have no place here although there is one, or
+    /// that have nothing left to refuse and nobody has said so.
+    #[must_use]
+    pub fn wants_list(&self, kind: Kind) -> bool {
+        let wanted = self.wanted[kind as usize];
+        let crowd = self.crowd.as_ref();
+        let dropped = crowd.is_some_and(|crowd| crowd.has_dropped(kind));
+        (dropped && wanted.place) || (wanted.spent && self.spent < MOST_SPENT / 2)
+    }
+
+    /// Such a list begins. Those that are known are known already, so it says nothing of what has gone.
+    pub fn look_again(&mut self, kind: Kind) {
+        self.wanted[kind as usize] = Wanted::default();
+        if let Some(crowd) = &mut self.crowd {
+            crowd.begin(kind);
+        }
+    }
+
+    /// Makes room for an older one. The one that goes has no place any more.
+    fn make_room(
+        &mut self,
+        full: Full,
+        share: &Share,
+        revocation: &Revocation,
+    ) -> Result<(), Full> {
+        let (rank, target, kind) = self.crowd().youngest(full, share).ok_or(full)?;
+        if rank <= Rank::of(revocation) {
+            return Err(full);
+        }
+        let of = |member: &Member| Rank::of(&member.revocation) == rank;
+        for member in self.take_out_all(&target, of) {
+            let share = Share::of(kind, &target);
+            self.crowd().wait(Waiting {
+                target: target.clone(),
+                revocation: member.revocation,
+                share,
+                round: member.round,
+                why: full,
+            });
+        }
+        Ok(())
+    }
+
+    fn place(
+        &mut self,
+        target: &Target<'static>,
+        share: Share,
+        revocation: Revocation,
+        round: u32,
+    ) {
+        let (rank, kind) = (Rank::of(&revocation), revocation.kind);
+        self.insert(target, &share, revocation, round);
+        if let Some(crowd) = &mut self.crowd {
+            crowd.place(rank, share, target, kind);
+        }
+    }
+
+    fn insert(
+        &mut self,
+        target: &Target<'static>,
+        share: &Share,
+        revocation: Revocation,
+        round: u32,
+    ) {
+        self.places.take(share);
+        self.add(target, revocation, round, false);
+    }
+
+    /// Holds one that has nothing left to refuse, for its status and until it is deleted. That of a key is
+    /// always held: the key may live longer than any token.
+    fn hold(&mut self, target: &Target<'static>, revocation: Revocation, round: u32) {
+        if self.spent >= MOST_SPENT && std::mem::take(&mut self.may_let_go) {
+            self.let_go();
+        }
+        if self.spent >= MOST_SPENT && !matches!(target, Target::Key(_)) {
+            self.wanted[revocation.kind as usize].spent = true;
+            return;
+        }
+        self.spent += 1;
+        self.add(target, revocation, round, true);
+    }
+
+    /// Lets those go of which the status says already that they are over, for those of which it does not.
+    fn let_go(&mut self) {
+        let told = |m: &Member| m.spent && m.revocation.reported == Reported::Expired;
+        let due = self.groups.iter();
+        let due = due.filter(|(_, group)| group.members().iter().any(told));
+        let due: Vec<Target<'static>> = due.map(|(target, _)| target.clone()).collect();
+        for target in due {
+            for member in self.take_out_all(&target, told) {
+                self.wanted[member.revocation.kind as usize].spent = true;
+            }
+        }
+    }
+
+    fn add(&mut self, target: &Target<'static>, revocation: Revocation, round: u32, spent: bool) {
+        if let Target::Key(kid) = target {
+            self.keys.insert((**kid).into());
+        }
+        let member = Member {
+            revocation,
+            round,
+            missing: false,
+            spent,
+        };
+        let group = self.groups.entry(target.clone()).or_default();
+        group.put(member, target.is_closed());
+    }
+
+    fn round(&self, kind: Kind) -> u32 {
+        self.rounds[kind as usize]
+    }
+
+    /// The crowd, which is made of those with a place where there was none.
+    fn crowd(&mut self) -> &mut Crowd {
+        let groups = &self.groups;
+        self.crowd.get_or_insert_with(|| {
+            let mut crowd = Box::<Crowd>::default();
+            for (target, group) in groups {
+                let placed = group.members().iter().filter(|m| !m.spent && !m.missing);
+                for Member { revocation, .. } in placed {
+                    let share = Share::of(revocation.kind, target);
+                    crowd.place(Rank::of(revocation), share, target, revocation.kind);
+                }
+            }
+            crowd
+        })
+    }
+
+    /// Takes out those of a target that are wanted out. Returns whether there was one.
+    fn take_out(&mut self, target: &Target<'static>, out: impl Fn(&Member) -> bool) -> bool {
+        let group = self.groups.get(target);
+        // Nearly always there is nothing to take out, and nothing to combine anew.
+        let any = group.is_some_and(|group| group.members().iter().any(&out));
+        any && !self.take_out_all(target, out).is_empty()
+    }
+
+    fn take_out_all(
+        &mut self,
+        target: &Target<'static>,
+        out: impl Fn(&Member) -> bool,
+    ) -> Vec<Member> {
+        let Some(group) = self.groups.get_mut(target) else {
+            return Vec::new();
+        };
+        let gone = group.take(target.is_closed(), out);
+        if group.is_empty() {
+            self.groups.remove(target);
+            if let Target::Key(kid) = target {
+                self.keys.remove(&**kid);
+            }
+        }
+        for member in &gone {
+            if member.spent {
+                self.spent = self.spent.saturating_sub(1);
+                continue;
+            }
+            let share = Share::of(member.revocation.kind, target);
+            self.places.free(&share);
+            if let Some(crowd) = &mut self.crowd {
+                crowd.unplace(Rank::of(&member.revocation), &share);
+            }
+            self.freed = true;
+            self.wanted
+                .iter_mut()
+                .for_each(|wanted| wanted.place = true);
+        }
+        gone
+    }
+}
+
+fn is_named(member: &Member, revocation: &Revocation) -> bool {
+    let known = &member.revocation;
+    known.kind == revocation.kind && known.name == revocation.name
+}
+
+/// Whether it has nothing left to refuse, and something follows from that now.
+fn is_due(member: &Member, now: Timestamp) -> bool {
+    let open = !member.spent || member.missing || is_done(&member.revocation);
+    open && member.revocation.has_expired(now)
+}
+
+/// Whether nobody has anything left to say about it once it has nothing left to refuse.
+const fn is_done(revocation: &Revocation) -> bool {
+    matches!(revocation.reported, Reported::Expired) && revocation.ttl.is_none()
+}
+
+/// How many that have nothing left to refuse are held until their status says so and, where they want that,
+/// they are deleted.
+const MOST_SPENT: usize = 10_000;

@@ -1,0 +1,334 @@
+//! Who has a place where there are too few.
+
+use super::{super::set::Bounds, *};
+
+const FEW: Bounds = Bounds {
+    all: 8,
+    own: 6,
+    namespace: 4,
+    tokens: 2,
+};
+
+/// What is stored: its number decides about its age, its namespace, and what it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Stored {
+    age: i64,
+    number: u8,
+    namespace: Option<u8>,
+    token: bool,
+}
+
+impl Stored {
+    fn parse(self) -> (Target<'static>, Revocation) {
+        let Self { age, number, .. } = self;
+        let own = self.namespace.map(|n| format!("team-{n}"));
+        let id = format!("0f2f4b9c-7c1c-4c5e-9f43-1a1c7a6f0b{number:02x}");
+        let target = RawTarget {
+            token_id: self.token.then(|| id.clone()),
+            service_account: (!self.token).then(|| format!("account-{}", number % 5)),
+            namespace: (own.is_none() && !self.token).then(|| "team-0".into()),
+            ..RawTarget::default()
+        };
+        let raw = RawRevocation {
+            namespace: own,
+            uid: id,
+            created: time(MADE + age),
+            ..cluster(&format!("r-{number}"), target)
+        };
+        raw.parse().unwrap()
+    }
+
+    /// The names of those that have a place, by definition: whoever is older comes first.
+    fn placed(all: &[Self]) -> BTreeSet<String> {
+        let mut all = all.to_vec();
+        all.sort();
+        let mut placed: Vec<Self> = Vec::new();
+        for one in all {
+            let count = |of: &dyn Fn(&Self) -> bool| placed.iter().filter(|p| of(p)).count();
+            let same = |p: &Self| p.namespace == one.namespace;
+            let own = one.namespace.is_none()
+                || (count(&|p| p.namespace.is_some()) < FEW.own
+                    && count(&same) < FEW.namespace
+                    && !(one.token && count(&|p| same(p) && p.token) >= FEW.tokens));
+            if own && placed.len() < FEW.all {
+                placed.push(one);
+            }
+        }
+        placed
+            .iter()
+            .map(|one| format!("r-{}", one.number))
+            .collect()
+    }
+}
+
+fn in_force(set: &RevocationSet) -> BTreeSet<String> {
+    set.iter().map(|(_, r, _)| r.name.to_string()).collect()
+}
+
+fn waiting(set: &RevocationSet) -> BTreeSet<String> {
+    set.waiting()
+        .map(|(_, r, _, _)| r.name.to_string())
+        .collect()
+}
+
+prop_compose! {
+    fn any_stored()(
+        number in 0u8..30,
+        age in 0i64..4,
+        namespace in proptest::option::weighted(0.8, 0u8..3),
+        token in any::<bool>(),
+    ) -> Stored {
+        Stored { age, number, namespace, token }
+    }
+}
+
+proptest! {
+    /// Whatever the order in which they came and went, and whether by a watch or by a list.
+    #[test]
+    fn t23_the_oldest_are_in_force_on_every_replica(
+        coming in prop::collection::vec(any_stored(), 0..40),
+        going in prop::collection::vec(any::<bool>(), 40),
+        again in any::<bool>(),
+    ) {
+        let mut seen = BTreeSet::new();
+        let coming: Vec<Stored> = coming.into_iter().filter(|s| seen.insert(s.number)).collect();
+        let mut set = RevocationSet::bounded(FEW);
+        let mut left = Vec::new();
+        for (one, goes) in coming.iter().zip(going) {
+            let (target, revocation) = one.parse();
+            let placed = set.put(&target, revocation, time(MADE));
+            left.push(*one);
+            prop_assert_eq!(placed.is_ok(), in_force(&set).contains(&format!("r-{}", one.number)));
+            if goes {
+                let first = left.remove(left.len() / 2);
+                let (target, revocation) = first.parse();
+                prop_assert!(set.remove(&target, &revocation));
+                set.settle(time(MADE));
+            }
+            prop_assert_eq!(in_force(&set), Stored::placed(&left));
+            prop_assert_eq!(set.len() + waiting(&set).len(), left.len());
+        }
+        if again {
+            left.reverse();
+            for kind in Kind::ALL {
+                set.begin(kind);
+                for one in &left {
+                    let (target, revocation) = one.parse();
+                    if revocation.kind == kind {
+                        let _placed = set.put(&target, revocation, time(MADE));
+                    }
+                }
+                prop_assert_eq!(set.finish(kind, 9, time(MADE)), Missing(0));
+            }
+            prop_assert_eq!(in_force(&set), Stored::placed(&left));
+        }
+        for one in &left {
+            let (target, revocation) = one.parse();
+            set.remove(&target, &revocation);
+        }
+        set.settle(time(MADE));
+        prop_assert!(set.is_empty() && waiting(&set).is_empty() && in_force(&set).is_empty());
+    }
+}
+
+/// A token of that namespace.
+fn given_back(number: u8) -> Stored {
+    Stored {
+        age: 0,
+        number,
+        namespace: Some(1),
+        token: true,
+    }
+}
+
+fn puts(set: &mut RevocationSet, stored: Stored, now: i64) -> Result<(), Full> {
+    let (target, revocation) = stored.parse();
+    set.put(&target, revocation, time(now))
+}
+
+#[test]
+fn t23_tokens_that_pods_give_back_leave_room_for_a_lock() {
+    let mut set = RevocationSet::bounded(FEW);
+    assert_eq!(puts(&mut set, given_back(1), MADE), Ok(()));
+    assert_eq!(puts(&mut set, given_back(2), MADE), Ok(()));
+    let (target, _) = given_back(3).parse();
+    assert_eq!(set.has_room(&target), Err(Full::Tokens));
+    assert_eq!(puts(&mut set, given_back(3), MADE), Err(Full::Tokens));
+    let lock = Stored {
+        token: false,
+        age: 9,
+        ..given_back(4)
+    };
+    assert_eq!(set.has_room(&lock.parse().0), Ok(()));
+    assert_eq!(puts(&mut set, lock, MADE), Ok(()));
+}
+
+#[test]
+fn t23_namespaces_leave_room_for_the_kind_of_the_cluster() {
+    let mut set = RevocationSet::bounded(FEW);
+    let own = |number, namespace| Stored {
+        age: 0,
+        number,
+        namespace: Some(namespace),
+        token: false,
+    };
+    for number in 0..6 {
+        assert_eq!(puts(&mut set, own(number, number % 2), MADE), Ok(()));
+    }
+    assert_eq!(puts(&mut set, own(6, 2), MADE), Err(Full::Own));
+    for number in 7..9 {
+        let all = Stored {
+            namespace: None,
+            ..own(number, 0)
+        };
+        assert_eq!(puts(&mut set, all, MADE), Ok(()));
+    }
+    assert_eq!(set.len(), 8);
+}
+
+#[test]
+fn what_waits_until_it_has_nothing_left_to_refuse_is_held_for_its_status() {
+    let mut set = RevocationSet::bounded(FEW);
+    for number in 1..4 {
+        let _full = puts(&mut set, given_back(number), MADE);
+    }
+    assert_eq!((set.len(), waiting(&set).len()), (2, 1));
+    set.tidy(time(MADE + 3610));
+    assert_eq!((set.len(), waiting(&set).len()), (0, 0));
+    assert_eq!(in_force(&set).len(), 3, "their status is to say it");
+}
+
+#[test]
+fn beyond_what_is_kept_a_new_list_is_wanted_as_soon_as_there_is_room() {
+    let mut set = RevocationSet::default();
+    let one = |index: usize| {
+        let raw = RawRevocation {
+            uid: format!("{index:08x}-7c1c-4c5e-9f43-1a1c7a6f0b11"),
+            ..raw(&format!("r-{index}"), account(&format!("a-{index}")))
+        };
+        raw.parse().unwrap()
+    };
+    let kind = Kind::Namespaced;
+    let stored = MOST_OF_NAMESPACE + 10_000 + 2;
+    for index in 0..stored {
+        let (target, revocation) = one(index);
+        let _full = set.put(&target, revocation, time(MADE));
+    }
+    assert_eq!(waiting(&set).len(), 10_000);
+    assert!(!set.wants_list(kind), "it would bring nothing");
+    for index in 0..10_002 {
+        let (target, revocation) = one(index);
+        assert!(set.remove(&target, &revocation));
+    }
+    set.settle(time(MADE));
+    assert_eq!((set.len(), waiting(&set).len()), (9_998, 0));
+    assert!(set.wants_list(kind) && !set.wants_list(Kind::Cluster));
+    set.look_again(kind);
+    assert!(!set.wants_list(kind));
+    for index in 10_002..stored {
+        let (target, revocation) = one(index);
+        assert_eq!(set.put(&target, revocation, time(MADE)), Ok(()));
+    }
+    assert_eq!(set.len(), MOST_OF_NAMESPACE);
+}
+
+#[test]
+fn t23_what_a_list_lacks_keeps_its_place() {
+    let mut set = RevocationSet::bounded(FEW);
+    let young = Stored {
+        age: 9,
+        ..given_back(1)
+    };
+    for stored in [young, given_back(2), given_back(3)] {
+        let _full = puts(&mut set, stored, MADE);
+    }
+    assert!(waiting(&set).contains("r-1"), "the oldest have the places");
+    // Of the two with a place the younger is missing now, and nobody has seen it deleted.
+    set.begin(Kind::Namespaced);
+    puts(&mut set, given_back(2), MADE).unwrap();
+    assert_eq!(puts(&mut set, young, MADE), Err(Full::Tokens));
+    assert_eq!(set.finish(Kind::Namespaced, 9, time(MADE)), Missing(1));
+    let older = Stored {
+        age: -9,
+        ..given_back(4)
+    };
+    assert_eq!(
+        puts(&mut set, older, MADE),
+        Ok(()),
+        "another one makes room"
+    );
+    let oldest = Stored {
+        age: -10,
+        ..given_back(5)
+    };
+    assert_eq!(puts(&mut set, oldest, MADE), Ok(()));
+    assert_eq!(
+        (in_force(&set), set.len()),
+        (BTreeSet::from(["r-5".to_owned()]), 2),
+        "the missing one is in force, though it is stored no more"
+    );
+}
+
+#[test]
+fn those_whose_status_says_that_they_are_over_go_for_those_of_which_it_does_not() {
+    let mut set = RevocationSet::default();
+    let over = |index: usize, reported| {
+        let raw = RawRevocation {
+            ttl_seconds_after_expired: Some(86_400),
+            uid: format!("{index:08x}-7c1c-4c5e-9f43-1a1c7a6f0b11"),
+            reported,
+            ..raw(&format!("r-{index}"), account(&format!("a-{index}")))
+        };
+        raw.parse().unwrap()
+    };
+    let now = time(MADE + 3610);
+    let put = |set: &mut RevocationSet, index, reported| {
+        let (target, revocation) = over(index, reported);
+        set.put(&target, revocation, now).unwrap();
+    };
+    for index in 0..10_000 {
+        put(&mut set, index, Reported::Expired);
+    }
+    put(&mut set, 10_000, Reported::Enforced);
+    assert!(!in_force(&set).contains("r-10000"));
+    set.tidy(now);
+    put(&mut set, 10_000, Reported::Enforced);
+    assert_eq!(in_force(&set), BTreeSet::from(["r-10000".to_owned()]));
+    assert!(set.wants_list(Kind::Namespaced), "for those that went");
+}
+
+#[test]
+fn of_each_kind_it_is_known_whether_there_are_more_than_are_kept() {
+    let mut set = RevocationSet::bounded(Bounds {
+        all: 1,
+        own: 1,
+        namespace: 1,
+        tokens: 1,
+    });
+    let one = |kind: Kind, index: usize| {
+        let namespace = (kind == Kind::Namespaced).then(|| "shop".into());
+        let raw = RawRevocation {
+            target: RawTarget {
+                namespace: namespace.is_none().then(|| "shop".into()),
+                ..account(&format!("a-{index}"))
+            },
+            namespace,
+            uid: format!("{index:08x}-7c1c-4c5e-9f43-1a1c7a6f0b11"),
+            ..cluster(&format!("r-{index}"), RawTarget::default())
+        };
+        raw.parse().unwrap()
+    };
+    for index in 0..10_002 {
+        let (target, revocation) = one(Kind::Namespaced, index);
+        let _full = set.put(&target, revocation, time(MADE));
+    }
+    let (target, revocation) = one(Kind::Cluster, 10_002);
+    assert_eq!(set.put(&target, revocation, time(MADE)), Err(Full::Cluster));
+    let (target, revocation) = one(Kind::Namespaced, 0);
+    assert!(set.remove(&target, &revocation));
+    assert_eq!(
+        Kind::ALL.map(|kind| set.wants_list(kind)),
+        [true, true],
+        "there is a place"
+    );
+}

@@ -1,0 +1,97 @@
+//! What several revocations of one target come to, and how fast.
+
+use super::{
+    super::severity::{One, Severity},
+    *,
+};
+
+/// A token that nobody knew anything about who made it.
+fn ignorant(issued: i64) -> Claims {
+    Claims {
+        known: Epochs::default(),
+        ..token(issued)
+    }
+}
+
+#[test]
+fn t26_a_lock_that_spares_what_was_issued_since_refuses_what_nobody_was_to_issue() {
+    let early = |raw: RawRevocation| RawRevocation {
+        issued_before: Some(time(MADE - 600)),
+        ..raw
+    };
+    let locked = set(&[early(lock(raw("a", account("orders")), None))]);
+    assert!(refuses(&locked, &ignorant(MADE - 601)));
+    assert!(
+        !refuses(&locked, &ignorant(MADE - 6)),
+        "issued before the lock"
+    );
+    // Two clocks may be five seconds apart.
+    for issued in [MADE - 5, MADE, MADE + 60] {
+        assert!(refuses(&locked, &ignorant(issued)), "{issued}");
+        assert!(!refuses(&locked, &token(issued)), "its issuer knew");
+    }
+    let revoked = set(&[early(raw("a", account("orders")))]);
+    assert!(!refuses(&revoked, &ignorant(MADE + 60)));
+}
+
+#[test]
+fn nothing_refuses_nothing() {
+    assert!(!Severity::default().refuses(0, Epochs::default()));
+}
+
+prop_compose! {
+    fn any_one()(
+        of_cluster in any::<bool>(),
+        locks in any::<bool>(),
+        before in proptest::option::of(0i64..40),
+        created in 0i64..40,
+        epoch in 0u64..20,
+    ) -> Revocation {
+        let target = RawTarget { namespace: of_cluster.then(|| "shop".into()), ..account("orders") };
+        let made = if of_cluster { cluster("a", target) } else { raw("a", target) };
+        let (_, revocation) = if locks { lock(made, None) } else { made }.parse().unwrap();
+        Revocation { issued_before: before, created, epoch, ..revocation }
+    }
+}
+
+proptest! {
+    #[test]
+    fn together_they_are_as_severe_as_the_most_severe_for_every_token(
+        all in prop::collection::vec(any_one(), 0..8),
+        issued in -10i64..50,
+        namespaced in 0u64..20,
+        cluster in 0u64..20,
+    ) {
+        let known = Epochs { namespaced, cluster };
+        let each = || all.iter().map(|revocation| One::of(revocation, false));
+        let together: Severity = each().collect();
+        prop_assert_eq!(together.refuses(issued, known), each().any(|one| one.refuses(issued, known)));
+        for index in 0..all.len() {
+            let others = each().enumerate().filter(|(i, _)| *i != index);
+            let others: Severity = others.map(|(_, one)| one).collect();
+            let needed = all.get(index).is_some_and(|one| together.needs(One::of(one, false)));
+            prop_assert!(needed || others == together, "{:?}", all.get(index));
+        }
+    }
+}
+
+#[test]
+fn thousands_of_one_target_come_in_as_fast_as_of_many() {
+    let mut together = Severity::default();
+    let (_, revocation) = lock(raw("a", account("orders")), None).parse().unwrap();
+    for index in 0..10_000u32 {
+        let created = MADE + i64::from(index);
+        together.add(One::of(
+            &Revocation {
+                created,
+                epoch: u64::from(index),
+                issued_before: Some(MADE - 600),
+                ..revocation.clone()
+            },
+            false,
+        ));
+    }
+    let knew = |epoch| Epochs::only(Kind::Namespaced, epoch);
+    assert!(together.refuses(MADE + 500, knew(504)));
+    assert!(!together.refuses(MADE + 500, knew(505)));
+}

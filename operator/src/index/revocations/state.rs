@@ -1,0 +1,183 @@
+//! What a replica has in memory of the revocations, and what one event makes of it.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+use hallpass_core::{
+    name::Namespace,
+    revocation::{Kind, Missing, Revocation, RevocationSet, Target},
+};
+use hallpass_crds::revocation::RevocationStatus;
+use jiff::Timestamp;
+use kube::{
+    Resource,
+    core::{DeserializeGuard, object::HasStatus},
+    runtime::watcher::Event,
+};
+use tokio::time::Instant;
+use tracing::error;
+
+use super::{MOST_LISTED, NotInForce, Place, RefusedRevocation, Revokes};
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) set: RevocationSet,
+    /// What is stored and says what cannot be in force.
+    pub(super) invalid: BTreeMap<Place, RefusedRevocation>,
+    pub(super) synced: [bool; 2],
+    /// While a list comes in: the newest version in it, and what of the invalid ones it has.
+    pub(super) newest: [u64; 2],
+    pub(super) listed: [HashSet<Place>; 2],
+    pub(super) filling: Option<Filling>,
+    /// Of each kind, that it is to be filled up again, since it was not to the end.
+    pub(super) unfilled: [bool; 2],
+    /// When it was said last that there is no room, and for how many.
+    pub(super) said: Option<(Instant, usize)>,
+}
+
+/// A list beside the watch, of what had no place when the watch delivered it.
+#[derive(Debug)]
+pub(super) struct Filling {
+    pub(super) kind: Kind,
+    /// What was deleted since it began: a page may still have it.
+    pub(super) gone: HashSet<Box<str>>,
+}
+
+impl State {
+    pub(super) fn take<K: Revokes>(
+        &mut self,
+        event: Event<DeserializeGuard<K>>,
+        now: Timestamp,
+    ) -> Option<Missing> {
+        let kind = K::KIND;
+        match event {
+            Event::Init => {
+                self.newest[kind as usize] = 0;
+                self.listed[kind as usize].clear();
+                self.filling = None;
+                self.set.begin(kind);
+            }
+            Event::InitApply(object) => {
+                let version = self.put(&object, now);
+                let newest = &mut self.newest[kind as usize];
+                *newest = version.max(*newest);
+            }
+            Event::InitDone => {
+                self.synced[kind as usize] = true;
+                let listed = std::mem::take(&mut self.listed[kind as usize]);
+                self.invalid
+                    .retain(|place, _| place.0 != kind || listed.contains(place));
+                let newest = self.newest[kind as usize];
+                return Some(self.set.finish(kind, newest, now));
+            }
+            Event::Apply(object) => {
+                let version = self.put(&object, now);
+                self.set.read_up_to(kind, version);
+            }
+            Event::Delete(object) => {
+                let version = self.remove(&object);
+                self.set.read_up_to(kind, version);
+            }
+        }
+        None
+    }
+
+    /// Puts in force what can be. Returns its version.
+    fn put<K: Revokes>(&mut self, object: &DeserializeGuard<K>, now: Timestamp) -> u64 {
+        let Some(place) = place(object) else {
+            return 0;
+        };
+        match parse(object) {
+            Ok((target, revocation)) => {
+                // What has no room waits in the set.
+                let _no_room = self.set.put(&target, revocation, now);
+                self.invalid.remove(&place);
+            }
+            Err(why) => self.refuse(place, object, why),
+        }
+        version(object)
+    }
+
+    fn refuse<K: Revokes>(&mut self, place: Place, object: &DeserializeGuard<K>, why: NotInForce) {
+        let status = object.0.as_ref().ok().and_then(HasStatus::status);
+        let refused = RefusedRevocation {
+            uid: object.meta().uid.clone().unwrap_or_default().into(),
+            why,
+            reported: status.map(RevocationStatus::reported).unwrap_or_default(),
+        };
+        let known = self.invalid.get(&place);
+        if known.is_none() && self.invalid.len() >= MOST_LISTED {
+            return;
+        }
+        if known.is_none_or(|known| known.why != refused.why || known.uid != refused.uid) {
+            let (kind, namespace, name) = &place;
+            let (kind, namespace) = (kind.as_str(), namespace.as_deref().unwrap_or_default());
+            error!(object.kind = kind, object.namespace = namespace, object.name = &**name, error = %refused.why, "a revocation is NOT in force");
+        }
+        self.listed[place.0 as usize].insert(place.clone());
+        self.invalid.insert(place, refused);
+    }
+
+    fn remove<K: Revokes>(&mut self, object: &DeserializeGuard<K>) -> u64 {
+        if let Some(place) = place(object) {
+            self.invalid.remove(&place);
+        }
+        if let Some(filling) = &mut self.filling
+            && let Some(uid) = object.meta().uid.as_deref()
+        {
+            filling.gone.insert(uid.into());
+        }
+        if let Ok((target, revocation)) = parse(object) {
+            self.set.remove(&target, &revocation);
+        }
+        version(object)
+    }
+
+    /// Whether it is to be said that so many have no room: at once where all had, and once a minute.
+    pub(super) fn is_news(&mut self, refused: usize, now: Instant) -> bool {
+        if refused == 0 {
+            self.said = None;
+            return false;
+        }
+        let news = self
+            .said
+            .is_none_or(|(at, count)| count != refused && now.saturating_duration_since(at) >= SAY);
+        if news {
+            self.said = Some((now, refused));
+        }
+        news
+    }
+}
+
+pub(super) fn parse<K: Revokes>(
+    object: &DeserializeGuard<K>,
+) -> Result<(Target<'static>, Revocation), NotInForce> {
+    match &object.0 {
+        Ok(object) => Ok(object.raw().parse()?),
+        Err(invalid) => Err(NotInForce::Unreadable(invalid.error.clone())),
+    }
+}
+
+fn place<K: Revokes>(object: &DeserializeGuard<K>) -> Option<Place> {
+    let metadata = object.meta();
+    let namespace = metadata
+        .namespace
+        .as_deref()
+        .map(Namespace::parse)
+        .transpose()
+        .ok()?;
+    let namespace = namespace.map(|namespace| namespace.as_str().into());
+    Some((K::KIND, namespace, metadata.name.as_deref()?.into()))
+}
+
+fn version<K: Revokes>(object: &DeserializeGuard<K>) -> u64 {
+    let version = object.meta().resource_version.as_deref();
+    version
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
+}
+
+/// How often it is said that there is no room.
+pub(super) const SAY: Duration = Duration::from_secs(60);
