@@ -3,7 +3,10 @@
 //! A policy asks, an audience allows, and a token exists only where both agree. [`AudienceSet::consent`]
 //! compares them and returns what they have in common, never more than either says.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     audience::{AudienceId, Statement},
@@ -11,6 +14,7 @@ use crate::{
     issuer::Issuer,
     name::{Audience, IssuerId, Namespace, ObjectName, ServiceAccount},
     scope::ScopeSet,
+    token::opaque::AudienceTag,
 };
 
 /// Every valid statement and issuer of the cluster, and who of them counts.
@@ -27,6 +31,10 @@ pub struct AudienceSet {
     /// Why an issuer does not count.
     shadowed: BTreeMap<ObjectName, Denial>,
     by_value: BTreeMap<Audience, AudienceId>,
+    /// Those that count, by what an opaque token shows of the value.
+    by_tag: BTreeMap<AudienceTag, Vec<AudienceId>>,
+    /// Every statement of a value, whether it counts or not.
+    stated: BTreeMap<Audience, BTreeSet<AudienceId>>,
     namespaces: BTreeMap<Namespace, Labels>,
 }
 
@@ -62,6 +70,10 @@ impl AudienceSet {
             namespaces,
             ..Self::default()
         };
+        for (id, statement) in &set.statements {
+            let ids = set.stated.entry(statement.audience.clone());
+            ids.or_default().insert(id.clone());
+        }
         set.shadow_issuers();
         set.refuse_statements();
         set
@@ -77,6 +89,19 @@ impl AudienceSet {
     #[must_use]
     pub fn of_value(&self, audience: &str) -> Option<&Arc<Statement>> {
         self.statements.get(self.by_value.get(audience)?)
+    }
+
+    /// Every statement that counts and that an opaque token with this tag may be for.
+    pub fn tagged(&self, tag: AudienceTag) -> impl Iterator<Item = &Arc<Statement>> {
+        let ids = self.by_tag.get(&tag).into_iter().flatten();
+        ids.filter_map(|id| self.statements.get(id))
+    }
+
+    /// Every statement that has that `aud`, whether it counts or not.
+    #[must_use]
+    pub fn stating(&self, audience: &str) -> &BTreeSet<AudienceId> {
+        static NONE: BTreeSet<AudienceId> = BTreeSet::new();
+        self.stated.get(audience).unwrap_or(&NONE)
     }
 
     /// Every statement that counts.
@@ -210,6 +235,8 @@ impl AudienceSet {
                 Some(denial) => drop(self.refused.insert(statement.id.clone(), denial)),
                 None => {
                     let value = statement.audience.clone();
+                    let tagged = self.by_tag.entry(AudienceTag::of(&value)).or_default();
+                    tagged.push(statement.id.clone());
                     self.by_value.insert(value, statement.id.clone());
                 }
             }

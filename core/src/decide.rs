@@ -45,20 +45,48 @@ pub struct Subject {
 
 /// Every valid policy of the cluster. Within a namespace the older come first.
 #[derive(Debug, Clone, Default)]
-pub struct PolicySet(BTreeMap<Namespace, Vec<Arc<Policy>>>);
+pub struct PolicySet(BTreeMap<Namespace, Policies>);
+
+/// The policies of one namespace.
+#[derive(Debug, Clone, Default)]
+struct Policies {
+    all: Vec<Arc<Policy>>,
+    /// Those that name a service account, so that a decision looks at no others.
+    naming: BTreeMap<ServiceAccount, Vec<Arc<Policy>>>,
+}
+
+impl Policies {
+    fn new(mut all: Vec<Arc<Policy>>) -> Self {
+        all.sort_by(|a, b| a.seniority.cmp(&b.seniority));
+        let mut naming: BTreeMap<ServiceAccount, Vec<Arc<Policy>>> = BTreeMap::new();
+        for policy in &all {
+            let accounts: BTreeSet<_> =
+                policy.subjects.iter().map(|s| &s.service_account).collect();
+            for account in accounts {
+                let of = naming.entry(account.clone()).or_default();
+                of.push(Arc::clone(policy));
+            }
+        }
+        Self { all, naming }
+    }
+}
 
 impl PolicySet {
     /// The policies of that namespace, the older first.
     #[must_use]
     pub fn of(&self, namespace: &str) -> &[Arc<Policy>] {
-        self.0.get(namespace).map_or(&[], Vec::as_slice)
+        self.0.get(namespace).map_or(&[], |policies| &policies.all)
     }
 
     /// The policies that select the subject, the older first.
     fn selecting<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = &'a Arc<Policy>> {
-        self.of(subject.namespace.as_str())
+        let account = subject.service_account.as_str();
+        let policies = self.0.get(&subject.namespace);
+        let naming = policies.and_then(|policies| policies.naming.get(account));
+        naming
+            .map_or(&[][..], Vec::as_slice)
             .iter()
-            .filter(|p| p.selects(subject.service_account.as_str(), &subject.labels))
+            .filter(move |policy| policy.selects(account, &subject.labels))
     }
 
     /// What the subject may hold: of two policies that claim one name, the older one's token, and of more
@@ -77,6 +105,27 @@ impl PolicySet {
         }
         held
     }
+
+    /// Of what the subject may hold that which is wanted, by name.
+    fn held_of<'a>(
+        &'a self,
+        subject: &'a Subject,
+        wanted: impl Fn(&PolicyToken) -> bool,
+    ) -> Vec<(&'a Policy, &'a PolicyToken)> {
+        let mut selecting = self.selecting(subject);
+        let one = match (selecting.next(), selecting.next()) {
+            (Some(policy), None) if policy.tokens.len() <= MOST_HELD => policy,
+            _ => {
+                let held = self.held(subject).into_values();
+                return held.filter(|(_, token)| wanted(token)).collect();
+            }
+        };
+        // Within one policy no name occurs twice, so all of its tokens are held.
+        let tokens = one.tokens.iter().filter(|token| wanted(token));
+        let mut tokens: Vec<_> = tokens.map(|token| (&**one, token)).collect();
+        tokens.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+        tokens
+    }
 }
 
 impl FromIterator<Arc<Policy>> for PolicySet {
@@ -88,10 +137,8 @@ impl FromIterator<Arc<Policy>> for PolicySet {
                 .or_default()
                 .push(policy);
         }
-        for policies in by_namespace.values_mut() {
-            policies.sort_by(|a, b| a.seniority.cmp(&b.seniority));
-        }
-        Self(by_namespace)
+        let of = |(namespace, policies)| (namespace, Policies::new(policies));
+        Self(by_namespace.into_iter().map(of).collect())
     }
 }
 
@@ -153,22 +200,20 @@ pub fn decide_for(
 ) -> Result<Grant, Denial> {
     let rules = scene.rules;
     let (mut first, mut other) = (None, None);
-    for (policy, token) in rules.policies.held(subject).into_values() {
-        let value = token.wanted.value(&rules.audiences);
-        if value.is_none_or(|value| value.as_str() != audience) {
-            continue;
-        }
+    let stating = rules.audiences.stating(audience);
+    let fits = |token: &PolicyToken| token.wanted.is_for(audience, stating);
+    for (policy, token) in rules.policies.held_of(subject, fits) {
         if matches!(token.wanted, Wanted::ServiceAccountToken { .. }) {
             other.get_or_insert(&token.name);
             continue;
         }
-        let fits = grant(scene, subject, policy, token);
-        let fits = fits.and_then(|grant| grant.made_by(issuer));
-        let fits = fits.and_then(|grant| match scopes {
+        let granted = grant(scene, subject, policy, token);
+        let granted = granted.and_then(|grant| grant.made_by(issuer));
+        let granted = granted.and_then(|grant| match scopes {
             Some(scopes) => grant.narrowed(scopes),
             None => Ok(grant),
         });
-        match fits {
+        match granted {
             Ok(grant) => return Ok(grant),
             Err(denial) => drop(first.get_or_insert(denial)),
         }

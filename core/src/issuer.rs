@@ -106,6 +106,7 @@ pub struct IssuerUrl {
     url: Box<str>,
     /// Where the host ends.
     path: usize,
+    id: IssuerId,
 }
 
 impl IssuerUrl {
@@ -134,6 +135,7 @@ impl IssuerUrl {
         Ok(Self {
             url: text.into(),
             path: SCHEME.len() + end,
+            id: IssuerId::of(text),
         })
     }
 
@@ -158,7 +160,7 @@ impl IssuerUrl {
     /// The id of the issuer: it names the issuer's keys and begins its opaque tokens.
     #[must_use]
     pub fn id(&self) -> IssuerId {
-        IssuerId::of(&self.url)
+        self.id.clone()
     }
 }
 

@@ -168,6 +168,15 @@ pub enum Wanted {
 }
 
 impl Wanted {
+    /// Whether the `aud` of the token is that one; `stating` are the audiences that have it.
+    #[must_use]
+    pub fn is_for(&self, value: &str, stating: &BTreeSet<AudienceId>) -> bool {
+        match self {
+            Self::ServiceAccountToken { audience, .. } => audience.as_str() == value,
+            Self::AudienceToken { audience, .. } => stating.contains(audience),
+        }
+    }
+
     /// The `aud` of the token; [`None`] where the audience that it names is not there.
     #[must_use]
     pub fn value<'a>(&'a self, audiences: &'a AudienceSet) -> Option<&'a Audience> {

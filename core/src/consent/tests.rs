@@ -185,6 +185,10 @@ fn of_two_that_state_one_audience_the_older_counts_in_any_order() {
             Some((Code::Conflict, text))
         );
         assert_eq!(set.counting().count(), 1);
+        let tagged = set.tagged(AudienceTag::of(&older.audience));
+        assert_eq!(tagged.map(|it| &it.id).collect::<Vec<_>>(), [&older.id]);
+        let stating = set.stating(value).iter().collect::<Vec<_>>();
+        assert_eq!(stating, [&younger.id, &older.id]);
     }
 }
 

@@ -334,6 +334,22 @@ proptest! {
             prop_assert_eq!(decide(at(&policies), &subject, &asked).is_ok(), assigned.contains(&asked));
         }
     }
+
+    #[test]
+    fn a_part_of_what_is_held_is_that_part_of_all(
+        policies in prop::collection::vec(any_policy(), 0..8),
+        namespace in "[m-n]", service_account in "[s-t]", label in "[x-y]", wanted in "[p-r]",
+    ) {
+        let policies = rules(policies).policies;
+        let subject = subject(&namespace, &service_account, &[("l", &label)]);
+        let wanted = |token: &PolicyToken| token.wanted.is_for(&wanted, &BTreeSet::new());
+        let names = |held: Vec<(&Policy, &PolicyToken)>| -> Vec<_> {
+            held.iter().map(|(policy, token)| (policy.id.clone(), token.name.clone())).collect()
+        };
+        let all = policies.held(&subject).into_values();
+        let expected = names(all.filter(|(_, token)| wanted(token)).collect());
+        prop_assert_eq!(names(policies.held_of(&subject, wanted)), expected);
+    }
 }
 
 mod locked;

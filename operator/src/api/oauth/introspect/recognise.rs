@@ -12,8 +12,7 @@ use hallpass_core::{
         Expected, Verified,
         cache::{TokenHash, VerifiedCache},
         claims::Claims,
-        jwt,
-        opaque::{self, AudienceTag},
+        jwt, opaque,
     },
 };
 use jiff::Timestamp;
@@ -87,11 +86,8 @@ impl<F: Fn(&Statement) -> bool> Recogniser<'_, F> {
     fn sealed(&self, token: &Secret<String>) -> Option<Verified<Claims>> {
         let sealed = opaque::parse(token).ok()?;
         let key = self.ring.sealing(sealed.key_id())?;
-        let meant = |statement: &&Arc<Statement>| {
-            self.is_asked(statement)
-                && AudienceTag::of(&statement.audience) == sealed.audience_tag()
-        };
-        let statement = self.audiences.counting().find(meant)?;
+        let mut meant = self.audiences.tagged(sealed.audience_tag());
+        let statement = meant.find(|statement| self.is_asked(statement))?;
         let issuer = self.issuer.url.as_str();
         let opened = sealed.open(key, issuer, &statement.audience, self.now);
         opened.ok()
