@@ -96,8 +96,12 @@ impl IssuedToken {
 
 /// Bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from(DIGITS[usize::from(half)]);
+    let digits = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];
+    bytes.iter().flat_map(digits).collect()
 }
+
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Why a grant could not be turned into a token. The text is for the one who asked.
 #[derive(Debug, thiserror::Error)]
@@ -199,5 +203,16 @@ impl MintError {
             Self::Busy { retry_after } => Some(*retry_after),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_written_in_two_lower_case_digits_each() {
+        assert_eq!(hex(&[0x00, 0x0f, 0xa5, 0xff]), "000fa5ff");
+        assert_eq!(hex(&[]), "");
     }
 }
