@@ -38,9 +38,9 @@ pub struct Subject {
     /// Its uid.
     pub pod_uid: Uid,
     /// The labels that the pod has now.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// The annotations that the service account has now.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Arc<BTreeMap<String, String>>,
 }
 
 /// Every valid policy of the cluster. Within a namespace the older come first.

@@ -289,7 +289,7 @@ impl Attestor {
             Some(account) if account.uid == claims.service_account_uid => account.annotations,
             Some(_) | None => {
                 let account = self.live.service_account(&claims, now);
-                self.bridge(fingerprint, account).await?
+                Arc::new(self.bridge(fingerprint, account).await?)
             }
         };
         // A pod of the same name but with another uid may be the one before: the watch may be behind.
@@ -298,8 +298,8 @@ impl Attestor {
             Some(pod) if pod.is_live(now) => pod.labels,
             Some(_) => return Err(Absent::pod(&claims, live::Why::Deleted).into()),
             None => {
-                self.bridge(fingerprint, self.live.pod(&claims, now))
-                    .await?
+                let pod = self.live.pod(&claims, now);
+                Arc::new(self.bridge(fingerprint, pod).await?)
             }
         };
         Ok(Authenticated(Arc::new(Subject {

@@ -56,8 +56,9 @@ fn subject(namespace: &str, service_account: &str, labels: &[(&str, &str)]) -> A
         labels: labels
             .iter()
             .map(|(k, v)| ((*k).into(), (*v).into()))
-            .collect(),
-        annotations: BTreeMap::new(),
+            .collect::<BTreeMap<_, _>>()
+            .into(),
+        annotations: Arc::default(),
     })
 }
 

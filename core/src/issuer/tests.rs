@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -128,8 +128,8 @@ fn a_subject_is_written_as_kubernetes_or_as_spiffe_does() {
         service_account_uid: Uid::parse("sa-1").unwrap(),
         pod: PodName::parse("orders-0").unwrap(),
         pod_uid: Uid::parse("pod-1").unwrap(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
+        labels: Arc::default(),
+        annotations: Arc::default(),
     };
     let plain = parse(|_| {}).unwrap();
     assert_eq!(plain.subject(&subject), "system:serviceaccount:shop:orders");

@@ -33,9 +33,9 @@ pub struct PodRecord {
     /// `metadata.uid`
     pub uid: Uid,
     /// `metadata.labels`
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// The annotation `hallpass.dev/service-account`: for reports, never for a decision.
-    pub service_account: Option<String>,
+    pub service_account: Option<Arc<str>>,
     /// `metadata.deletionTimestamp`
     pub deleted: Option<Timestamp>,
 }
@@ -55,7 +55,7 @@ pub struct AccountRecord {
     /// `metadata.uid`
     pub uid: Uid,
     /// `metadata.annotations`, which the owner of an audience may have put into tokens.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Arc<BTreeMap<String, String>>,
 }
 
 /// A stored object of a kind of ours: what it says if it can be used, and what its status said.
@@ -108,10 +108,11 @@ pub(super) fn pod(object: PartialObjectMeta<Pod>) -> Option<Filed<Namespace, Pod
         name: metadata.name?.into(),
         record: PodRecord {
             uid: Uid::parse(metadata.uid.as_deref()?).ok()?,
-            labels: bounded(metadata.labels.unwrap_or_default()),
+            labels: Arc::new(bounded(metadata.labels.unwrap_or_default())),
             service_account: metadata
                 .annotations
-                .and_then(|mut annotations| annotations.remove(SERVICE_ACCOUNT)),
+                .and_then(|mut annotations| annotations.remove(SERVICE_ACCOUNT))
+                .map(Into::into),
             deleted: metadata.deletion_timestamp.map(|time| time.0),
         },
     })
@@ -142,7 +143,7 @@ pub(super) fn service_account(
         name: metadata.name.as_deref()?.into(),
         record: AccountRecord {
             uid: Uid::parse(metadata.uid.as_deref()?).ok()?,
-            annotations: annotations(metadata),
+            annotations: Arc::new(annotations(metadata)),
         },
     })
 }

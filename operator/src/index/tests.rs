@@ -204,7 +204,7 @@ fn a_service_account_keeps_only_what_can_be_a_claim() {
             .map(|(key, length)| ((*key).to_owned(), "x".repeat(*length)));
         object.metadata.annotations = Some(pairs.collect());
         let filed = record::service_account(object).unwrap();
-        filed.record.annotations.into_keys().collect::<Vec<_>>()
+        filed.record.annotations.keys().cloned().collect::<Vec<_>>()
     };
     assert_eq!(kept(&[("team", 256), ("long", 257)]), ["team"]);
     let last = "kubectl.kubernetes.io/last-applied-configuration";

@@ -186,8 +186,8 @@ pub(crate) fn subject_in(namespace: &str, pod: &str) -> Arc<Subject> {
         service_account_uid: Uid::parse(&format!("uid-{namespace}-orders")).unwrap(),
         pod: PodName::parse(pod).unwrap(),
         pod_uid: Uid::parse(&format!("uid-{namespace}-{pod}")).unwrap(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
+        labels: Arc::default(),
+        annotations: Arc::default(),
     })
 }
 

@@ -161,9 +161,9 @@ fn the_owner_of_the_audience_says_what_its_tokens_say() {
     ];
     let rules = rules_of(asking(None, &["read"]), &statement);
     let mut subject = Subject::clone(&subject("shop", "orders", &[]));
-    subject.annotations = [("tier", "gold".to_owned()), ("long", "x".repeat(257))]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into();
+    let annotations = [("tier", "gold".to_owned()), ("long", "x".repeat(257))]
+        .map(|(key, value)| (key.to_owned(), value));
+    subject.annotations = Arc::new(annotations.into());
     let grant = decide(at(&rules), &Arc::new(subject), &name("payments")).unwrap();
     let extra = own(&grant).extra.iter();
     let extra: Vec<_> = extra
@@ -183,7 +183,7 @@ fn t38_a_claim_from_an_annotation_has_no_control_characters() {
     let rules = rules_of(asking(None, &["read"]), &statement);
     let claim = |value: &str| {
         let mut subject = Subject::clone(&subject("shop", "orders", &[]));
-        subject.annotations = [("team".to_owned(), value.to_owned())].into();
+        subject.annotations = Arc::new([("team".to_owned(), value.to_owned())].into());
         let grant = decide(at(&rules), &Arc::new(subject), &name("payments")).unwrap();
         own(&grant).extra.values().next().cloned()
     };

@@ -74,7 +74,7 @@ impl View<'_> {
         let pods = self.pods.iter();
         pods.map(|pod| {
             let service_account = pod.service_account.as_deref();
-            (service_account.unwrap_or(DEFAULT), &pod.labels)
+            (service_account.unwrap_or(DEFAULT), &*pod.labels)
         })
         .collect()
     }
