@@ -201,13 +201,13 @@ impl Attestor {
             return Err(refused);
         }
         if matches!(fault, Fault::Untimely { .. }) {
-            return self.review(token, fingerprint, &fault).await;
+            return Box::pin(self.review(token, fingerprint, &fault)).await;
         }
         self.keys.renew().await;
         match self.verify(token, fingerprint, now)? {
             Ok(claims) => Ok(claims),
             Err(fault) if is_final(&fault) => Err(Rejection::from(&fault)),
-            Err(fault) => self.review(token, fingerprint, &fault).await,
+            Err(fault) => Box::pin(self.review(token, fingerprint, &fault)).await,
         }
     }
 
@@ -289,7 +289,7 @@ impl Attestor {
             Some(account) if account.uid == claims.service_account_uid => account.annotations,
             Some(_) | None => {
                 let account = self.live.service_account(&claims, now);
-                Arc::new(self.bridge(fingerprint, account).await?)
+                Arc::new(Box::pin(self.bridge(fingerprint, account)).await?)
             }
         };
         // A pod of the same name but with another uid may be the one before: the watch may be behind.
@@ -299,7 +299,7 @@ impl Attestor {
             Some(_) => return Err(Absent::pod(&claims, live::Why::Deleted).into()),
             None => {
                 let pod = self.live.pod(&claims, now);
-                Arc::new(self.bridge(fingerprint, pod).await?)
+                Arc::new(Box::pin(self.bridge(fingerprint, pod)).await?)
             }
         };
         Ok(Authenticated(Arc::new(Subject {
@@ -313,7 +313,8 @@ impl Attestor {
         })))
     }
 
-    /// Asks the API server for what the index does not have, unless it has just said no.
+    /// Asks the API server for what the index does not have, unless it has just said no. Callers box it: it
+    /// is large and rare, and would be a part of every request's state.
     async fn bridge<T>(
         &self,
         fingerprint: &Fingerprint,

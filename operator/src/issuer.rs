@@ -39,7 +39,8 @@ impl Issuers {
     /// What the issuer says.
     pub async fn mint(&self, grant: &Grant, now: Timestamp) -> Result<IssuedToken, MintError> {
         match grant.source() {
-            Source::Kubernetes => self.kubernetes.mint(grant, now).await,
+            // Boxed, since it is large and would be a part of the other's state too.
+            Source::Kubernetes => Box::pin(self.kubernetes.mint(grant, now)).await,
             Source::Hallpass(own) => self.hallpass.mint(grant, own, now),
         }
     }

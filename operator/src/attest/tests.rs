@@ -107,3 +107,12 @@ async fn t36_prints_nothing_of_a_token() {
         assert!(!text.contains(part));
     }
 }
+
+/// A request's state is made and moved for every request, and what it may ask the API server for is large.
+#[tokio::test(start_paused = true)]
+async fn who_asks_nobody_carries_no_room_for_questions() {
+    let cluster = Cluster::new(index()).await;
+    let token = cluster.signer.token();
+    let size = size_of_val(&cluster.attestor.attest(Some(&token), now()));
+    assert!(size < 1024, "{size} bytes");
+}
