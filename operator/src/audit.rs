@@ -132,11 +132,15 @@ impl Audit {
     }
 
     async fn write(&self, record: &Record<'_>) -> Result<(), AuditError> {
-        let mut line = serde_json::to_vec(record).map_err(AuditError::EncodeRecord)?;
+        let mut line = Vec::with_capacity(USUAL_LINE);
+        serde_json::to_writer(&mut line, record).map_err(AuditError::EncodeRecord)?;
         line.push(b'\n');
         self.0.append(&line).await
     }
 }
+
+/// Most records are written without moving them.
+const USUAL_LINE: usize = 1024;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -56,6 +56,11 @@ pub(super) fn text(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// Appends the one spelling of those bytes.
+pub(super) fn append(bytes: impl AsRef<[u8]>, to: &mut String) {
+    URL_SAFE_NO_PAD.encode_string(bytes, to);
+}
+
 /// Reads all of `json` as one object in which no name occurs twice, at any depth.
 pub(super) fn object(json: &[u8]) -> Result<Map<String, Value>, Flaw> {
     // The cause may quote the document: it is dropped too.
