@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::{sync::oneshot, task::spawn_blocking};
+use tokio::{runtime::Handle, sync::oneshot, task::yield_now};
 
 use super::AuditError;
 
@@ -58,13 +58,32 @@ impl Stream {
     pub(super) async fn append(&self, line: &[u8]) -> Result<(), AuditError> {
         let (told, outcome) = oneshot::channel();
         if self.0.queue().add(line, told) {
-            let shared = Arc::clone(&self.0);
-            // A log collector that stands still holds the threads of this pool, not those that serve.
-            // Nobody waits for the task as such: all whose lines it has wait for what becomes of them.
-            drop(spawn_blocking(move || shared.write()));
+            let turn = Turn {
+                shared: Arc::clone(&self.0),
+                runtime: Handle::current(),
+            };
+            // Whoever else is about to have a line goes with this write.
+            yield_now().await;
+            drop(turn);
         }
         let outcome = outcome.await.map_err(AuditError::AwaitWriter)?;
         outcome.map_err(AuditError::WriteRecord)
+    }
+}
+
+/// The duty to write what waits. It is done when this is dropped: somebody who gives its own request up
+/// meanwhile still has the lines of the others.
+struct Turn {
+    shared: Arc<Shared>,
+    runtime: Handle,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        // A log collector that stands still holds the threads of this pool, not those that serve. Nobody waits
+        // for the task as such: all whose lines it has wait for what becomes of them.
+        drop(self.runtime.spawn_blocking(move || shared.write()));
     }
 }
 

@@ -1,5 +1,6 @@
 use std::sync::{Condvar, MutexGuard};
 
+use futures::FutureExt;
 use tokio::task::JoinSet;
 
 use super::*;
@@ -30,7 +31,7 @@ impl Collector {
     /// Waits until so many writes have begun.
     async fn begun(&self, count: usize) {
         while self.state().begun < count {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     }
 }
@@ -71,7 +72,7 @@ async fn held_up(
         if place == 0 {
             collector.begun(1).await;
         }
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
     lines
 }
@@ -112,4 +113,14 @@ async fn a_panic_of_the_writer_leaves_nobody_waiting_and_the_next_line_is_writte
     collector.state().panics = false;
     stream.append(b"written\n").await.unwrap();
     assert_eq!(collector.state().writes.concat(), "\nwritten\n");
+}
+
+#[tokio::test]
+async fn who_gives_up_before_the_write_leaves_nobody_waiting() {
+    let collector = Collector::default();
+    let stream = Stream::new(collector.clone());
+    let gone = stream.append(b"gone\n").now_or_never();
+    assert!(gone.is_none(), "it gave its turn to others first");
+    stream.append(b"here\n").await.unwrap();
+    assert_eq!(collector.state().writes.concat(), "gone\nhere\n");
 }
