@@ -1,14 +1,15 @@
 //! UUIDs in the one spelling that Kubernetes writes (RFC 9562 §4, lower case), as text and as bytes.
 
-/// The bytes of a UUID in its usual spelling; [`None`] for every other text.
+/// The bytes of a UUID in its usual spelling; [`None`] for every other text: hyphens elsewhere, upper case,
+/// signs, another length.
 pub(crate) fn bytes(uuid: &str) -> Option<[u8; 16]> {
+    let text: &[u8; 36] = uuid.as_bytes().try_into().ok()?;
+    let hyphens = [8, 13, 18, 23].iter().all(|&place| text[place] == b'-');
     let mut bytes = [0; 16];
-    let digits: String = uuid.split('-').collect();
-    for (byte, place) in bytes.iter_mut().zip((0..32).step_by(2)) {
-        *byte = u8::from_str_radix(digits.get(place..place + 2)?, 16).ok()?;
+    for (byte, place) in bytes.iter_mut().zip(PLACES) {
+        *byte = digit(text[place])? << 4 | digit(text[place + 1])?;
     }
-    // Hyphens elsewhere, upper case, signs and lengths: all of them spell it another way.
-    (text(bytes) == uuid).then_some(bytes)
+    hyphens.then_some(bytes)
 }
 
 /// The usual spelling.
@@ -23,6 +24,18 @@ pub(crate) fn text(bytes: [u8; 16]) -> String {
         }
     }
     text
+}
+
+/// Where the digits of each byte begin.
+const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+
+/// What a digit is worth; [`None`] for all others, those in upper case too.
+const fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

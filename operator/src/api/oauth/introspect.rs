@@ -18,10 +18,9 @@ use http::{
     header::{CACHE_CONTROL, PRAGMA},
     request::Parts,
 };
-use serde_json::json;
 use tokio::time::Instant;
 
-use self::{answer::active, recognise::Recogniser};
+use self::{answer::Answer, recognise::Recogniser};
 use super::{form::Form, published::not_ready};
 use crate::{
     api::{
@@ -85,11 +84,8 @@ pub(super) async fn introspect(
             |set: &RevocationSet| set.refuses(claims, verified.kid(), issuer.name.as_str());
         alive::is_alive(&snapshot, claims, arrival.at) && !api.index.revocations().ask(revoked)
     });
-    let answer = verified.map_or_else(
-        || json!({"active": false}),
-        |verified| active(verified.claims()),
-    );
-    let mut response = json(encode(&answer)?);
+    let claims = verified.as_ref().map(|verified| verified.claims());
+    let mut response = json(encode(&Answer::of(claims))?);
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
