@@ -59,16 +59,17 @@ impl Form {
 /// The parameters as `form_urlencoded` reads them. What has nothing to decode, as a token has not, is passed
 /// on as it is: nearly all of a body is such a value, and to look for what stands for what takes a while.
 fn pairs(body: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    let parts = body.split(|b| *b == b'&');
-    parts.flat_map(|part| {
-        let plain = std::str::from_utf8(part)
-            .ok()
-            .filter(|text| !text.contains('%') && !text.contains('+'))
-            .filter(|text| !text.is_empty())
-            .map(|text| text.split_once('=').unwrap_or((text, "")))
-            .map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value)));
-        plain.or_else(|| form_urlencoded::parse(part).next())
-    })
+    let plain = std::str::from_utf8(body).ok();
+    let parts = plain.into_iter().flat_map(|body| body.split('&'));
+    let parts = parts.filter(|part| !part.is_empty()).filter_map(|part| {
+        if part.contains('%') || part.contains('+') {
+            return form_urlencoded::parse(part.as_bytes()).next();
+        }
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        Some((name.into(), value.into()))
+    });
+    let others = plain.is_none().then(|| form_urlencoded::parse(body));
+    parts.chain(others.into_iter().flatten())
 }
 
 /// Whether the one `Content-Type` is that of a form; its parameters, such as a charset, say nothing more.
