@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{PoisonError, RwLock},
 };
 
@@ -32,7 +32,8 @@ struct State<K, T> {
     synced: bool,
 }
 
-type Objects<K, T> = BTreeMap<K, BTreeMap<Box<str>, T>>;
+/// Hashed by name: a request looks four of thousands up, and does not want to compare its way to them.
+type Objects<K, T> = BTreeMap<K, HashMap<Box<str>, T>>;
 
 impl<K, T> Default for Shelf<K, T> {
     fn default() -> Self {
@@ -85,7 +86,12 @@ impl<K: Clone + Ord, T: Clone + PartialEq> Shelf<K, T> {
     where
         K: Borrow<Q>,
     {
-        self.read(|state| state.current.get(within).cloned().unwrap_or_default())
+        self.read(|state| {
+            let there = state.current.get(within).into_iter().flatten();
+            there
+                .map(|(name, record)| (name.clone(), record.clone()))
+                .collect()
+        })
     }
 
     /// Every namespace that has an object.
@@ -96,7 +102,7 @@ impl<K: Clone + Ord, T: Clone + PartialEq> Shelf<K, T> {
     /// How many objects there are for which `wanted` holds.
     pub(super) fn count(&self, wanted: impl Fn(&T) -> bool) -> usize {
         self.read(|state| {
-            let all = state.current.values().flat_map(BTreeMap::values);
+            let all = state.current.values().flat_map(HashMap::values);
             all.filter(|record| wanted(record)).count()
         })
     }
@@ -104,7 +110,7 @@ impl<K: Clone + Ord, T: Clone + PartialEq> Shelf<K, T> {
     /// What `pick` makes of every object.
     pub(super) fn collect<B, C: FromIterator<B>>(&self, pick: impl Fn(&T) -> Option<B>) -> C {
         self.read(|state| {
-            let all = state.current.values().flat_map(BTreeMap::values);
+            let all = state.current.values().flat_map(HashMap::values);
             all.filter_map(pick).collect()
         })
     }

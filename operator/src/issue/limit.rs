@@ -42,8 +42,8 @@ struct State {
 struct Entry {
     due: Timestamp,
     /// How the last try ended, if it failed: who asks again too early is told that again, and not
-    /// merely that it is too early.
-    failure: Option<Refusal>,
+    /// merely that it is too early. Boxed: hardly any has one, and there are thousands of entries.
+    failure: Option<Box<Refusal>>,
 }
 
 impl Limits {
@@ -106,7 +106,7 @@ impl Limits {
         let ahead = due.duration_since(now);
         if ahead > PERIOD + SLACK {
             let wait = Duration::try_from(ahead - PERIOD).unwrap_or_default();
-            let refusal = entry.failure.clone().unwrap_or_else(|| {
+            let refusal = entry.failure.as_deref().cloned().unwrap_or_else(|| {
                 Refusal::new(
                     Code::TooOften,
                     "each token of a pod is issued at most once in 10 s",
@@ -129,7 +129,7 @@ impl Limits {
             .get_mut(&subject.namespace)
             .and_then(|entries| entries.get_mut(&key));
         if let Some(entry) = entry {
-            entry.failure = Some(refusal.clone());
+            entry.failure = Some(Box::new(refusal.clone()));
         }
     }
 
