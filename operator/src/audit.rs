@@ -61,7 +61,7 @@ pub enum AuditError {
     /// The stream does not take it.
     #[error("write the audit record")]
     WriteRecord(#[source] Arc<io::Error>),
-    /// The thread that wrote it was lost.
+    /// Whatever wrote it was lost.
     #[error("wait for the audit record to be written")]
     AwaitWriter(#[source] tokio::sync::oneshot::error::RecvError),
 }
@@ -81,6 +81,12 @@ impl Audit {
     #[must_use]
     pub fn new(writer: impl Write + Send + 'static) -> Self {
         Self(Stream::new(writer))
+    }
+
+    /// Records go to the standard output. No thread waits while a pipe is full.
+    #[must_use]
+    pub fn stdout() -> Self {
+        Self(Stream::stdout())
     }
 
     /// Records that a token was issued, and gives it back as what may leave the operator.

@@ -231,7 +231,7 @@ impl Parts {
             kubernetes: Minter::new(client, self.context.operator.clone(), metrics.clone()),
             hallpass: Mint::new(self.keys.clone(), rand::random),
         };
-        let audit = Audit::new(std::io::stdout());
+        let audit = Audit::stdout();
         Api {
             attestor: Arc::clone(&self.attestor),
             index: self.index.clone(),

@@ -6,10 +6,17 @@
 use std::{
     io::{self, Write},
     mem,
+    os::fd::AsFd as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::{runtime::Handle, sync::oneshot, task::yield_now};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::unix::pipe::Sender,
+    runtime::Handle,
+    sync::{Mutex as AsyncMutex, oneshot},
+    task::yield_now,
+};
 
 use super::AuditError;
 
@@ -19,7 +26,7 @@ pub(super) struct Stream(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<Queue>,
-    writer: Mutex<Writer>,
+    sink: Sink,
 }
 
 /// The lines that no write has begun with, and who waits for them.
@@ -31,8 +38,16 @@ struct Queue {
     writing: bool,
 }
 
-struct Writer {
-    writer: Box<dyn Write + Send>,
+/// What takes the lines. Of either only one write is under way at a time.
+enum Sink {
+    /// A pipe, as in every container: it says when it is full, and nobody has to stand and wait.
+    Pipe(AsyncMutex<Torn<Sender>>),
+    /// Anything else holds a thread for as long as it takes nothing.
+    Thread(Mutex<Torn<Box<dyn Write + Send>>>),
+}
+
+struct Torn<W> {
+    writer: W,
     /// The last line may have ended in the middle.
     torn: bool,
 }
@@ -42,12 +57,28 @@ type Outcome = Result<(), Arc<io::Error>>;
 
 impl Stream {
     pub(super) fn new(writer: impl Write + Send + 'static) -> Self {
+        Self::of(Sink::Thread(Mutex::new(Torn::new(Box::new(writer)))))
+    }
+
+    /// The standard output of this process, which nobody else writes to. A pipe is made non-blocking, for all who
+    /// share it too.
+    pub(super) fn stdout() -> Self {
+        let stdout = io::stdout().as_fd().try_clone_to_owned();
+        // Why it is none does not matter.
+        match stdout.and_then(Sender::from_owned_fd) {
+            Ok(pipe) => Self::piped(pipe),
+            Err(_) => Self::new(io::stdout()),
+        }
+    }
+
+    fn piped(pipe: Sender) -> Self {
+        Self::of(Sink::Pipe(AsyncMutex::new(Torn::new(pipe))))
+    }
+
+    fn of(sink: Sink) -> Self {
         Self(Arc::new(Shared {
             queue: Mutex::default(),
-            writer: Mutex::new(Writer {
-                writer: Box::new(writer),
-                torn: false,
-            }),
+            sink,
         }))
     }
 
@@ -81,9 +112,12 @@ struct Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         let shared = Arc::clone(&self.shared);
-        // A log collector that stands still holds the threads of this pool, not those that serve. Nobody waits
-        // for the task as such: all whose lines it has wait for what becomes of them.
-        drop(self.runtime.spawn_blocking(move || shared.write()));
+        // A log collector that stands still holds the threads of the pool, if any, not those that serve. Nobody
+        // waits for the task as such: all whose lines it has wait for what becomes of them.
+        match self.shared.sink {
+            Sink::Pipe(_) => drop(self.runtime.spawn(async move { shared.write().await })),
+            Sink::Thread(_) => drop(self.runtime.spawn_blocking(move || shared.write_here())),
+        }
     }
 }
 
@@ -94,24 +128,54 @@ impl Shared {
     }
 
     /// Writes until no line waits.
-    fn write(&self) {
+    async fn write(&self) {
+        let Sink::Pipe(pipe) = &self.sink else {
+            return;
+        };
         let end = End(self);
-        loop {
-            let taken = self.queue().take();
-            let Some((lines, waiting)) = taken else {
-                break;
-            };
-            let outcome = {
-                // A panic in the midst of a write leaves `torn` set: the next line begins on its own.
-                let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-                writer.append(&lines).map_err(Arc::new)
-            };
-            for told in waiting {
-                // Whoever does not listen any more gave its request up.
-                drop(told.send(outcome.clone()));
-            }
+        let mut pipe = pipe.lock().await;
+        while let Some(batch) = self.next() {
+            let outcome = pipe.append(&batch.lines).await;
+            batch.tell(outcome);
         }
         mem::forget(end);
+    }
+
+    /// The same on a thread that may stand and wait.
+    fn write_here(&self) {
+        let Sink::Thread(writer) = &self.sink else {
+            return;
+        };
+        let end = End(self);
+        while let Some(batch) = self.next() {
+            let outcome = {
+                // A panic in the midst of a write leaves `torn` set: the next line begins on its own.
+                let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                writer.append(&batch.lines)
+            };
+            batch.tell(outcome);
+        }
+        mem::forget(end);
+    }
+
+    fn next(&self) -> Option<Batch> {
+        self.queue().take()
+    }
+}
+
+/// The lines of one write.
+struct Batch {
+    lines: Vec<u8>,
+    waiting: Vec<oneshot::Sender<Outcome>>,
+}
+
+impl Batch {
+    fn tell(self, outcome: io::Result<()>) {
+        let outcome = outcome.map_err(Arc::new);
+        for told in self.waiting {
+            // Whoever does not listen any more gave its request up.
+            drop(told.send(outcome.clone()));
+        }
     }
 }
 
@@ -124,10 +188,12 @@ impl Queue {
     }
 
     /// All that waits; [`None`], and then nobody is writing, where nothing does.
-    fn take(&mut self) -> Option<(Vec<u8>, Vec<oneshot::Sender<Outcome>>)> {
+    fn take(&mut self) -> Option<Batch> {
         self.writing = !self.waiting.is_empty();
-        let all = || (mem::take(&mut self.lines), mem::take(&mut self.waiting));
-        self.writing.then(all)
+        self.writing.then(|| Batch {
+            lines: mem::take(&mut self.lines),
+            waiting: mem::take(&mut self.waiting),
+        })
     }
 }
 
@@ -141,7 +207,27 @@ impl Drop for End<'_> {
     }
 }
 
-impl Writer {
+impl<W> Torn<W> {
+    const fn new(writer: W) -> Self {
+        Self {
+            writer,
+            torn: false,
+        }
+    }
+}
+
+impl Torn<Sender> {
+    async fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        if mem::replace(&mut self.torn, true) {
+            self.writer.write_all(b"\n").await?;
+        }
+        self.writer.write_all(lines).await?;
+        self.torn = false;
+        Ok(())
+    }
+}
+
+impl Torn<Box<dyn Write + Send>> {
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         if mem::replace(&mut self.torn, true) {
             self.writer.write_all(b"\n")?;

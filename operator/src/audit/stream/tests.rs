@@ -1,7 +1,7 @@
 use std::sync::{Condvar, MutexGuard};
 
 use futures::FutureExt;
-use tokio::task::JoinSet;
+use tokio::{io::AsyncReadExt as _, net::unix::pipe::pipe, task::JoinSet};
 
 use super::*;
 
@@ -123,4 +123,35 @@ async fn who_gives_up_before_the_write_leaves_nobody_waiting() {
     assert!(gone.is_none(), "it gave its turn to others first");
     stream.append(b"here\n").await.unwrap();
     assert_eq!(collector.state().writes.concat(), "gone\nhere\n");
+}
+
+/// A pipe whose reader takes nothing holds up those who write, and nothing else of this one thread.
+#[tokio::test]
+async fn a_pipe_that_is_full_takes_the_rest_when_it_is_read() {
+    let (sender, mut reader) = pipe().unwrap();
+    let stream = Stream::piped(sender);
+    let line = [&b"x".repeat(50_000)[..], b"\n"].concat();
+    let mut lines = JoinSet::new();
+    for _ in 0..3 {
+        let (stream, line) = (stream.clone(), line.clone());
+        lines.spawn(async move { stream.append(&line).await });
+    }
+    for _ in 0..20 {
+        yield_now().await;
+    }
+    assert!(lines.try_join_next().is_none(), "more than a pipe holds");
+    let mut read = vec![0; 3 * line.len()];
+    reader.read_exact(&mut read).await.unwrap();
+    for outcome in lines.join_all().await {
+        outcome.unwrap();
+    }
+    assert_eq!(read, line.repeat(3));
+}
+
+#[tokio::test]
+async fn without_a_reader_there_is_no_record() {
+    let (sender, reader) = pipe().unwrap();
+    drop(reader);
+    let lost = Stream::piped(sender).append(b"lost\n").await;
+    assert!(matches!(lost, Err(AuditError::WriteRecord(_))), "{lost:?}");
 }
