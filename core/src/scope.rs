@@ -1,22 +1,23 @@
 //! Sets of scopes: what a token allows, all of it.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::name::{NameError, Scope};
 
-/// Scopes of which there is at least one: a token without scopes allows nothing, and is not made.
+/// Scopes of which there is at least one: a token without scopes allows nothing, and is not made. To clone a
+/// set copies none of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ScopeSet(BTreeSet<Scope>);
+pub struct ScopeSet(Arc<BTreeSet<Scope>>);
 
 #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
 impl ScopeSet {
     /// The set of those scopes; [`None`] where there are none.
     pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Option<Self> {
         let scopes: BTreeSet<Scope> = scopes.into_iter().collect();
-        (!scopes.is_empty()).then_some(Self(scopes))
+        (!scopes.is_empty()).then(|| Self(Arc::new(scopes)))
     }
 
     /// Reads the `scope` of RFC 6749 §3.3: scopes with single spaces between. A scope that is named
@@ -25,10 +26,9 @@ impl ScopeSet {
     /// # Errors
     /// The rule that one of the scopes breaks. Between two spaces there is an empty one.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        text.split(' ')
-            .map(Scope::parse)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let scopes = text.split(' ').map(Scope::parse);
+        let scopes: BTreeSet<Scope> = scopes.collect::<Result<_, _>>()?;
+        Ok(Self(Arc::new(scopes)))
     }
 
     /// Whether `scope` is among them, compared as it is written.
