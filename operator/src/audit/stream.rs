@@ -132,13 +132,11 @@ impl Shared {
         let Sink::Pipe(pipe) = &self.sink else {
             return;
         };
-        let end = End(self);
         let mut pipe = pipe.lock().await;
         while let Some(batch) = self.next() {
             let outcome = pipe.append(&batch.lines).await;
             batch.tell(outcome);
         }
-        mem::forget(end);
     }
 
     /// The same on a thread that may stand and wait.
@@ -146,7 +144,6 @@ impl Shared {
         let Sink::Thread(writer) = &self.sink else {
             return;
         };
-        let end = End(self);
         while let Some(batch) = self.next() {
             let outcome = {
                 // A panic in the midst of a write leaves `torn` set: the next line begins on its own.
@@ -155,26 +152,42 @@ impl Shared {
             };
             batch.tell(outcome);
         }
-        mem::forget(end);
     }
 
-    fn next(&self) -> Option<Batch> {
-        self.queue().take()
+    fn next(&self) -> Option<Batch<'_>> {
+        let (lines, waiting) = self.queue().take()?;
+        Some(Batch {
+            shared: self,
+            lines,
+            waiting,
+        })
     }
 }
 
 /// The lines of one write.
-struct Batch {
+struct Batch<'a> {
+    shared: &'a Shared,
     lines: Vec<u8>,
+    /// Nobody, once they were told.
     waiting: Vec<oneshot::Sender<Outcome>>,
 }
 
-impl Batch {
-    fn tell(self, outcome: io::Result<()>) {
+impl Batch<'_> {
+    fn tell(mut self, outcome: io::Result<()>) {
         let outcome = outcome.map_err(Arc::new);
-        for told in self.waiting {
+        for told in self.waiting.drain(..) {
             // Whoever does not listen any more gave its request up.
             drop(told.send(outcome.clone()));
+        }
+    }
+}
+
+impl Drop for Batch<'_> {
+    /// A panic broke the write off: those that wait are told that there is nothing to wait for, and the next
+    /// line is written again. That is so before any of them hears of it.
+    fn drop(&mut self) {
+        if !self.waiting.is_empty() {
+            *self.shared.queue() = Queue::default();
         }
     }
 }
@@ -188,22 +201,10 @@ impl Queue {
     }
 
     /// All that waits; [`None`], and then nobody is writing, where nothing does.
-    fn take(&mut self) -> Option<Batch> {
+    fn take(&mut self) -> Option<(Vec<u8>, Vec<oneshot::Sender<Outcome>>)> {
         self.writing = !self.waiting.is_empty();
-        self.writing.then(|| Batch {
-            lines: mem::take(&mut self.lines),
-            waiting: mem::take(&mut self.waiting),
-        })
-    }
-}
-
-/// The end of a writing that a panic broke off: those that wait are told that there is nothing to wait
-/// for, and the next line is written again.
-struct End<'a>(&'a Shared);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        *self.0.queue() = Queue::default();
+        self.writing
+            .then(|| (mem::take(&mut self.lines), mem::take(&mut self.waiting)))
     }
 }
 
