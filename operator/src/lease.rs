@@ -17,12 +17,12 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout},
 };
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use self::candidate::{Candidate, DURATION, Record, Step};
 use crate::{
     clock,
-    restore::{Restores, Versions, WentBack},
+    restore::Restores,
     telemetry::{Metrics, log::Chain},
 };
 
@@ -90,7 +90,6 @@ impl Elector {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let mut candidate = Candidate::new(self.identity.clone());
-        let mut versions = Versions::default();
         let mut due = Instant::now();
         let mut failing = false;
         loop {
@@ -103,7 +102,7 @@ impl Elector {
                     warn!(error = "not renewed in time", "this replica leads no more");
                 }
                 () = &mut stop => break,
-                outcome = self.round(&mut candidate, &mut versions, due) => {
+                outcome = self.round(&mut candidate, due) => {
                     report(outcome.as_ref().err(), &mut failing);
                     due = Instant::now() + pause(&candidate, outcome.is_ok(), rand::random());
                 }
@@ -115,15 +114,10 @@ impl Elector {
     }
 
     /// Reads the Lease when it is due, and writes it if that is the step.
-    async fn round(
-        &self,
-        candidate: &mut Candidate,
-        versions: &mut Versions,
-        due: Instant,
-    ) -> Result<(), ElectionError> {
+    async fn round(&self, candidate: &mut Candidate, due: Instant) -> Result<(), ElectionError> {
         sleep_until(due).await;
         let lease = self.read().await?;
-        self.compare(&lease, versions);
+        self.restores.see(&lease, clock::now());
         candidate.see(Record::from(&lease), Instant::now());
         let Step::Hold { transitions } = candidate.step(Instant::now()) else {
             return Ok(());
@@ -140,28 +134,13 @@ impl Elector {
         }
         let sent = Instant::now();
         let written = self.write(&lease, &spec).await?;
-        self.compare(&written, versions);
+        self.restores.see(&written, clock::now());
         candidate.see(Record::from(&written), Instant::now());
         candidate.hold(sent);
         Ok(())
     }
 
-    /// Notices when the Lease is older than it was: it is read from etcd itself, never from a cache.
-    fn compare(&self, lease: &Lease, versions: &mut Versions) {
-        let version = lease.resource_version().unwrap_or_default();
-        if let Some(WentBack { from, to }) = versions.see(&version) {
-            error!(
-                lease.version.before = from,
-                lease.version.now = to,
-                "the state of the cluster went back: was etcd restored from a backup? Everything is \
-                 listed anew, and every issuer gets new keys"
-            );
-            self.metrics.state_went_back();
-            let now = clock::now();
-            self.restores.note(now, now);
-        }
-    }
-
+    /// The Lease as etcd has it: no cache answers.
     async fn read(&self) -> Result<Lease, ElectionError> {
         let read = timeout(LIMIT, self.api.get(&self.name));
         let read = read

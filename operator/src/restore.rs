@@ -4,14 +4,23 @@
 //! than before proves a restore. Then nothing that was learned from a watch may be built upon: a watch
 //! hangs on a version that is still to come, and the API server does not say so. And what was deleted
 //! since the backup is back, an issuer's old keys among it.
+//!
+//! Two Leases are compared. [The one that all share](crate::lease) is not enough: a replica that had not
+//! read its last version can be the first to take it afterwards, and its write has a version above all
+//! that the others know. [A replica's own](crate::replica::publish) is written by nobody else, so in a
+//! backup that is older than its last write it stays older, however far the cluster goes on.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::Lease;
 use tokio::sync::watch;
+use tracing::error;
+
+use crate::telemetry::Metrics;
 
 /// When the state of the cluster last went back, as far as any replica noticed. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -19,22 +28,34 @@ pub struct Restores(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    noticed: Mutex<BTreeSet<Timestamp>>,
+    known: Mutex<Known>,
     last: watch::Sender<Option<Timestamp>>,
+    metrics: Metrics,
 }
 
-/// The versions of one object, as one reader saw them, one after another.
 #[derive(Debug, Default)]
-pub(crate) struct Versions(Option<u64>);
+struct Known {
+    /// The version of each Lease, by its name, as this replica saw it last.
+    versions: BTreeMap<Box<str>, u64>,
+    noticed: BTreeSet<Timestamp>,
+}
 
 /// A version that is lower than one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WentBack {
-    pub(crate) from: u64,
-    pub(crate) to: u64,
+struct WentBack {
+    from: u64,
+    to: u64,
 }
 
 impl Restores {
+    /// None yet. Those that this replica notices are counted in `metrics`.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self(Arc::new(Shared {
+            metrics,
+            ..Shared::default()
+        }))
+    }
+
     /// The time of the last one, now and whenever that changes.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Option<Timestamp>> {
@@ -51,29 +72,65 @@ impl Restores {
         if at.duration_since(now) > CLOCKS_APART {
             return;
         }
-        // Each change is one insertion or removal: there is no half-made state behind a panic.
-        let noticed = self.0.noticed.lock();
-        let mut noticed = noticed.unwrap_or_else(PoisonError::into_inner);
+        self.join(&mut self.known(), at);
+    }
+
+    /// Compares a Lease, read from etcd itself or written, with what the same one was before.
+    ///
+    /// # Assumptions
+    /// The request for it was sent after all earlier answers about it had come.
+    pub(crate) fn see(&self, lease: &Lease, now: Timestamp) {
+        let (name, version) = (&lease.metadata.name, &lease.metadata.resource_version);
+        let (Some(name), Some(version)) = (name.as_deref(), version.as_deref()) else {
+            return;
+        };
+        let mut known = self.known();
+        let Some(WentBack { from, to }) = known.see(name, version) else {
+            return;
+        };
+        self.0.metrics.state_went_back();
+        error!(
+            lease.name = name,
+            lease.version.before = from,
+            lease.version.now = to,
+            "the state of the cluster went back: was etcd restored from a backup? Everything is listed \
+             anew, and every issuer gets new keys"
+        );
+        self.join(&mut known, now);
+    }
+
+    fn join(&self, known: &mut Known, at: Timestamp) {
+        let noticed = &mut known.noticed;
         noticed.insert(at);
         if noticed.len() > MOST {
             noticed.pop_first();
         }
-        let first = first_of_last(&noticed);
+        let first = first_of_last(noticed);
         self.0.last.send_if_modified(|last| {
             let changed = *last != first;
             *last = first;
             changed
         });
     }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Each change is one insertion or removal: there is no half-made state behind a panic.
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Versions {
-    /// Takes note of a version that was read after all those before, and tells if it is lower. One that is
-    /// no number says nothing.
-    pub(crate) fn see(&mut self, version: &str) -> Option<WentBack> {
+impl Known {
+    /// Takes note of a version that was read after all those before of the same Lease, and tells if it is
+    /// lower. One that is no number says nothing.
+    fn see(&mut self, lease: &str, version: &str) -> Option<WentBack> {
         let to = version.parse().ok()?;
-        let from = self.0.replace(to)?;
-        (to < from).then_some(WentBack { from, to })
+        let from = self.versions.insert(lease.into(), to)?;
+        if to >= from {
+            return None;
+        }
+        // Any other Lease went back with it: that is no second time.
+        self.versions = [(lease.into(), to)].into();
+        Some(WentBack { from, to })
     }
 }
 
@@ -93,8 +150,9 @@ fn first_of_last(noticed: &BTreeSet<Timestamp>) -> Option<Timestamp> {
 /// How many times are remembered: those before them have long had their effect.
 const MOST: usize = 64;
 
-/// Replicas notice one restore within this time of each other.
-const SAME: SignedDuration = SignedDuration::from_secs(60);
+/// Replicas notice one restore within this time of each other: each looks every few seconds. The next
+/// restore is not over so soon.
+const SAME: SignedDuration = SignedDuration::from_secs(20);
 
 /// How far the clock of whoever noticed may be ahead.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
@@ -122,8 +180,8 @@ mod tests {
         assert_eq!(last(&[1000], 1000), Some(1000));
         assert_eq!(last(&[1000, 1004], 1004), Some(1000));
         assert_eq!(last(&[1004, 1000], 1004), Some(1000));
-        assert_eq!(last(&[1000, 1100, 1050], 1100), Some(1000));
-        assert_eq!(last(&[1050, 1000, 1100, 1000], 1100), Some(1000));
+        assert_eq!(last(&[1000, 1030, 1015], 1030), Some(1000));
+        assert_eq!(last(&[1015, 1000, 1030, 1000], 1030), Some(1000));
         assert_eq!(last(&[1000, 2000], 2000), Some(2000));
         assert_eq!(last(&[2000, 1000], 2000), Some(2000));
     }
@@ -135,20 +193,46 @@ mod tests {
     }
 
     #[test]
-    fn only_a_lower_version_is_a_step_back_and_it_is_told_once() {
-        let mut versions = Versions::default();
+    fn another_restore_half_a_minute_later_is_another_one() {
+        assert_eq!(last(&[1000, 1030], 1030), Some(1030));
+        assert_eq!(last(&[1000, 1004, 1030, 1033], 1033), Some(1030));
+    }
+
+    fn lease(name: &str, version: &str) -> Lease {
+        let mut lease = Lease::default();
+        lease.metadata.name = Some(name.to_owned());
+        lease.metadata.resource_version = Some(version.to_owned());
+        lease
+    }
+
+    #[test]
+    fn only_a_lower_version_of_the_same_lease_is_a_step_back_and_it_is_told_once() {
+        let restores = Restores::default();
         let table = [
-            ("9", None),
-            ("10", None),
-            ("10", None),
-            ("not a number", None),
-            ("", None),
-            ("9", Some(WentBack { from: 10, to: 9 })),
-            ("9", None),
-            ("10", None),
+            ("a", "9", false),
+            ("a", "10", false),
+            ("b", "8", false),
+            ("b", "8", false),
+            ("a", "not a number", false),
+            ("a", "", false),
+            ("b", "7", true),
+            ("b", "7", false),
+            ("a", "9", false),
+            ("a", "10", false),
+            ("a", "9", true),
         ];
-        for (version, expected) in table {
-            assert_eq!(versions.see(version), expected, "{version}");
+        for (second, (name, version, expected)) in (1000..).step_by(100).zip(table) {
+            let before = *restores.watch().borrow();
+            restores.see(&lease(name, version), at(second));
+            let after = *restores.watch().borrow();
+            let noticed = before != after;
+            assert_eq!(noticed, expected, "{name} {version}");
+            assert!(!noticed || after == Some(at(second)), "{after:?}");
         }
+        let counted = restores.0.metrics.encode().unwrap();
+        assert!(
+            counted.contains("hallpass_state_went_back_total 2\n"),
+            "{counted}"
+        );
     }
 }

@@ -82,7 +82,8 @@ pub(super) struct Parts {
 impl Parts {
     pub(super) fn new(config: &Config, client: Client, metrics: Metrics) -> Self {
         let Config { names, pod, .. } = config;
-        let (index, restores) = (Index::new(metrics.clone(), clock::now), Restores::default());
+        let index = Index::new(metrics.clone(), clock::now);
+        let restores = Restores::new(metrics.clone());
         let attestor = Attestor::new(
             index.clone(),
             client.clone(),

@@ -88,7 +88,7 @@ struct Running {
 
 fn start(server: &Shared, identity: &str) -> Running {
     let (metrics, cut) = (Metrics::default(), Arc::default());
-    let restores = Restores::default();
+    let restores = Restores::new(metrics.clone());
     let (stop, stopped) = oneshot::channel::<()>();
     let elector = Elector::new(
         client(server, &cut),
@@ -244,4 +244,35 @@ async fn a_lease_that_is_older_than_before_tells_every_replica_of_a_restore() {
     assert_eq!((went_back(&a), went_back(&b)), ((true, true), (true, true)));
     seconds(60).await;
     assert_eq!(went_back(&a), (true, true), "it is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_that_had_not_read_the_last_renewal_hides_a_restore_from_everybody() {
+    let server = Shared::default();
+    let mut a = start(&server, "a");
+    a.leads.wait_for(|leads| *leads).await.unwrap();
+    let mut b = start(&server, "b");
+    seconds(9).await;
+    b.cut.store(true, Ordering::Relaxed);
+    let backup = {
+        let server = server.lock().unwrap();
+        (server.version, server.spec.clone())
+    };
+    seconds(5).await;
+    a.cut.store(true, Ordering::Relaxed);
+    assert!(server.lock().unwrap().version > backup.0);
+    seconds(20).await;
+    {
+        let mut server = server.lock().unwrap();
+        (server.version, server.spec) = backup;
+    }
+    b.cut.store(false, Ordering::Relaxed);
+    b.leads.wait_for(|leads| *leads).await.unwrap();
+    a.cut.store(false, Ordering::Relaxed);
+    seconds(60).await;
+    // That is why each replica has a Lease of its own as well.
+    assert_eq!(
+        (went_back(&a), went_back(&b)),
+        ((false, false), (false, false))
+    );
 }

@@ -1,4 +1,7 @@
 //! Keeps this replica's own Lease.
+//!
+//! Nobody else writes it, and it is written after everything that a restore of etcd must not undo
+//! unnoticed: by its version this replica sees that the state of the cluster went back.
 
 use std::{pin::pin, time::Duration};
 
@@ -15,7 +18,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{Identity, Observed, report};
-use crate::telemetry::log::Chain;
+use crate::{restore::Restores, telemetry::log::Chain};
 
 /// Tells the others what this replica has observed.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub struct Publisher {
     api: Api<Lease>,
     identity: Identity,
     observed: watch::Receiver<Observed>,
+    keys: watch::Receiver<u64>,
+    restores: Restores,
     went_back: watch::Receiver<Option<Timestamp>>,
     clock: fn() -> Timestamp,
 }
@@ -30,6 +35,8 @@ pub struct Publisher {
 /// Why the Lease could not be written.
 #[derive(Debug, thiserror::Error)]
 enum PublishError {
+    #[error("read the Lease of this replica")]
+    Read(#[source] Box<kube::Error>),
     #[error("write the Lease of this replica")]
     Write(#[source] Box<kube::Error>),
     #[error("delete the Lease of this replica")]
@@ -43,30 +50,35 @@ enum PublishError {
 struct Told {
     revocations: u64,
     refused: usize,
+    keys: u64,
     went_back: Option<Timestamp>,
 }
 
 impl Publisher {
-    /// For the replica `identity`. Nothing is written before [`run`](Self::run).
+    /// For the replica `identity`, which has `observed` so much and whose `keys` count up with each change.
+    /// Nothing is written before [`run`](Self::run). `restores` hears of every version of the Lease.
     #[must_use]
     pub fn new(
         client: Client,
         identity: Identity,
         observed: watch::Receiver<Observed>,
-        went_back: watch::Receiver<Option<Timestamp>>,
+        keys: watch::Receiver<u64>,
+        restores: Restores,
         clock: fn() -> Timestamp,
     ) -> Self {
         Self {
             api: Api::namespaced(client, &identity.namespace),
             identity,
             observed,
-            went_back,
+            keys,
+            went_back: restores.watch(),
+            restores,
             clock,
         }
     }
 
-    /// Renews the Lease every [`RENEW`], and at once when a revocation came, then at most every
-    /// [`AT_MOST`]. At `stop` it deletes the Lease: from then on nobody waits for this replica.
+    /// Renews the Lease every [`RENEW`], and at once when a revocation or a key came or went, then at most
+    /// every [`AT_MOST`]. At `stop` it deletes the Lease: from then on nobody waits for this replica.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         let (mut sent, mut told, mut failures) = (None, None, 0u32);
@@ -77,8 +89,13 @@ impl Publisher {
                 () = self.due(sent, told, failures) => {}
             }
             sent = Some(Instant::now());
+            let read = self.read().await;
+            // What the Lease said of a restore is told with this.
             let (observed, now) = self.now();
-            let outcome = self.write(&observed, now.went_back).await;
+            let outcome = match read {
+                Ok(read) => self.write(read, &observed, now.went_back).await,
+                Err(error) => Err(error),
+            };
             // What failed is told again with the next try, which is soon.
             told = Some(now);
             failures = settle(outcome, failures);
@@ -97,6 +114,7 @@ impl Publisher {
         let told = Told {
             revocations: observed.revocations,
             refused: observed.refused,
+            keys: *self.keys.borrow(),
             went_back: *self.went_back.borrow(),
         };
         (observed, told)
@@ -112,6 +130,7 @@ impl Publisher {
             while Some(self.now().1) == told {
                 tokio::select! {
                     () = changed(&mut self.observed) => {}
+                    () = changed(&mut self.keys) => {}
                     () = changed(&mut self.went_back) => {}
                 }
             }
@@ -123,21 +142,33 @@ impl Publisher {
         }
     }
 
+    /// The Lease, if there is one, as etcd has it: no cache answers. Its version is the one to write over.
+    async fn read(&self) -> Result<Option<String>, PublishError> {
+        let read = timeout(LIMIT, self.api.get_opt(&self.identity.pod)).await;
+        let read = read.map_err(|_elapsed| PublishError::NoAnswer(LIMIT))?;
+        let read = read.map_err(|error| PublishError::Read(Box::new(error)))?;
+        Ok(read.and_then(|lease| {
+            self.restores.see(&lease, (self.clock)());
+            lease.metadata.resource_version
+        }))
+    }
+
+    /// Writes over what was `read`, and over nothing else: a restore in between would not be seen any more.
     async fn write(
         &self,
+        read: Option<String>,
         observed: &Observed,
         went_back: Option<Timestamp>,
     ) -> Result<(), PublishError> {
-        let lease = report::lease(&self.identity, observed, went_back, (self.clock)());
+        let mut lease = report::lease(&self.identity, observed, went_back, (self.clock)());
+        lease.metadata.resource_version = read;
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&lease);
-        let written = self.api.patch(&self.identity.pod, &params, &patch);
-        match timeout(LIMIT, written).await {
-            Ok(written) => written
-                .map(drop)
-                .map_err(|error| PublishError::Write(Box::new(error))),
-            Err(_elapsed) => Err(PublishError::NoAnswer(LIMIT)),
-        }
+        let written = timeout(LIMIT, self.api.patch(&self.identity.pod, &params, &patch)).await;
+        let written = written.map_err(|_elapsed| PublishError::NoAnswer(LIMIT))?;
+        let written = written.map_err(|error| PublishError::Write(Box::new(error)))?;
+        self.restores.see(&written, (self.clock)());
+        Ok(())
     }
 
     async fn delete(&self) -> Result<(), PublishError> {

@@ -169,7 +169,7 @@ impl Families {
         );
         r.register(
             "state_went_back",
-            "Times that the state of the cluster went back, as by a restore of etcd",
+            "Times that this replica saw that the state of the cluster went back, as by a restore of etcd",
             self.state_went_back.clone(),
         );
     }

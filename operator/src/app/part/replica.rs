@@ -56,8 +56,8 @@ impl Parts {
         closing.spawn("replica", {
             let (client, identity, _) = of();
             let observed = self.index.revocations().observed();
-            let went_back = self.restores.watch();
-            let publisher = Publisher::new(client, identity, observed, went_back, clock::now);
+            let (keys, restores) = (self.keys.changes(), self.restores.clone());
+            let publisher = Publisher::new(client, identity, observed, keys, restores, clock::now);
             // Until it answers nobody any more, others wait for it.
             let over = reached(phases, Phase::Closing);
             async move {

@@ -16,6 +16,10 @@ struct Server {
     written: Vec<(Instant, Value)>,
     deleted: bool,
     broken: bool,
+    /// Of the Lease, if it is there.
+    version: Option<u64>,
+    /// Of all that is stored: it only grows.
+    revision: u64,
 }
 
 type Shared = Arc<Mutex<Server>>;
@@ -33,13 +37,25 @@ fn client(server: &Shared) -> Client {
             assert_eq!(head.uri.path(), LEASE);
             let (code, answer) = match head.method {
                 _ if server.broken => (500, json!({"kind": "Status", "code": 500})),
+                Method::GET => match server.version {
+                    Some(version) => (200, stored(&json!({}), version)),
+                    None => (
+                        404,
+                        json!({"kind": "Status", "reason": "NotFound", "code": 404}),
+                    ),
+                },
                 Method::PATCH => {
                     let query = head.uri.query().unwrap();
                     assert!(query.contains("force=true"), "{query}");
                     assert_eq!(head.headers["content-type"], "application/apply-patch+yaml");
                     let lease: Value = serde_json::from_slice(&body).unwrap();
+                    let read = &lease["metadata"]["resourceVersion"];
+                    let version = server.version.map(|version| json!(version.to_string()));
+                    assert_eq!(*read, json!(version), "not what was read");
                     server.written.push((Instant::now(), lease.clone()));
-                    (200, lease)
+                    server.revision += 1;
+                    server.version = Some(server.revision);
+                    (200, stored(&lease, server.revision))
                 }
                 Method::DELETE => {
                     server.deleted = true;
@@ -54,10 +70,18 @@ fn client(server: &Shared) -> Client {
     Client::new(service, "hallpass-system")
 }
 
+fn stored(lease: &Value, version: u64) -> Value {
+    let mut lease = lease.clone();
+    lease["metadata"]["name"] = json!("hallpass-0");
+    lease["metadata"]["resourceVersion"] = json!(version.to_string());
+    lease
+}
+
 struct Running {
     server: Shared,
     observed: watch::Sender<Observed>,
-    went_back: watch::Sender<Option<Timestamp>>,
+    keys: watch::Sender<u64>,
+    restores: Restores,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -65,21 +89,24 @@ struct Running {
 fn start() -> Running {
     let server = Shared::default();
     let (observed, seen) = watch::channel(Observed::default());
-    let (went_back, noticed) = watch::channel(None);
+    let (keys, changes) = watch::channel(0);
+    let restores = Restores::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let clock = || Timestamp::UNIX_EPOCH;
     let publisher = Publisher::new(
         client(&server),
         identity("hallpass-0", 1),
         seen,
-        noticed,
+        changes,
+        restores.clone(),
         clock,
     );
     let task = tokio::spawn(publisher.run(async { stopped.await.unwrap() }));
     Running {
         server,
         observed,
-        went_back,
+        keys,
+        restores,
         stop,
         task,
     }
@@ -158,12 +185,57 @@ async fn what_could_not_be_told_is_told_when_the_api_server_is_back() {
 async fn a_restore_is_told_at_once() {
     let running = start();
     milliseconds(1000).await;
-    running.went_back.send_replace(Some(Timestamp::UNIX_EPOCH));
+    running
+        .restores
+        .note(Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
     milliseconds(10).await;
     assert_eq!(
         running.annotation("hallpass.dev/went-back"),
         "1970-01-01T00:00:00Z"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_came_or_went_is_followed_by_a_write() {
+    let running = start();
+    milliseconds(1000).await;
+    let began = Instant::now();
+    running.keys.send_replace(1);
+    milliseconds(10).await;
+    assert_eq!(running.times(began), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_older_than_what_was_written_last_tells_of_a_restore() {
+    // The cluster goes on with the next revision, with one that was passed long before, or far ahead.
+    for revision in [2, 50, 1_000_000] {
+        let running = start();
+        let noticed = || running.restores.watch().borrow().is_some();
+        milliseconds(19_000).await;
+        {
+            let mut server = running.server.lock().unwrap();
+            assert_eq!(server.version, Some(4));
+            server.version = Some(2);
+            server.revision = revision;
+        }
+        assert!(!noticed());
+        milliseconds(5000).await;
+        assert!(noticed(), "it goes on at {revision}");
+        assert_eq!(
+            running.annotation("hallpass.dev/went-back"),
+            "1970-01-01T00:00:00Z"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_somebody_deleted_is_made_again_and_tells_of_nothing() {
+    let running = start();
+    milliseconds(1000).await;
+    running.server.lock().unwrap().version = None;
+    milliseconds(10_000).await;
+    assert!(running.server.lock().unwrap().version.is_some());
+    assert_eq!(*running.restores.watch().borrow(), None);
 }
 
 #[tokio::test(start_paused = true)]
