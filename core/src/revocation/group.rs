@@ -126,11 +126,11 @@ fn lasting(revocation: &Revocation) -> Option<LockEnd> {
 
 impl Member {
     /// It is missing from what is stored, and nobody has seen it go: it stays until it would have expired,
-    /// and nothing that is issued from now on is refused for it once a lock of an hour is over. It goes by
-    /// times alone, since the numbers of before may come again.
+    /// and nothing that is issued from now on is refused for it, except for an hour under a lock. It goes by
+    /// times alone, since the numbers of before may come again: what was issued in the second in which it was
+    /// made is refused, since it may have been issued before it.
     pub(super) fn miss(&mut self, now: Timestamp) {
         self.missing = true;
-        let before = self.revocation.before();
         let Revocation {
             created,
             epoch,
@@ -142,7 +142,9 @@ impl Member {
             let end = now.as_second().saturating_add(RETENTION);
             *until = Some(until.map_or(end, |until| until.min(end)));
         }
-        *issued_before = Some(before.min(now.as_second().max(*created)));
+        let before = issued_before.unwrap_or_else(|| created.saturating_add(1));
+        let latest = now.as_second().max(*created).saturating_add(1);
+        *issued_before = Some(before.min(latest));
         *epoch = 0;
     }
 }

@@ -67,10 +67,15 @@ fn what_a_list_lacks_stays_in_force_until_it_would_have_expired() {
     );
     assert!(refuses(&set, &token(MADE - 1)));
     assert_eq!(set.epochs().namespaced, 90, "numbers begin anew");
-    let since = Claims {
+    let issued = |at| Claims {
         known: set.epochs(),
-        ..token(MADE + 61)
+        ..token(at)
     };
+    assert!(
+        refuses(&set, &issued(MADE)),
+        "it may have been issued before it in the same second"
+    );
+    let since = issued(MADE + 61);
     assert!(
         !refuses(&set, &since),
         "the numbers of before mean nothing now"
@@ -83,9 +88,9 @@ fn what_a_list_lacks_stays_in_force_until_it_would_have_expired() {
         set.finish(Kind::Namespaced, 90, time(MADE + 70)),
         Missing(0)
     );
-    set.tidy(time(MADE + 3609));
-    assert!(refuses(&set, &token(MADE - 1)));
     set.tidy(time(MADE + 3610));
+    assert!(refuses(&set, &token(MADE - 1)));
+    set.tidy(time(MADE + 3611));
     assert!(!refuses(&set, &token(MADE - 1)));
 }
 
