@@ -101,7 +101,7 @@ impl Keys {
         clock: fn() -> Timestamp,
     ) {
         let store = Store::new(client, &namespace);
-        watch::follow(&self, &store, restores.watch(), clock).await;
+        watch::follow(&self, &store, &restores, clock).await;
     }
 
     /// The keys of that issuer; [`None`] while it has none that signs.
@@ -164,7 +164,9 @@ impl Keys {
         self.0.changes.subscribe()
     }
 
-    fn publish(&self, shelf: &mut Shelf) {
+    /// Keys that began to sign before the state of the cluster `went_back` are on their way out, and are used
+    /// no more: one that was removed may be among them.
+    fn publish(&self, shelf: &mut Shelf, went_back: Option<Timestamp>) {
         let Shared {
             issuers,
             synced,
@@ -172,7 +174,7 @@ impl Keys {
             metrics,
             ..
         } = &*self.0;
-        let (found, unread) = shelf.issuers();
+        let (found, unread) = shelf.issuers(went_back);
         metrics.watch_objects(Kind::SigningKey, shelf.len());
         metrics.unreadable_objects(Kind::SigningKey, unread);
         issuers.store(Arc::new(found));

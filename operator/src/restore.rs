@@ -13,11 +13,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
-use tokio::sync::watch;
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 use tracing::error;
 
 use crate::telemetry::Metrics;
@@ -30,6 +34,10 @@ pub struct Restores(Arc<Shared>);
 struct Shared {
     known: Mutex<Known>,
     last: watch::Sender<Option<Timestamp>>,
+    /// Counts how often this replica's own Lease was compared.
+    looks: watch::Sender<u64>,
+    /// Somebody waits for that.
+    wanted: Notify,
     metrics: Metrics,
 }
 
@@ -60,6 +68,31 @@ impl Restores {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Option<Timestamp>> {
         self.0.last.subscribe()
+    }
+
+    /// The time of the last one.
+    pub(crate) fn last(&self) -> Option<Timestamp> {
+        *self.0.last.borrow()
+    }
+
+    /// Waits until this replica's own Lease was compared, for [`LONGEST_LOOK`] at most. What was read before
+    /// that is from before a restore, or the restore is noticed.
+    pub(crate) async fn look(&self) {
+        let mut looks = self.0.looks.subscribe();
+        self.0.wanted.notify_one();
+        // Without an answer nothing would be known for ever: what answers is listed all the same.
+        drop(timeout(LONGEST_LOOK, looks.changed()).await);
+    }
+
+    /// Waits until somebody wants this replica's own Lease to be compared.
+    pub(crate) async fn wanted(&self) {
+        self.0.wanted.notified().await;
+    }
+
+    /// This replica's own Lease was read, compared and written.
+    pub(crate) fn looked(&self) {
+        let looks = &self.0.looks;
+        looks.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Somebody noticed one at `at`.
@@ -153,6 +186,9 @@ const MOST: usize = 64;
 /// Replicas notice one restore within this time of each other: each looks every few seconds. The next
 /// restore is not over so soon.
 const SAME: SignedDuration = SignedDuration::from_secs(20);
+
+/// How long somebody waits for a comparison: a replica whose Lease cannot be written tries each second.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
 
 /// How far the clock of whoever noticed may be ahead.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);

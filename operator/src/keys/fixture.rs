@@ -321,7 +321,7 @@ impl Keys {
             secret["metadata"]["resourceVersion"] = json!("1");
             shelf.put(&serde_json::from_value(secret).unwrap());
         }
-        keys.publish(&mut shelf);
+        keys.publish(&mut shelf, None);
         keys.heard(Instant::now());
         keys
     }

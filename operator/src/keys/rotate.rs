@@ -210,7 +210,7 @@ impl Rotator {
             return Err(StepError::Clock(off));
         }
         *read = read.relist(&listed.objects);
-        let known = read.issuers().0.remove(issuer);
+        let known = read.issuers(None).0.remove(issuer);
         Ok((known.unwrap_or_default(), now))
     }
 

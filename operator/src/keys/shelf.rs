@@ -6,6 +6,7 @@ use std::{
 };
 
 use hallpass_core::name::IssuerId;
+use jiff::Timestamp;
 use tracing::error;
 
 use super::{
@@ -130,8 +131,12 @@ impl Shelf {
         }
     }
 
-    /// The issuers that have keys, and how many Secrets cannot be used.
-    pub(super) fn issuers(&mut self) -> (BTreeMap<IssuerId, Issuer>, usize) {
+    /// The issuers that have keys, and how many Secrets cannot be used. In a ring is no key that began to
+    /// sign before `since`.
+    pub(super) fn issuers(
+        &mut self,
+        since: Option<Timestamp>,
+    ) -> (BTreeMap<IssuerId, Issuer>, usize) {
         let mut issuers: BTreeMap<IssuerId, Issuer> = BTreeMap::new();
         let (mut kids, mut unread) = (BTreeSet::<Box<str>>::new(), 0);
         let mut entries: Vec<_> = self.entries.iter_mut().collect();
@@ -155,7 +160,9 @@ impl Shelf {
             }
         }
         for issuer in issuers.values_mut() {
-            let keys = issuer.keys.iter().map(|key| (&key.state, &key.material));
+            let used = |key: &&StoredKey| key.state.activated.is_none_or(|at| Some(at) >= since);
+            let keys = issuer.keys.iter().filter(used);
+            let keys = keys.map(|key| (&key.state, &key.material));
             issuer.ring = KeyRing::new(keys).map(Arc::new);
         }
         (issuers, unread)

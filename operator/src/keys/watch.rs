@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use hallpass_core::lifetime;
 use jiff::Timestamp;
-use tokio::{
-    sync::watch::Receiver,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::{
@@ -15,26 +12,31 @@ use super::{
     shelf::Shelf,
     store::{CallError, ChangeKind, Lines, Store},
 };
-use crate::telemetry::{label::Kind, log::Chain};
+use crate::{
+    restore::Restores,
+    telemetry::{label::Kind, log::Chain},
+};
 
 /// Lists and watches for ever.
 ///
 /// # Guarantees
 /// What was delivered stays until something newer comes: a watch that fails takes nothing back. A list
 /// takes the place of what was known at once. With each of the `restores` a new list is taken: the watch
-/// may hang on a version that the cluster, whose state went back, has not reached yet.
+/// may hang on a version that the cluster, whose state went back, has not reached yet. After a failure a
+/// list counts when it is known whether it is from such a cluster: it may have keys that were removed.
 pub(super) async fn follow(
     keys: &Keys,
     store: &Store,
-    mut restores: Receiver<Option<Timestamp>>,
+    restores: &Restores,
     clock: fn() -> Timestamp,
 ) {
     let (mut shelf, mut failures) = (Shelf::telling(), 0u32);
+    let mut noticed = restores.watch();
     loop {
         let Err(error) = tokio::select! {
-            failed = tend(keys, store, clock, &mut shelf, &mut failures) => failed,
+            failed = tend(keys, store, restores, clock, (&mut shelf, &mut failures)) => failed,
             // Its error says that nobody is left who would notice, and then the process ends too.
-            Ok(()) = restores.changed() => {
+            Ok(()) = noticed.changed() => {
                 warn!(watch.kind = Kind::SigningKey.as_str(), "the state of the cluster went back: listing anew");
                 continue;
             }
@@ -62,15 +64,18 @@ enum Never {}
 async fn tend(
     keys: &Keys,
     store: &Store,
+    restores: &Restores,
     clock: fn() -> Timestamp,
-    shelf: &mut Shelf,
-    failures: &mut u32,
+    (shelf, failures): (&mut Shelf, &mut u32),
 ) -> Result<Never, CallError> {
     let sent = Instant::now();
     let listed = store.list(None).await?;
+    if *failures > 0 {
+        restores.look().await;
+    }
     let mut version = listed.resource_version;
     *shelf = shelf.relist(&listed.objects);
-    keys.publish(shelf);
+    keys.publish(shelf, restores.last());
     keys.heard(sent);
     keys.compared(listed.date, clock());
     if std::mem::take(failures) > 0 {
@@ -81,7 +86,7 @@ async fn tend(
         let mut lines = store.watch(&version).await?;
         keys.heard(began);
         keys.compared(lines.date, clock());
-        while take(keys, &mut lines, shelf, &mut version).await? {}
+        while take(keys, &mut lines, shelf, &mut version, restores).await? {}
         // An API server that ends every watch at once is not asked without a pause.
         sleep_until(began + SHORTEST_WATCH).await;
     }
@@ -93,6 +98,7 @@ async fn take(
     lines: &mut Lines,
     shelf: &mut Shelf,
     version: &mut Box<str>,
+    restores: &Restores,
 ) -> Result<bool, CallError> {
     let Some(change) = lines.next().await? else {
         return Ok(false);
@@ -105,7 +111,7 @@ async fn take(
     }
     version.clone_from(&object.metadata.resource_version);
     if change.kind != ChangeKind::Bookmark {
-        keys.publish(shelf);
+        keys.publish(shelf, restores.last());
     }
     // That a line is here proves nothing of now: it may have waited while this process was stopped.
     Ok(true)
@@ -116,3 +122,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// From the start of one watch to the next one.
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

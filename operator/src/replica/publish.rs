@@ -132,6 +132,7 @@ impl Publisher {
                     () = changed(&mut self.observed) => {}
                     () = changed(&mut self.keys) => {}
                     () = changed(&mut self.went_back) => {}
+                    () = self.restores.wanted() => break,
                 }
             }
             sleep_until(sent + if failures == 0 { AT_MOST } else { RETRY }).await;
@@ -168,6 +169,7 @@ impl Publisher {
         let written = written.map_err(|_elapsed| PublishError::NoAnswer(LIMIT))?;
         let written = written.map_err(|error| PublishError::Write(Box::new(error)))?;
         self.restores.see(&written, (self.clock)());
+        self.restores.looked();
         Ok(())
     }
 

@@ -1,0 +1,102 @@
+use futures::FutureExt;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::{
+    super::fixture::{Cluster, id, namespace, now, secret},
+    *,
+};
+use crate::telemetry::Metrics;
+
+struct Running {
+    cluster: Cluster,
+    keys: Keys,
+    restores: Restores,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A replica that has read a key that signs and one that waits.
+async fn start() -> Running {
+    let cluster = Cluster::new();
+    cluster.with(|server| {
+        server.put(secret(2, -60, Some(-50)));
+        server.put(secret(3, -40, None));
+    });
+    let (keys, restores) = (Keys::new(Metrics::default()), Restores::default());
+    let running = keys
+        .clone()
+        .run(cluster.client(), namespace(), restores.clone(), now);
+    let running = Running {
+        task: tokio::spawn(running),
+        cluster,
+        keys,
+        restores,
+    };
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(running.keys(), Some(2));
+    running
+}
+
+impl Running {
+    /// How many keys are taken; [`None`] while none signs.
+    fn keys(&self) -> Option<usize> {
+        let ring = self.keys.ring(&id())?;
+        Some(ring.verifying().len())
+    }
+
+    /// The watch breaks, and what is listed then has a key that was removed.
+    fn breaks(&self) {
+        self.cluster.with(|server| {
+            let mut removed = secret(1, -120, Some(-110));
+            removed["metadata"]["uid"] = json!("uid-of-1");
+            server.secrets.insert("abcdefgh-1".into(), removed);
+            server.say(json!({"type": "ERROR", "object": {"code": 410, "reason": "Expired"}}));
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_listed_after_a_failure_counts_when_it_is_known_not_to_be_restored() {
+    let running = start().await;
+    running.breaks();
+    running.restores.wanted().await;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(running.keys(), Some(2), "nobody has looked yet");
+    running.restores.looked();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(running.keys(), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_key_that_began_to_sign_before_a_restore_is_used_after_it() {
+    let running = start().await;
+    running.breaks();
+    running.restores.wanted().await;
+    running.restores.note(now(), now());
+    running.restores.looked();
+    running.restores.wanted().await;
+    assert_eq!(running.keys(), Some(2), "what was known before is used");
+    running.restores.looked();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(running.keys(), None, "none signs");
+    let activated = secret(3, -40, Some(0));
+    running.cluster.with(|server| server.put(activated));
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(running.keys(), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_counts_after_a_while_though_nobody_can_look() {
+    let running = start().await;
+    running.breaks();
+    running.restores.wanted().await;
+    assert_eq!(running.restores.wanted().now_or_never(), None);
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(running.keys(), Some(3));
+}
