@@ -235,7 +235,7 @@ impl Code {
             Self::ScopeNotAllowed => "the audience does not allow that scope",
             Self::Locked => "a lock forbids it",
             Self::Revoked => "what is issued now is revoked already",
-            Self::ForeignToken => "the token was issued to another pod",
+            Self::ForeignToken => "the token was issued to another pod, or by another issuer",
             Self::UnsupportedGrantType => "the token endpoint knows no such grant type",
             Self::MintForbidden => "Hallpass may not mint tokens in that namespace",
             Self::MintRefused => "the API server did not mint the token",

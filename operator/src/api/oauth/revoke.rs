@@ -4,21 +4,22 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
 use hallpass_core::{
-    audience::Statement,
     decide::Subject,
     denial::Code,
     issuer::Issuer,
-    revocation::{RevocationSet, Target},
+    revocation::{Epochs, RevocationSet, Target},
+    secret::Secret,
     token::{Verified, claims::Claims},
 };
 use http::{HeaderMap, HeaderValue, header::CACHE_CONTROL};
-use tokio::time::timeout;
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout};
 use tracing::error;
 
+use self::meant::Known;
 use super::{
     error::ErrorCode,
     form::Form,
-    introspect::recognise::Recogniser,
     published::not_ready,
     token::{attest, challenge, refuse},
     wish::assertion,
@@ -26,14 +27,18 @@ use super::{
 use crate::{
     api::{Api, observe::Arrival, problem::Refused},
     issue::refusal::Refusal,
+    issuer::MintError,
     telemetry::log::Chain,
 };
+
+mod meant;
 
 /// `POST …/oauth2/revoke`: 200 where the token is worth nothing from now on, whatever it was before.
 ///
 /// # Guarantees
-/// For a token that was valid, 200 means that the revocation is stored. A token of another pod is left
-/// alone.
+/// For a token that was valid, 200 means that a revocation of that very token is stored and in force here,
+/// whatever else refuses it. A token of another pod is left alone. What this replica cannot judge is
+/// answered with 503, never with 200.
 pub(super) async fn revoke(
     api: &Api,
     (issuer, reach): (&Issuer, super::Reach),
@@ -56,21 +61,10 @@ pub(super) async fn revoke(
     let subject = subject.map_err(|refusal| refuse(refusal, client))?;
     let spent = api.issuance.count(&subject, COST, arrival.at);
     spent.map_err(|refusal| refuse(refusal, client))?;
-    let snapshot = api.index.snapshot();
-    let snapshot = snapshot.map_err(|not_synced| refuse(not_synced.into(), client))?;
-    let ring = api.keys.ring(&issuer.url.id());
-    let ring = ring.ok_or_else(|| refuse(not_ready(issuer), client))?;
-    let recogniser = Recogniser {
-        audiences: &snapshot.rules().audiences,
-        ring: &ring,
-        issuer,
-        may_ask: |_: &Statement| true,
-        verified: &api.verified,
-        now: arrival.at,
-    };
+    let meant = meant(api, issuer, token, arrival.at);
     // RFC 7009 §2.2: what is no valid token is worth nothing already, and that is no error.
-    if let Some(verified) = recogniser.recognise(token) {
-        let revoked = store(api, issuer, &subject, &verified, &arrival).await;
+    if let Some(verified) = meant.map_err(|refusal| refuse(refusal, client))? {
+        let revoked = store(api, &subject, &verified, &arrival).await;
         revoked.map_err(|refusal| refuse(refusal, client))?;
     }
     let mut response = Response::new(Body::empty());
@@ -79,9 +73,32 @@ pub(super) async fn revoke(
     Ok(response)
 }
 
-async fn store(
+/// The token that is meant, unless it is worth nothing. Only a replica that may decide can tell.
+fn meant(
     api: &Api,
     issuer: &Issuer,
+    token: &Secret<String>,
+    now: Timestamp,
+) -> Result<Option<Arc<Verified<Claims>>>, Refusal> {
+    let snapshot = api.index.snapshot()?;
+    api.index.standing().may_decide(Instant::now())?;
+    if let Some(ahead) = api.keys.clock_fault() {
+        let detail = MintError::Clock(ahead).to_string();
+        return Err(Refusal::new(Code::Unavailable, detail));
+    }
+    let ring = api.keys.ring(&issuer.url.id());
+    let ring = ring.ok_or_else(|| not_ready(issuer))?;
+    let known = Known {
+        audiences: &snapshot.rules().audiences,
+        ring: &ring,
+        issuer,
+        now,
+    };
+    known.meant(token)
+}
+
+async fn store(
+    api: &Api,
     subject: &Arc<Subject>,
     verified: &Verified<Claims>,
     arrival: &Arrival,
@@ -91,7 +108,8 @@ async fn store(
         let detail = "this token was issued to another pod: only that pod gives it back, others write a TokenRevocation";
         return Err(Refusal::new(Code::ForeignToken, detail));
     }
-    let refuses = |set: &RevocationSet| set.refuses(claims, verified.kid(), issuer.name.as_str());
+    let youngest = youngest(claims);
+    let refuses = |set: &RevocationSet| set.refuses(&youngest, NO_KEY, NO_ISSUER);
     let revocations = api.index.revocations();
     let mut changes = revocations.observed();
     if revocations.ask(refuses) {
@@ -114,15 +132,38 @@ async fn store(
         )
     })?;
     let in_force = async { while !revocations.ask(refuses) && changes.changed().await.is_ok() {} };
-    // It is stored, and so it comes into force: who asks again at once should see that, if possible.
     drop(timeout(SEEN, in_force).await);
     api.issuance
         .revoked(&arrival.id, subject, &claims.id, arrival.at)
-        .await
+        .await?;
+    // It may have found no room since, and what is not in force is not to be taken for it.
+    if revocations.ask(refuses) {
+        return Ok(());
+    }
+    let detail =
+        "the revocation is stored, but it is not in force yet; try again, or see its status";
+    Err(Refusal::new(Code::Unavailable, detail))
+}
+
+/// The same token, as young as none is and made by who knew everything: only a revocation of that very
+/// token refuses it. Whatever else refuses the real one may be taken back while it lives.
+fn youngest(claims: &Claims) -> Claims {
+    Claims {
+        issued: Timestamp::MAX,
+        known: Epochs {
+            namespaced: u64::MAX,
+            cluster: u64::MAX,
+        },
+        ..claims.clone()
+    }
 }
 
 /// How many looks at its assignments a revocation costs a pod: it is stored.
 const COST: usize = 32;
 
-/// How long it takes until what was stored comes back through the watch.
-const SEEN: Duration = Duration::from_secs(1);
+/// How long what was stored may take to come back through the watch.
+const SEEN: Duration = Duration::from_secs(5);
+
+/// No key and no issuer is called that.
+const NO_KEY: &str = "";
+const NO_ISSUER: &str = "";

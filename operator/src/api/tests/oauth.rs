@@ -8,4 +8,5 @@ mod place;
 mod published;
 mod refusal;
 mod revocation;
+mod revoke;
 mod token;
