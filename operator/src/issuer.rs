@@ -157,6 +157,12 @@ pub enum MintError {
         /// The `TokenIssuer`.
         issuer: ObjectName,
     },
+    /// The key that signs is revoked: what it signed would be worth nothing.
+    #[error("the key of the issuer \"{issuer}\" that signs is revoked, and no other one signs yet")]
+    RevokedKey {
+        /// The `TokenIssuer`.
+        issuer: ObjectName,
+    },
     /// This replica does not know what time it is.
     #[error("the clocks of this replica and of the API server are {} s apart", .0.as_secs().unsigned_abs())]
     Clock(SignedDuration),
@@ -180,7 +186,7 @@ impl MintError {
             Self::ServiceAccountGone => Code::ServiceAccountGone,
             Self::Forbidden { .. } => Code::MintForbidden,
             Self::Refused { .. } | Self::Mismatch(_) => Code::MintRefused,
-            Self::NotReady { .. } => Code::IssuerNotReady,
+            Self::NotReady { .. } | Self::RevokedKey { .. } => Code::IssuerNotReady,
             Self::NotOwn | Self::Unmintable(_) => Code::Internal,
             Self::Clock(_)
             | Self::Busy { .. }

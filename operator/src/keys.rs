@@ -158,6 +158,17 @@ impl Keys {
         rotation::next_rotation(&issuer.states(), issuer.unread, plan, now)
     }
 
+    /// Whether a key of that `kid` may be there: one that is known, or, while something cannot be read, any.
+    #[must_use]
+    pub fn may_have(&self, kid: &str) -> bool {
+        let issuers = self.0.issuers.load();
+        let has = |issuer: &Issuer| {
+            let mut keys = issuer.keys.iter();
+            issuer.unread.count > 0 || keys.any(|key| key.material.signing.kid() == kid)
+        };
+        !self.synced() || issuers.values().any(has)
+    }
+
     /// Counts up whenever a key came, changed or went.
     #[must_use]
     pub fn changes(&self) -> Receiver<u64> {

@@ -142,7 +142,7 @@ impl Operator {
             name: "hallpass".into(),
         };
         let mut issuers = issuers(&server, id, &metrics);
-        issuers.hallpass = Mint::new(keys.clone(), rand::random);
+        issuers.hallpass = Mint::new(keys.clone(), index.revocations().clone(), rand::random);
         let attestor = attestor(&index, &server, &metrics).await;
         let audit = Audit::new(lines.clone());
         let issuance = Issuance::new(index.clone(), issuers, audit, metrics.clone());

@@ -230,7 +230,11 @@ impl Parts {
         let (client, metrics) = (self.client.clone(), self.metrics.clone());
         let issuers = Issuers {
             kubernetes: Minter::new(client, self.context.operator.clone(), metrics.clone()),
-            hallpass: Mint::new(self.keys.clone(), rand::random),
+            hallpass: Mint::new(
+                self.keys.clone(),
+                self.index.revocations().clone(),
+                rand::random,
+            ),
         };
         let audit = Audit::stdout();
         Api {
@@ -308,8 +312,9 @@ impl Parts {
         let (told, agreement) = watch::channel(Agreement::default());
         let replicas = self.index.standing().replicas().clone();
         steady.spawn("agreement", agree(replicas, told));
+        let keys = self.keys.clone();
         steady.spawn("revocations", async move {
-            revocation::run(index, agreement, client, leader, context, metrics).await;
+            revocation::run(index, keys, agreement, client, leader, context, metrics).await;
             Ok(())
         });
     }

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     index::{Index, Snapshot, revocations::NotInForce},
+    keys::Keys,
     telemetry::Metrics,
 };
 
@@ -46,12 +47,13 @@ pub struct Agreement {
     pub refused: usize,
 }
 
-/// Reports and deletes whenever this replica leads. Never returns.
+/// Reports and deletes whenever this replica leads. Never returns. By `keys` it tells which are still there.
 ///
 /// # Guarantees
 /// Nothing is sent any more once `leader` says that this replica does not lead.
 pub async fn run(
     index: Index,
+    keys: Keys,
     agreement: watch::Receiver<Agreement>,
     client: Client,
     leader: watch::Receiver<bool>,
@@ -62,6 +64,7 @@ pub async fn run(
         let pod = &context.pod;
         let mut term = Term {
             index: &index,
+            keys: &keys,
             agreement: agreement.clone(),
             client: &client,
             leader: leader.clone(),
@@ -74,6 +77,7 @@ pub async fn run(
             told(index.revocations().observed()),
             told(index.consents()),
             told(agreement.clone()),
+            told(keys.changes()),
         ]);
         loop {
             rounds.next().await;
@@ -89,6 +93,7 @@ pub async fn run(
 /// What a leader knows, until it is none.
 struct Term<'a> {
     index: &'a Index,
+    keys: &'a Keys,
     agreement: watch::Receiver<Agreement>,
     client: &'a Client,
     leader: watch::Receiver<bool>,
@@ -139,6 +144,7 @@ impl Term<'_> {
             agreement: &agreement,
             crowded: &Crowded::new(&refused, without_room, &agreement),
             outside: &Outside::new(&rules.policies, &snapshot.asking()),
+            keys: self.keys,
             snapshot,
             home: &self.context.operator.namespace,
             now: (self.context.clock)(),

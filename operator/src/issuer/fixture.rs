@@ -170,7 +170,11 @@ pub(crate) fn status(code: u16, kind: &str, message: &str) -> Reply {
 pub(crate) fn issuers(server: &ApiServer, operator: OperatorId, metrics: &Metrics) -> Issuers {
     Issuers {
         kubernetes: Minter::new(server.client(), operator, metrics.clone()),
-        hallpass: Mint::new(Keys::new(metrics.clone()), rand::random),
+        hallpass: Mint::new(
+            Keys::new(metrics.clone()),
+            Index::new(metrics.clone(), now).revocations().clone(),
+            rand::random,
+        ),
     }
 }
 

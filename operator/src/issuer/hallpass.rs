@@ -10,29 +10,34 @@ use hallpass_core::{
 use jiff::Timestamp;
 
 use super::{IssuedToken, MintError};
-use crate::keys::Keys;
+use crate::{index::revocations::Revocations, keys::Keys};
 
 /// Mints tokens of Hallpass's own.
 #[derive(Debug, Clone)]
 pub struct Mint {
     keys: Keys,
+    revocations: Revocations,
     random: fn() -> [u8; 32],
 }
 
 impl Mint {
-    /// A mint with those keys. `random` gives other random bytes at every call: 32 of them name a token
+    /// A mint with those keys, of which it uses none that is revoked. `random` gives other random bytes at every call: 32 of them name a token
     /// or are the nonce of its seal.
     #[must_use]
-    pub const fn new(keys: Keys, random: fn() -> [u8; 32]) -> Self {
-        Self { keys, random }
+    pub const fn new(keys: Keys, revocations: Revocations, random: fn() -> [u8; 32]) -> Self {
+        Self {
+            keys,
+            revocations,
+            random,
+        }
     }
 
     /// Mints the token of the grant.
     ///
     /// # Errors
     /// [`MintError::Clock`] where this replica's clock is off; [`MintError::NotReady`] while it knows no key
-    /// of the issuer; [`MintError::Unmintable`]
-    /// for claims that no verifier would accept.
+    /// of the issuer; [`MintError::RevokedKey`] until another key signs than one that is revoked;
+    /// [`MintError::Unmintable`] for claims that no verifier would accept.
     pub(super) fn mint(
         &self,
         grant: &Grant,
@@ -47,6 +52,12 @@ impl Mint {
             issuer: own.issuer.name.clone(),
         })?;
         let key = ring.active(now);
+        let kid = key.signing().kid();
+        if self.revocations.ask(|set| set.keys().contains(kid)) {
+            return Err(MintError::RevokedKey {
+                issuer: own.issuer.name.clone(),
+            });
+        }
         let claims = grant.claims(self.id(), now).ok_or(MintError::NotOwn)?;
         let token = match own.format {
             Format::Jwt => jwt::sign(key.signing(), &claims),

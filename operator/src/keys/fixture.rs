@@ -328,6 +328,11 @@ impl Keys {
 }
 
 impl Keys {
+    /// Every key is gone.
+    pub(crate) fn forget_all(&self) {
+        self.publish(&mut Shelf::default());
+    }
+
     /// The API server says that it is `seconds` earlier than this replica's clock does.
     pub(crate) fn be_ahead(&self, seconds: i64) {
         self.compared(Some(at(0)), at(seconds));

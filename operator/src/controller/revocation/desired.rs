@@ -20,6 +20,7 @@ use crate::{
         Snapshot,
         revocations::{NotInForce, Place, RefusedRevocation},
     },
+    keys::Keys,
 };
 
 /// What is known beside the revocation itself.
@@ -28,6 +29,8 @@ pub(super) struct View<'a> {
     pub(super) agreement: &'a Agreement,
     pub(super) crowded: &'a Crowded,
     pub(super) outside: &'a Outside<'a>,
+    /// Which keys are there.
+    pub(super) keys: &'a Keys,
     /// Where the pods are.
     pub(super) snapshot: &'a Snapshot,
     /// The namespace of the operator, for a command.
@@ -138,7 +141,9 @@ fn judge<'a>(
     namespace: Option<&str>,
     view: &View<'a>,
 ) -> Verdict<'a> {
-    if revocation.has_expired(view.now) {
+    // What a key signs is refused as long as the key is there: it may sign on while nothing takes its place.
+    let signs = matches!(target, Target::Key(kid) if view.keys.may_have(kid));
+    if revocation.has_expired(view.now) && !signs {
         return Verdict::Expired;
     }
     // What was in force once stays so: a replica that starts answers nobody before it has read everything.

@@ -3,6 +3,7 @@
 use std::{cell::OnceCell, time::Duration};
 
 use futures::FutureExt;
+use hallpass_core::name::IssuerId;
 use hallpass_crds::token_revocation::TokenRevocation;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -31,6 +32,7 @@ fn clock() -> Timestamp {
 struct Running {
     server: Shared,
     index: Index,
+    keys: Keys,
     leader: watch::Sender<bool>,
     agreement: watch::Sender<Agreement>,
 }
@@ -49,6 +51,7 @@ fn read(version: u64) -> Agreement {
 
 fn start(leads: bool, index: Index) -> Running {
     clock();
+    let keys = Keys::of(&["https://id.example"]);
     let server = Shared::default();
     let (leader, leading) = watch::channel(leads);
     let (agreement, agreed) = watch::channel(read(1_000_000));
@@ -56,6 +59,7 @@ fn start(leads: bool, index: Index) -> Running {
     let context = Context { clock, ..context() };
     tokio::spawn(run(
         index.clone(),
+        keys.clone(),
         agreed,
         client,
         leading,
@@ -65,6 +69,7 @@ fn start(leads: bool, index: Index) -> Running {
     Running {
         server,
         index,
+        keys,
         leader,
         agreement,
     }
@@ -94,6 +99,12 @@ impl Running {
         drop(server);
         revocation.status = serde_json::from_value(written).unwrap();
         self.deliver(revocation);
+    }
+
+    /// The one key that there is.
+    fn kid(&self) -> String {
+        let ring = self.keys.ring(&IssuerId::of("https://id.example")).unwrap();
+        ring.active(clock()).signing().kid().to_owned()
     }
 
     fn events(&self) -> Vec<Value> {
@@ -238,6 +249,26 @@ async fn what_asked_for_it_is_deleted_once_its_time_has_come_and_its_status_says
     assert_eq!(running.deletions(), []);
     sleep(Duration::from_secs(101_000)).await;
     assert!(!running.deletions().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn t21_the_revocation_of_a_key_is_over_when_the_key_is_gone() {
+    let running = start(true, index());
+    let spec = json!({"target": {"key": running.kid()}, "ttlSecondsAfterExpired": 60});
+    let other = json!({"target": {"key": "gone"}});
+    let mut stored = cluster_revocation("inc-1", 7, &spec);
+    let gone = cluster_revocation("inc-2", 8, &other);
+    running.index.revoke(vec![], vec![stored.clone(), gone]);
+    sleep(Duration::from_secs(1)).await;
+    let written = running.server.lock().unwrap().statuses[0]["body"]["status"].clone();
+    stored.status = serde_json::from_value(written).unwrap();
+    assert_eq!(stored.status.as_ref().unwrap().conditions[0].status, "True");
+    running.index.revoke(vec![], vec![stored.clone()]);
+    running.sent(10).await;
+    assert_eq!(running.sent(8000).await, 0, "the key is still there");
+    assert_eq!(running.deletions(), []);
+    running.keys.forget_all();
+    assert_eq!(after(&running.server, 1).await, ["inc-1 False Expired"]);
 }
 
 #[tokio::test(start_paused = true)]

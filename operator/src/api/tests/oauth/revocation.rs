@@ -1,14 +1,18 @@
 //! What is revoked or locked.
 
+use hallpass_core::name::IssuerId;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
-    fixture::{FIRST, PAYMENTS, Shop, claims},
+    fixture::{FIRST, PAYMENTS, SECOND, Shop, claims},
     introspect::is_inactive,
     refusal::is,
 };
-use crate::index::fixture::{cluster_revocation, revocation};
+use crate::{
+    index::fixture::{cluster_revocation, revocation},
+    issuer::fixture::now,
+};
 
 const INTROSPECT: &str = "/oauth2/introspect";
 
@@ -50,14 +54,8 @@ async fn t21_what_is_revoked_is_inactive_though_it_was_verified_a_moment_ago() {
 async fn t21_each_kind_of_target_refuses_its_tokens() {
     let token_of = |shop: &Shop| shop.signed(FIRST, &claims(FIRST, PAYMENTS, 5));
     let kid = |shop: &Shop| {
-        let ring = shop
-            .keys
-            .ring(&hallpass_core::name::IssuerId::of(FIRST))
-            .unwrap();
-        ring.active(crate::issuer::fixture::now())
-            .signing()
-            .kid()
-            .to_owned()
+        let ring = shop.keys.ring(&IssuerId::of(FIRST)).unwrap();
+        ring.active(now()).signing().kid().to_owned()
     };
     let id = claims(FIRST, PAYMENTS, 5).id.to_string();
     for target in [
@@ -85,6 +83,28 @@ async fn t21_each_kind_of_target_refuses_its_tokens() {
         let deleted = cluster_revocation("inc-1", 70, &spec);
         shop.index.delete_cluster_revocation(deleted);
         assert!(shop.is_active(&token_of(&shop)).await, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn t21_a_revoked_key_signs_nothing_though_no_other_one_signs_yet() {
+    for (of, status) in [
+        (FIRST, StatusCode::SERVICE_UNAVAILABLE),
+        (SECOND, StatusCode::OK),
+    ] {
+        let shop = Shop::new().await;
+        let ring = shop.keys.ring(&IssuerId::of(of)).unwrap();
+        let kid = ring.active(now()).signing().kid();
+        let spec = json!({"target": {"key": kid}});
+        let revoked = cluster_revocation("inc-1", 70, &spec);
+        shop.index.revoke(vec![], vec![revoked]);
+        let orders = shop.orders();
+        let answer = shop.exchange(&orders, &[("audience", PAYMENTS)]).await;
+        assert_eq!(answer.status, status, "{of}");
+        if of == FIRST {
+            let unavailable = "temporarily_unavailable";
+            is(&answer, 503, unavailable, "IssuerNotReady", "its key");
+        }
     }
 }
 

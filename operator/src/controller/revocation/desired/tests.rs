@@ -70,6 +70,7 @@ impl Scene {
             agreement: &self.agreement,
             crowded: &self.crowded,
             outside: &Outside::new(&rules.policies, &snapshot.asking()),
+            keys: &Keys::of(&[]),
             snapshot: &snapshot,
             home: "hallpass-system",
             now: Timestamp::from_second(now().as_second() + self.after).unwrap(),

@@ -33,10 +33,12 @@ async fn nothing_to_say_about_a_hundred_thousand_costs_one_pass_in_small_steps()
     index.revoke(vec![], many(MOST, true));
     let snapshot = index.snapshot().unwrap();
     let (agreement, crowded, outside) = (read(7), Crowded::default(), Outside::default());
+    let keys = Keys::of(&[]);
     let view = View {
         agreement: &agreement,
         crowded: &crowded,
         outside: &outside,
+        keys: &keys,
         snapshot: &snapshot,
         home: "hallpass-system",
         now: now(),
