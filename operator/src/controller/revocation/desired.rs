@@ -1,6 +1,9 @@
 //! What the status of a revocation should say: a function of what is known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use hallpass_core::{
     policy::Policy,
@@ -88,7 +91,7 @@ enum Verdict<'a> {
     /// Some replica may have had no room for it.
     Crowded,
     Enforced,
-    OutsideGuard(Vec<&'a Policy>),
+    OutsideGuard(Cow<'a, [&'a Policy]>),
     Expired,
 }
 

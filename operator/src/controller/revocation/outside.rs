@@ -1,6 +1,9 @@
 //! The tokens of a target that Hallpass is never asked about: service-account tokens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
 
 use hallpass_core::{
     decide::PolicySet,
@@ -11,11 +14,20 @@ use hallpass_core::{
 
 use crate::index::Snapshot;
 
-/// The policies that give service-account tokens. Made once for all revocations.
+/// The policies that give service-account tokens, by what names them. Made once for all revocations of a
+/// round: what is asked of it does not grow with the number of policies.
 #[derive(Debug, Default)]
 pub(super) struct Outside<'a> {
-    by_namespace: BTreeMap<&'a str, Vec<&'a Policy>>,
-    by_audience: BTreeMap<&'a str, Vec<&'a Policy>>,
+    by_namespace: HashMap<&'a str, Within<'a>>,
+    by_audience: HashMap<&'a str, Vec<&'a Policy>>,
+}
+
+/// Those of one namespace.
+#[derive(Debug, Default)]
+struct Within<'a> {
+    all: Vec<&'a Policy>,
+    by_name: HashMap<&'a str, Vec<&'a Policy>>,
+    by_account: HashMap<&'a str, Vec<&'a Policy>>,
 }
 
 impl<'a> Outside<'a> {
@@ -39,46 +51,57 @@ impl<'a> Outside<'a> {
                 gives = true;
             }
         }
-        if gives {
-            let namespace = policy.id.namespace.as_str();
-            self.by_namespace.entry(namespace).or_default().push(policy);
+        if !gives {
+            return;
+        }
+        let namespace = policy.id.namespace.as_str();
+        let within = self.by_namespace.entry(namespace).or_default();
+        within.all.push(policy);
+        let name = policy.id.name.as_str();
+        within.by_name.entry(name).or_default().push(policy);
+        let accounts = policy.subjects.iter();
+        let accounts: BTreeSet<&str> = accounts.map(|s| s.service_account.as_str()).collect();
+        for account in accounts {
+            within.by_account.entry(account).or_default().push(policy);
         }
     }
 
     /// Those that give such tokens to what is named. The pod is looked up in `snapshot`.
-    pub(super) fn of(&self, target: &Target<'_>, snapshot: &Snapshot) -> Vec<&'a Policy> {
-        match target {
-            Target::Namespace(namespace) => self.within(namespace, |_| true),
+    pub(super) fn of<'o>(
+        &'o self,
+        target: &Target<'_>,
+        snapshot: &Snapshot,
+    ) -> Cow<'o, [&'a Policy]> {
+        let within = |namespace: &str| self.by_namespace.get(namespace);
+        let found = match target {
+            Target::Namespace(namespace) => within(namespace).map(|within| &within.all),
             Target::Policy(namespace, name) => {
-                self.within(namespace, |policy| policy.id.name.as_str() == name)
+                within(namespace).and_then(|within| within.by_name.get(&**name))
             }
-            Target::ServiceAccount(namespace, account) => self.within(namespace, |policy| {
-                let mut subjects = policy.subjects.iter();
-                subjects.any(|subject| subject.service_account.as_str() == account)
-            }),
-            Target::Pod(namespace, name) => self.of_pod(namespace, name, snapshot),
-            Target::Audience(audience) => {
-                let policies = self.by_audience.get(&**audience);
-                policies.cloned().unwrap_or_default()
+            Target::ServiceAccount(namespace, account) => {
+                within(namespace).and_then(|within| within.by_account.get(&**account))
             }
-            Target::Issuer(_) | Target::Key(_) | Target::Token(..) => Vec::new(),
-        }
+            Target::Pod(namespace, name) => {
+                return self.of_pod(namespace, name, snapshot).into();
+            }
+            Target::Audience(audience) => self.by_audience.get(&**audience),
+            Target::Issuer(_) | Target::Key(_) | Target::Token(..) => None,
+        };
+        found.map_or(&[][..], Vec::as_slice).into()
     }
 
     fn of_pod(&self, namespace: &str, name: &str, snapshot: &Snapshot) -> Vec<&'a Policy> {
-        if !self.by_namespace.contains_key(namespace) {
+        let Some(within) = self.by_namespace.get(namespace) else {
             return Vec::new();
-        }
+        };
         let Some(pod) = snapshot.pod(namespace, name) else {
             return Vec::new();
         };
         let account = pod.service_account.as_deref().unwrap_or(DEFAULT);
-        self.within(namespace, |policy| policy.selects(account, &pod.labels))
-    }
-
-    fn within(&self, namespace: &str, wanted: impl Fn(&Policy) -> bool) -> Vec<&'a Policy> {
-        let policies = self.by_namespace.get(namespace).into_iter().flatten();
-        policies.copied().filter(|policy| wanted(policy)).collect()
+        let policies = within.by_account.get(account).into_iter().flatten();
+        let policies = policies.copied();
+        let selecting = policies.filter(|policy| policy.selects(account, &pod.labels));
+        selecting.collect()
     }
 }
 

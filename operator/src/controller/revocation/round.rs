@@ -75,18 +75,26 @@ impl Round {
     ) {
         let mut from = 0;
         loop {
-            let seen = revocations.ask(|set| {
-                let mut seen = 0;
-                for (target, revocation, namespace) in set.iter().skip(from).take(AT_ONCE) {
-                    if !self.is_full() {
-                        self.look_at((target, revocation, namespace), view, pauses, events);
-                    }
-                    seen += 1;
-                }
-                seen
+            // Copied, so that who writes to the set does not wait for what is made of them.
+            let chunk: Vec<_> = revocations.ask(|set| {
+                let chunk = set.iter().skip(from).take(AT_ONCE);
+                let copied = chunk.map(|(target, revocation, namespace)| {
+                    (
+                        target.clone(),
+                        revocation.clone(),
+                        namespace.map(Box::<str>::from),
+                    )
+                });
+                copied.collect()
             });
-            from += seen;
-            if seen < AT_ONCE || self.is_full() {
+            for (target, revocation, namespace) in &chunk {
+                if !self.is_full() {
+                    let seen = (target, revocation, namespace.as_deref());
+                    self.look_at(seen, view, pauses, events);
+                }
+            }
+            from += chunk.len();
+            if chunk.len() < AT_ONCE || self.is_full() {
                 break;
             }
             yield_now().await;

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::*;
 use crate::{
     controller::fixture::{Shared, after, client, context},
-    index::fixture::{cluster_revocation, policy, revocation},
+    index::fixture::{cluster_revocation, policy, revocation, subject},
     issuer::fixture::now,
 };
 

@@ -58,6 +58,43 @@ async fn nothing_to_say_about_a_hundred_thousand_costs_one_pass_in_small_steps()
     assert_eq!(again, Duration::from_secs(3601));
 }
 
+#[tokio::test]
+async fn ten_thousand_and_a_thousand_policies_are_one_quick_look() {
+    let policies = (0..1000).map(|i| {
+        let mut policy = policy("shop", &format!("p-{i}"), "a");
+        policy.spec.subjects = (0..16).map(|j| subject(&format!("a-{i}-{j}"))).collect();
+        policy
+    });
+    let index = Index::filled(policies.collect(), vec![], vec![]);
+    let own = (0..10_000).map(|i| {
+        let spec = json!({"target": {"serviceAccount": format!("b-{i}")}});
+        let mut one = revocation(&format!("inc-{i}"), i + 7, &spec);
+        one.status.clone_from(&many(1, true)[0].status);
+        one
+    });
+    index.revoke(own.collect(), vec![]);
+    let snapshot = index.snapshot().unwrap();
+    let rules = snapshot.rules();
+    let outside = Outside::new(&rules.policies, &snapshot.asking());
+    let (agreement, crowded, keys) = (read(20_000), Crowded::default(), Keys::of(&[]));
+    let view = View {
+        agreement: &agreement,
+        crowded: &crowded,
+        outside: &outside,
+        keys: &keys,
+        snapshot: &snapshot,
+        home: "hallpass-system",
+        now: now(),
+    };
+    let (mut round, pauses, mut events) = (Round::default(), Pauses::default(), Events::default());
+    let began = std::time::Instant::now();
+    let look = round.look(index.revocations(), &view, &pauses, &mut events);
+    look.await;
+    let took = began.elapsed();
+    assert!(round.own.is_empty(), "{}", round.own.len());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn thousands_are_written_a_bounded_number_at_a_time_and_with_few_events() {
     let running = start(true, index());
