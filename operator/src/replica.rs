@@ -27,6 +27,8 @@ pub struct Observed {
     pub epochs: [u64; 2],
     /// How many revocations could not be taken in, since there are too many.
     pub refused: usize,
+    /// Which revocations could not be read: the same number for the same ones, 0 for none.
+    pub unread: u64,
     /// Counts up when a revocation came, changed or went: only then is it told at once.
     pub revocations: u64,
 }

@@ -42,6 +42,7 @@ const fn common(minimum: &Minimum) -> Agreement {
         },
         replicas: minimum.replicas,
         refused: minimum.refused,
+        unread: minimum.unread,
     }
 }
 

@@ -11,7 +11,7 @@ use kube::Client;
 use tokio::{sync::watch, time::Instant};
 
 use self::{
-    desired::{Crowded, View},
+    desired::{Crowded, LASTING, View},
     outside::Outside,
     pause::Pauses,
     round::{Events, Round},
@@ -45,6 +45,8 @@ pub struct Agreement {
     pub replicas: usize,
     /// The most revocations that one of them has no room for.
     pub refused: usize,
+    /// Which revocations none of them can read, in one number; [`None`] where they differ.
+    pub unread: Option<u64>,
 }
 
 /// Reports and deletes whenever this replica leads. Never returns. By `keys` it tells which are still there.
@@ -72,6 +74,7 @@ pub async fn run(
             writer: Writer::new(client.clone(), pod, leader.clone(), metrics.clone()),
             pauses: Pauses::default(),
             events: Events::default(),
+            differing: None,
         };
         let mut rounds = Rounds::new([
             told(index.revocations().observed()),
@@ -101,6 +104,8 @@ struct Term<'a> {
     writer: Writer,
     pauses: Pauses,
     events: Events,
+    /// Since when another replica leaves out what this one does not.
+    differing: Option<Instant>,
 }
 
 impl Term<'_> {
@@ -138,11 +143,13 @@ impl Term<'_> {
             return (round, None);
         }
         let agreement = *self.agreement.borrow();
-        let without_room = revocations.observed().borrow().refused;
+        let here = *revocations.observed().borrow();
+        let crowded = Crowded::new(&refused, &here, &agreement);
+        let (crowded, settles) = self.lasting(crowded);
         let rules = snapshot.rules();
         let view = View {
             agreement: &agreement,
-            crowded: &Crowded::new(&refused, without_room, &agreement),
+            crowded: &crowded,
             outside: &Outside::new(&rules.policies, &snapshot.asking()),
             keys: self.keys,
             snapshot,
@@ -153,6 +160,17 @@ impl Term<'_> {
         round.look_at_refused(&refused, &view, pauses, events);
         round.look(revocations, &view, pauses, events).await;
         let later = round.later(view.now.as_second());
-        (round, later)
+        (round, [later, settles].into_iter().flatten().min())
+    }
+
+    /// The same with how long that has been so, and when that is long.
+    fn lasting(&mut self, crowded: Crowded) -> (Crowded, Option<Instant>) {
+        if !crowded.is_elsewhere() {
+            self.differing = None;
+            return (crowded, None);
+        }
+        let since = *self.differing.get_or_insert_with(Instant::now);
+        let settles = Some(since + LASTING).filter(|at| *at > Instant::now());
+        (crowded.for_as_long_as(since.elapsed()), settles)
     }
 }

@@ -219,15 +219,9 @@ impl Revocations {
 
     /// Tells what has become of those of that kind.
     fn tell(&self, kind: Kind) {
-        let (kept, refused, invalid, epochs) = self.read(|state| {
+        let (kept, invalid, told) = self.read(|state| {
             let invalid = state.invalid.keys().filter(|(of, _, _)| *of == kind);
-            let kept = state.set.of_kind(kind);
-            (
-                kept,
-                state.set.without_place(),
-                invalid.count(),
-                state.set.epochs(),
-            )
+            (state.set.of_kind(kind), invalid.count(), state.told())
         });
         let metrics = &self.0.metrics;
         let label = match kind {
@@ -236,6 +230,7 @@ impl Revocations {
         };
         metrics.watch_objects(label, kept);
         metrics.unreadable_objects(label, invalid);
+        let refused = told.refused;
         metrics.revocations_refused(refused);
         if self.write(|state| state.is_news(refused, Instant::now())) {
             error!(
@@ -245,9 +240,8 @@ impl Revocations {
         }
         self.0.observed.send_modify(|observed| {
             *observed = Observed {
-                epochs: [epochs.namespaced, epochs.cluster],
-                refused,
                 revocations: observed.revocations.wrapping_add(1),
+                ..told
             };
         });
     }

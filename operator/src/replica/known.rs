@@ -54,6 +54,8 @@ pub struct Minimum {
     pub replicas: usize,
     /// The most revocations that one of them could not take in.
     pub refused: usize,
+    /// Which revocations all of them could not read, in one number; [`None`] where that is not the same.
+    pub unread: Option<u64>,
 }
 
 /// Another replica.
@@ -100,11 +102,13 @@ impl Replicas {
             epochs: report.epochs,
             replicas: 1,
             refused: report.refused,
+            unread: Some(report.unread),
         });
         let least = each.reduce(|one, other| Minimum {
             epochs: [0, 1].map(|kind| one.epochs[kind].min(other.epochs[kind])),
             replicas: one.replicas + other.replicas,
             refused: one.refused.max(other.refused),
+            unread: one.unread.filter(|_| one.unread == other.unread),
         });
         least.unwrap_or_default()
     }

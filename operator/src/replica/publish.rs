@@ -51,6 +51,7 @@ struct Told {
     revocations: u64,
     refused: usize,
     keys: u64,
+    unread: u64,
     went_back: Option<Timestamp>,
 }
 
@@ -115,6 +116,7 @@ impl Publisher {
             revocations: observed.revocations,
             refused: observed.refused,
             keys: *self.keys.borrow(),
+            unread: observed.unread,
             went_back: *self.went_back.borrow(),
         };
         (observed, told)

@@ -21,6 +21,8 @@ pub(super) struct Report {
     pub(super) epochs: [u64; 2],
     /// How many revocations it could not take in.
     pub(super) refused: usize,
+    /// Which revocations it could not read, in one number.
+    pub(super) unread: u64,
     /// When it knows the state of the cluster to have gone back.
     pub(super) went_back: Option<Timestamp>,
     /// The time of the last renewal by its own clock: only ever compared for a difference.
@@ -38,6 +40,7 @@ pub(super) fn lease(
 ) -> Lease {
     let [namespaced, cluster] = observed.epochs;
     let refused = (observed.refused > 0).then(|| observed.refused.to_string());
+    let unread = (observed.unread != 0).then(|| observed.unread.to_string());
     let annotations = [
         (ADDRESS, Some(identity.address.to_string())),
         (
@@ -45,6 +48,7 @@ pub(super) fn lease(
             Some(format!("{}={namespaced},{}={cluster}", KINDS[0], KINDS[1])),
         ),
         (REFUSED, refused),
+        (UNREAD, unread),
         (WENT_BACK, went_back.map(|at| at.to_string())),
     ];
     let annotations = annotations.into_iter();
@@ -87,6 +91,9 @@ impl Report {
             refused: said(REFUSED)
                 .and_then(|text| text.parse().ok())
                 .unwrap_or_default(),
+            unread: said(UNREAD)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_default(),
             went_back: said(WENT_BACK).and_then(|text| text.parse().ok()),
             renewed: spec.renew_time.map(|time| time.0),
             duration: seconds.map_or(DURATION, Duration::from_secs),
@@ -114,6 +121,7 @@ const KINDS: [&str; 2] = ["TokenRevocation", "ClusterTokenRevocation"];
 const ADDRESS: &str = "hallpass.dev/address";
 const OBSERVED: &str = "hallpass.dev/observed";
 const REFUSED: &str = "hallpass.dev/refused";
+const UNREAD: &str = "hallpass.dev/unread";
 const WENT_BACK: &str = "hallpass.dev/went-back";
 
 #[cfg(test)]
@@ -133,6 +141,7 @@ mod tests {
         let observed = Observed {
             epochs: [12, 15],
             refused: 3,
+            unread: 18_446_744_073_709_551_615,
             revocations: 9,
         };
         let lease = written(&observed, Some("2026-10-31T23:00:00Z"));
@@ -146,6 +155,7 @@ mod tests {
                     "hallpass.dev/address": "127.0.0.1:1",
                     "hallpass.dev/observed": "TokenRevocation=12,ClusterTokenRevocation=15",
                     "hallpass.dev/refused": "3",
+                    "hallpass.dev/unread": "18446744073709551615",
                     "hallpass.dev/went-back": "2026-10-31T23:00:00Z",
                 },
                 "ownerReferences": [
@@ -160,6 +170,7 @@ mod tests {
         assert_eq!(stored, expected);
         let report = Report::of(lease).unwrap();
         assert_eq!((report.epochs, report.refused), ([12, 15], 3));
+        assert_eq!(report.unread, u64::MAX);
         assert_eq!(report.address, "127.0.0.1:1".parse().ok());
         assert_eq!(report.went_back, "2026-10-31T23:00:00Z".parse().ok());
     }

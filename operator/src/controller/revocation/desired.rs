@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
 
 use hallpass_core::{
@@ -24,6 +25,7 @@ use crate::{
         revocations::{NotInForce, Place, RefusedRevocation},
     },
     keys::Keys,
+    replica::Observed,
 };
 
 /// What is known beside the revocation itself.
@@ -54,17 +56,34 @@ pub(super) struct Report {
 pub(super) struct Crowded {
     cluster: bool,
     namespaces: BTreeSet<Box<str>>,
+    elsewhere: Option<Elsewhere>,
+    /// That has been so for longer than replicas take to tell each other.
+    lasting: bool,
+}
+
+/// What another replica leaves out that this one does not.
+#[derive(Debug, Clone, Copy)]
+enum Elsewhere {
+    /// It has no room.
+    Room,
+    /// It cannot read what this one can.
+    Words,
 }
 
 impl Crowded {
-    /// By what has no room here, and by how many more of them another replica has.
+    /// By what is left out here, and by what else another replica leaves out.
     pub(super) fn new(
         refused: &BTreeMap<Place, RefusedRevocation>,
-        here: usize,
+        here: &Observed,
         agreement: &Agreement,
     ) -> Self {
         let mut crowded = Self {
-            cluster: agreement.refused > here,
+            elsewhere: if agreement.refused > here.refused {
+                Some(Elsewhere::Room)
+            } else {
+                let differs = agreement.unread != Some(here.unread);
+                differs.then_some(Elsewhere::Words)
+            },
             ..Self::default()
         };
         for ((_, namespace, _), refused) in refused {
@@ -79,8 +98,30 @@ impl Crowded {
         crowded
     }
 
-    fn includes(&self, namespace: Option<&str>) -> bool {
-        self.cluster || namespace.is_some_and(|namespace| self.namespaces.contains(namespace))
+    /// Whether another replica leaves out what this one does not.
+    pub(super) const fn is_elsewhere(&self) -> bool {
+        self.elsewhere.is_some()
+    }
+
+    /// The same, where that has been so for `since`.
+    pub(super) fn for_as_long_as(self, since: Duration) -> Self {
+        Self {
+            lasting: since >= LASTING,
+            ..self
+        }
+    }
+
+    /// Why one of that namespace may be left out somewhere, if so. What was `said` to be in force is not
+    /// taken back for what a replica has only not told yet.
+    fn includes(&self, namespace: Option<&str>, said: bool) -> Option<Elsewhere> {
+        let here =
+            self.cluster || namespace.is_some_and(|namespace| self.namespaces.contains(namespace));
+        let elsewhere = self.elsewhere.filter(|_| !said || self.lasting);
+        if here {
+            Some(Elsewhere::Room)
+        } else {
+            elsewhere
+        }
     }
 }
 
@@ -90,6 +131,8 @@ enum Verdict<'a> {
     Unread,
     /// Some replica may have had no room for it.
     Crowded,
+    /// Some replica may not be able to read it.
+    Misread,
     Enforced,
     OutsideGuard(Cow<'a, [&'a Policy]>),
     Expired,
@@ -149,7 +192,8 @@ fn judge<'a>(
     if revocation.has_expired(view.now) && !signs {
         return Verdict::Expired;
     }
-    // What was in force once stays so: a replica that starts answers nobody before it has read everything.
+    // What was in force once is read by whoever answers: a replica that starts answers nobody before it has
+    // read everything. Left out it may be all the same.
     let said = matches!(
         revocation.reported,
         Reported::Enforced | Reported::OutsideGuard
@@ -159,8 +203,10 @@ fn judge<'a>(
     {
         return Verdict::Unread;
     }
-    if !said && view.crowded.includes(namespace) {
-        return Verdict::Crowded;
+    match view.crowded.includes(namespace, said) {
+        Some(Elsewhere::Room) => return Verdict::Crowded,
+        Some(Elsewhere::Words) => return Verdict::Misread,
+        None => {}
     }
     let policies = view.outside.of(target, view.snapshot);
     if policies.is_empty() {
@@ -173,7 +219,7 @@ fn judge<'a>(
 impl Verdict<'_> {
     const fn says(&self) -> Reported {
         match self {
-            Self::Unread | Self::Crowded => Reported::Pending,
+            Self::Unread | Self::Crowded | Self::Misread => Reported::Pending,
             Self::Enforced => Reported::Enforced,
             Self::OutsideGuard(_) => Reported::OutsideGuard,
             Self::Expired => Reported::Expired,
@@ -191,6 +237,7 @@ impl Verdict<'_> {
             epochs,
             replicas,
             refused,
+            unread: _,
         } = view.agreement;
         match self {
             Self::Unread if *replicas == 0 => {
@@ -206,6 +253,10 @@ impl Verdict<'_> {
             Self::Crowded => format!(
                 "some replica has no room for {refused} revocations, and this may be one of them; {}",
                 room(Full::Cluster, namespace)
+            ),
+            Self::Misread => format!(
+                "some replica cannot read a revocation that another one can, and this may be the one: do all run the same version? kubectl -n {} get pods -o wide",
+                view.home
             ),
             Self::Enforced => format!(
                 "in force on {replicas} of {replicas} replicas: Hallpass refuses the tokens wherever it is asked, at introspection{}; who checks a JWT by its signature alone takes it until it expires, an hour after it was issued at most",
@@ -288,6 +339,10 @@ const fn reason(says: Reported) -> &'static str {
         Reported::Expired => "Expired",
     }
 }
+
+/// How long replicas may differ before it is told of what was in force: they tell each other within
+/// seconds.
+pub(super) const LASTING: Duration = Duration::from_secs(15);
 
 /// The condition that sums it up.
 pub(super) const ENFORCED: &str = "Enforced";

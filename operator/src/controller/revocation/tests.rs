@@ -46,6 +46,7 @@ fn read(version: u64) -> Agreement {
         },
         replicas: 2,
         refused: 0,
+        unread: Some(0),
     }
 }
 
@@ -269,6 +270,36 @@ async fn t21_the_revocation_of_a_key_is_over_when_the_key_is_gone() {
     assert_eq!(running.deletions(), []);
     running.keys.forget_all();
     assert_eq!(after(&running.server, 1).await, ["inc-1 False Expired"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t21_what_another_replica_leaves_out_is_in_force_no_more() {
+    let refuses = Agreement {
+        refused: 1,
+        ..read(1_000_000)
+    };
+    let misreads = Agreement {
+        unread: None,
+        ..read(1_000_000)
+    };
+    for differs in [refuses, misreads] {
+        let running = start(true, index());
+        let mut own = revocation("inc-1", 7, &account());
+        running.deliver(&own);
+        sleep(Duration::from_secs(1)).await;
+        running.bring_back(&mut own);
+        assert_eq!(after(&running.server, 1).await, ["inc-1 True Enforced"]);
+        // One replica tells of it before the other has read it.
+        running.agreement.send_replace(differs);
+        assert_eq!(running.sent(14).await, 0);
+        running.agreement.send_replace(read(1_000_000));
+        assert_eq!(running.sent(60).await, 0);
+        running.agreement.send_replace(differs);
+        assert_eq!(after(&running.server, 17).await, ["inc-1 False Pending"]);
+        let new = revocation("inc-2", 8, &json!({"target": {"pod": "orders-0"}}));
+        running.deliver(&new);
+        assert_eq!(after(&running.server, 1).await, ["inc-2 False Pending"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,10 +16,12 @@ use kube::{
     core::{DeserializeGuard, object::HasStatus},
     runtime::watcher::Event,
 };
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::error;
 
 use super::{MOST_LISTED, NotInForce, Place, RefusedRevocation, Revokes};
+use crate::replica::Observed;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -135,6 +137,18 @@ impl State {
         version(object)
     }
 
+    /// What of it the other replicas are told.
+    pub(super) fn told(&self) -> Observed {
+        let epochs = self.set.epochs();
+        let unread = self.invalid.values().map(|invalid| number(&invalid.uid));
+        Observed {
+            epochs: [epochs.namespaced, epochs.cluster],
+            refused: self.set.without_place(),
+            unread: unread.fold(0, |all, one| all ^ one),
+            revocations: 0,
+        }
+    }
+
     /// Whether it is to be said that so many have no room: at once where all had, and once a minute.
     pub(super) fn is_news(&mut self, refused: usize, now: Instant) -> bool {
         if refused == 0 {
@@ -158,6 +172,12 @@ pub(super) fn parse<K: Revokes>(
         Ok(object) => Ok(object.raw().parse()?),
         Err(invalid) => Err(NotInForce::Unreadable(invalid.error.clone())),
     }
+}
+
+/// A number that stands for that uid: of several, in whatever order, the exclusive or stands for all.
+fn number(uid: &str) -> u64 {
+    let hash: [u8; 32] = Sha256::digest(uid.as_bytes()).into();
+    hash.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
 }
 
 fn place<K: Revokes>(object: &DeserializeGuard<K>) -> Option<Place> {

@@ -114,6 +114,24 @@ fn what_cannot_be_read_is_not_in_force_and_is_told_so() {
 }
 
 #[test]
+fn which_ones_cannot_be_read_is_told_in_one_number_whatever_their_order() {
+    let unread = |names: &[&str]| {
+        let revocations = revocations();
+        for name in names {
+            let mut object = revocation(name, 8, &json!({"target": {"pod": "a"}}));
+            object.metadata.uid = Some(format!("uid-{name}"));
+            object.spec.target.policy = Some("b".into());
+            revocations.take(vec![Event::Apply(DeserializeGuard(Ok(object)))]);
+        }
+        revocations.observed().borrow().unread
+    };
+    assert_eq!(unread(&[]), 0);
+    assert_eq!(unread(&["one", "two"]), unread(&["two", "one"]));
+    let different = [unread(&[]), unread(&["one"]), unread(&["two"])];
+    assert!(different[0] != different[1] && different[1] != different[2]);
+}
+
+#[test]
 fn t23_what_has_no_room_is_told_and_comes_in_when_there_is_some() {
     let revocations = revocations();
     let all = (0..MOST_OF_NAMESPACE).map(|i| policy(i, i as u64 + 1));

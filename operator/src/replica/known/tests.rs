@@ -35,6 +35,28 @@ fn the_minimum_is_of_each_kind_on_its_own_over_those_that_live() {
 }
 
 #[test]
+fn what_none_can_read_is_told_only_where_it_is_the_same() {
+    let start = Instant::now();
+    let unread = |pod, number: &str| {
+        let mut lease = lease(pod, [5, 9], 0);
+        let annotations = lease.metadata.annotations.as_mut().unwrap();
+        annotations.insert("hallpass.dev/unread".into(), number.into());
+        lease
+    };
+    for (numbers, common) in [
+        (["7", "7", "7"], Some(7)),
+        (["7", "7", "8"], None),
+        (["7", "8", "7"], None),
+        (["0", "8", "8"], None),
+    ] {
+        let leases = ["a", "b", "c"].into_iter().zip(numbers);
+        let leases = leases.map(|(pod, number)| unread(pod, number));
+        let replicas = Replicas::listed("a", leases.collect(), start);
+        assert_eq!(replicas.minimum(start).unread, common, "{numbers:?}");
+    }
+}
+
+#[test]
 fn a_lease_that_is_delivered_again_is_not_renewed_by_that() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);

@@ -53,6 +53,7 @@ fn empty() -> Scene {
             },
             replicas: 2,
             refused: 0,
+            unread: Some(0),
         },
         crowded: Crowded::default(),
         after: 0,
@@ -349,7 +350,13 @@ fn where_there_is_no_room_a_new_one_is_not_called_in_force() {
         let kept = known.report().is_none();
         (known.own[0].status.as_ref().unwrap().reported(), kept)
     };
-    let crowded = |refused: &_, here, there| Crowded::new(refused, here, &agreement(there));
+    let crowded = |refused: &_, here, there| {
+        let here = Observed {
+            refused: here,
+            ..Observed::default()
+        };
+        Crowded::new(refused, &here, &agreement(there))
+    };
     let (namespace, cluster) = (full(Full::Namespace), full(Full::Cluster));
     let pending = (Reported::Pending, true);
     let in_force = (Reported::Enforced, true);
@@ -361,8 +368,20 @@ fn where_there_is_no_room_a_new_one_is_not_called_in_force() {
     let none = BTreeMap::new();
     assert_eq!(enforced(crowded(&none, 0, 1), one, "mail"), pending);
     assert_eq!(enforced(crowded(&none, 0, 0), one, "mail"), in_force);
-    // What was in force before it became crowded stays so.
+    // What was in force before it became crowded may have lost its place.
     let mut known = of(&account()).said();
     known.crowded = crowded(&cluster, 1, 1);
+    assert!(
+        known
+            .enforced()
+            .starts_with("False Pending: some replica has no room")
+    );
+    known.crowded = crowded(&none, 0, 1);
     assert_eq!(known.report(), None);
+    known.crowded = crowded(&none, 0, 1).for_as_long_as(LASTING);
+    assert!(
+        known
+            .enforced()
+            .starts_with("False Pending: some replica has no room")
+    );
 }
