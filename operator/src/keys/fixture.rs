@@ -330,7 +330,7 @@ impl Keys {
 impl Keys {
     /// Every key is gone.
     pub(crate) fn forget_all(&self) {
-        self.publish(&mut Shelf::default());
+        self.publish(&mut Shelf::default(), None);
     }
 
     /// The API server says that it is `seconds` earlier than this replica's clock does.
