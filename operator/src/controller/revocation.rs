@@ -32,6 +32,7 @@ mod desired;
 mod kind;
 mod outside;
 mod pause;
+mod queue;
 mod round;
 #[cfg(test)]
 mod tests;
@@ -120,8 +121,8 @@ impl Term<'_> {
             ..
         } = round;
         let pauses = &mut self.pauses;
-        self.writer.carry_out(own, pauses).await;
         self.writer.carry_out(cluster, pauses).await;
+        self.writer.carry_out(own, pauses).await;
         delete::carry_out(self.client, &self.leader, deletions, pauses).await;
         let now = Instant::now();
         if more {
@@ -157,8 +158,8 @@ impl Term<'_> {
             now: (self.context.clock)(),
         };
         let (pauses, events) = (&self.pauses, &mut self.events);
-        round.look_at_refused(&refused, &view, pauses, events);
-        round.look(revocations, &view, pauses, events).await;
+        let stored = (revocations, &refused);
+        round.look(stored, &view, pauses, events).await;
         let later = round.later(view.now.as_second());
         (round, [later, settles].into_iter().flatten().min())
     }

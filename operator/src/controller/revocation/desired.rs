@@ -159,6 +159,16 @@ pub(super) fn desired(
     Some(report(says, message, epoch, view.now))
 }
 
+/// The word of the status that a revocation in the set should have.
+pub(super) fn says(
+    target: &Target<'_>,
+    revocation: &Revocation,
+    namespace: Option<&str>,
+    view: &View<'_>,
+) -> Reported {
+    judge(target, revocation, namespace, view).says()
+}
+
 /// The status that a stored revocation should have that is not in force.
 pub(super) fn refused(place: &Place, refused: &RefusedRevocation, now: Timestamp) -> Report {
     let (kind, namespace, name) = place;

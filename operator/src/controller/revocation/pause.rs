@@ -44,6 +44,11 @@ impl Pauses {
         self.0.len() >= MOST
     }
 
+    /// Whether what is left is for those of the cluster: what floods one namespace is not to hold them up.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        self.0.len() >= MOST - RESERVE
+    }
+
     /// Whether that is not to be written now.
     pub(super) fn hold(&self, uid: &str, says: Reported, now: Instant) -> bool {
         match self.0.get(uid) {
@@ -105,6 +110,9 @@ impl<K> Remember<StatusOf<K>> for Pauses {
 
 /// How many are remembered at most.
 const MOST: usize = 2048;
+
+/// How many of them are of the cluster.
+const RESERVE: usize = 512;
 
 /// How long after the time of its next try a failure is forgotten.
 const FORGOTTEN: Duration = LONGEST_RETRY.saturating_mul(2);

@@ -1,6 +1,6 @@
 //! One look at all revocations: what is to be written, what to be deleted, and when to look again.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use hallpass_core::revocation::{Kind, Reported, Revocation, Target};
 use hallpass_crds::{
@@ -10,9 +10,10 @@ use tokio::{task::yield_now, time::Instant};
 
 use super::{
     delete::Deletion,
-    desired::{Report, View, desired, refused},
+    desired::{Report, View, desired, says},
     kind::StatusOf,
     pause::Pauses,
+    queue::{Due, MOST, Queue},
 };
 use crate::{
     controller::plan::Write,
@@ -25,6 +26,8 @@ pub(super) struct Round {
     pub(super) own: Vec<Write<StatusOf<TokenRevocation>>>,
     pub(super) cluster: Vec<Write<StatusOf<ClusterTokenRevocation>>>,
     pub(super) deletions: Vec<Deletion>,
+    /// There is more than is done in one go.
+    more: bool,
     /// When the time alone changes something, in seconds since 1970.
     next: Option<i64>,
     /// A pod was looked up, and no watch of revocations tells when it goes.
@@ -36,6 +39,8 @@ pub(super) struct Round {
 pub(super) struct Events {
     since: Instant,
     left: usize,
+    /// How many a namespace has had.
+    of: BTreeMap<Box<str>, usize>,
 }
 
 impl Default for Events {
@@ -43,13 +48,14 @@ impl Default for Events {
         Self {
             since: Instant::now(),
             left: MOST_EVENTS,
+            of: BTreeMap::new(),
         }
     }
 }
 
 impl Events {
-    /// Whether an event tells of that.
-    fn tell(&mut self, says: Reported) -> bool {
+    /// Whether an event tells of that. Half of them are for the cluster, and no namespace has many.
+    fn tell(&mut self, says: Reported, namespace: Option<&str>) -> bool {
         let told = match says {
             Reported::Enforced | Reported::OutsideGuard => true,
             Reported::TooMany | Reported::Invalid => true,
@@ -58,21 +64,29 @@ impl Events {
         if self.since.elapsed() >= EVENTS_PER {
             *self = Self::default();
         }
-        let told = told && self.left > 0;
+        let had = namespace.and_then(|namespace| self.of.get(namespace));
+        let shared = self.of.values().sum::<usize>() < MOST_EVENTS / 2;
+        let fair = namespace.is_none() || (shared && had.is_none_or(|had| *had < SHARE));
+        let told = told && fair && self.left > 0;
         self.left -= usize::from(told);
+        if let Some(namespace) = namespace.filter(|_| told) {
+            *self.of.entry(namespace.into()).or_default() += 1;
+        }
         told
     }
 }
 
 impl Round {
-    /// Looks at those that are in force, a few at a time: whoever asks the set does not wait for all of them.
+    /// Looks at those that are in force, a few at a time, and at those that are stored and not in force, and
+    /// takes up what it is the turn of.
     pub(super) async fn look(
         &mut self,
-        revocations: &Revocations,
+        (revocations, refused): (&Revocations, &BTreeMap<Place, RefusedRevocation>),
         view: &View<'_>,
         pauses: &Pauses,
         events: &mut Events,
     ) {
+        let mut queue = Queue::default();
         let mut from = 0;
         loop {
             // Copied, so that who writes to the set does not wait for what is made of them.
@@ -87,42 +101,64 @@ impl Round {
                 });
                 copied.collect()
             });
-            for (target, revocation, namespace) in &chunk {
-                if !self.is_full() {
-                    let seen = (target, revocation, namespace.as_deref());
-                    self.look_at(seen, view, pauses, events);
+            let seen = chunk.len();
+            for (target, revocation, namespace) in chunk {
+                if self.wants((&target, &revocation, namespace.as_deref()), view, pauses) {
+                    queue.push(Due::Stored(target, revocation, namespace));
                 }
             }
-            from += chunk.len();
-            if chunk.len() < AT_ONCE || self.is_full() {
+            from += seen;
+            if seen < AT_ONCE {
                 break;
             }
             yield_now().await;
         }
+        for (place, stored) in refused {
+            let says = super::desired::refused(place, stored, view.now).says;
+            let held = pauses.hold(&stored.uid, says, Instant::now());
+            if says != stored.reported && !held {
+                queue.push(Due::Refused(place.clone(), stored.clone()));
+            }
+        }
+        self.take_up(queue, view, pauses, events);
     }
 
-    /// Looks at those that are stored and not in force.
-    pub(super) fn look_at_refused<'a>(
-        &mut self,
-        all: impl IntoIterator<Item = (&'a Place, &'a RefusedRevocation)>,
-        view: &View<'_>,
-        pauses: &Pauses,
-        events: &mut Events,
-    ) {
-        for (place, stored) in all {
-            let report = refused(place, stored, view.now);
-            let held = pauses.hold(&stored.uid, report.says, Instant::now());
-            if report.says != stored.reported && !held && !self.is_full() {
-                let (kind, namespace, name) = place;
-                let object = (*kind, namespace.as_deref(), &**name, &*stored.uid);
-                self.write(object, report, events);
+    /// Takes up as many as are written in one go.
+    fn take_up(&mut self, queue: Queue, view: &View<'_>, pauses: &Pauses, events: &mut Events) {
+        self.more |= queue.is_over();
+        let (cluster, others) = queue.turns();
+        // What remembers only those of the cluster yet has room for no others.
+        let others = others.take_while(|_| !pauses.is_nearly_full());
+        for due in cluster.into_iter().chain(others) {
+            if self.own.len() + self.cluster.len() >= MOST {
+                self.more = true;
+                break;
+            }
+            match due {
+                Due::Stored(target, revocation, namespace) => {
+                    let namespace = namespace.as_deref();
+                    let uid = revocation.uid.to_string();
+                    let object = (revocation.kind, namespace, revocation.name.as_str(), &*uid);
+                    if let Some(report) = desired(&target, &revocation, namespace, view) {
+                        self.write(object, report, events);
+                    }
+                }
+                Due::Refused((kind, namespace, name), stored) => {
+                    let place = (kind, namespace, name);
+                    let report = super::desired::refused(&place, &stored, view.now);
+                    let (kind, namespace, name) = &place;
+                    let object = (*kind, namespace.as_deref(), &**name, &*stored.uid);
+                    self.write(object, report, events);
+                }
             }
         }
     }
 
     /// Whether there is more than is done in one go.
-    pub(super) fn is_full(&self) -> bool {
-        self.own.len() + self.cluster.len() + self.deletions.len() >= MOST
+    pub(super) const fn is_full(&self) -> bool {
+        // What waits for its turn while nothing can be done is looked at when a pause ends.
+        let idle = self.own.is_empty() && self.cluster.is_empty() && self.deletions.is_empty();
+        self.more && !idle
     }
 
     /// When to look again although nothing has changed. `now` is the time of the look.
@@ -136,34 +172,31 @@ impl Round {
         [next, pod].into_iter().flatten().min()
     }
 
-    fn look_at(
+    /// Whether a status is to be written. What is to be deleted is taken up at once.
+    fn wants(
         &mut self,
         (target, revocation, namespace): (&Target<'_>, &Revocation, Option<&str>),
         view: &View<'_>,
         pauses: &Pauses,
-        events: &mut Events,
-    ) {
+    ) -> bool {
         let now = view.now.as_second();
-        let report = desired(target, revocation, namespace, view);
+        let says = says(target, revocation, namespace, view);
         self.pod |= matches!(target, Target::Pod(..))
             && matches!(revocation.reported, Reported::OutsideGuard);
         let end = revocation.expires();
         let gone = end.and_then(|end| Some(end.saturating_add(revocation.ttl?.into())));
         let times = [end, gone].into_iter().flatten();
         self.next = times.chain(self.next).filter(|time| *time > now).min();
-        if let Some(report) = report {
-            let uid = revocation.uid.to_string();
-            if !pauses.hold(&uid, report.says, Instant::now()) {
-                let object = (revocation.kind, namespace, revocation.name.as_str(), &*uid);
-                self.write(object, report, events);
-            }
-            return;
+        let reported = revocation.reported;
+        if says != reported {
+            return !pauses.hold(&revocation.uid.to_string(), says, Instant::now());
         }
         // The API server lets nothing be deleted of which the status does not say that it has expired.
-        let expired = revocation.reported == Reported::Expired;
-        if expired && gone.is_some_and(|gone| gone <= now) {
+        if reported == Reported::Expired && gone.is_some_and(|gone| gone <= now) {
             let uid = revocation.uid.to_string();
-            if !pauses.hold_deletion(&uid, Instant::now()) {
+            if self.deletions.len() >= MOST {
+                self.more = true;
+            } else if !pauses.is_nearly_full() && !pauses.hold_deletion(&uid, Instant::now()) {
                 self.deletions.push(Deletion {
                     kind: revocation.kind,
                     namespace: namespace.unwrap_or_default().into(),
@@ -172,6 +205,7 @@ impl Round {
                 });
             }
         }
+        false
     }
 
     fn write(
@@ -180,7 +214,7 @@ impl Round {
         report: Report,
         events: &mut Events,
     ) {
-        let transition = events.tell(report.says);
+        let transition = events.tell(report.says, namespace);
         let (namespace, name) = (namespace.unwrap_or_default().into(), name.into());
         match kind {
             Kind::Namespaced => self.own.push(Write {
@@ -204,11 +238,11 @@ impl Round {
 /// How many are looked at in one go.
 const AT_ONCE: usize = 4096;
 
-/// How many are written or deleted in one round.
-const MOST: usize = 256;
-
 /// How many events there are at most in that time.
 const MOST_EVENTS: usize = 500;
+/// How many of them one namespace has at most.
+const SHARE: usize = 50;
+
 const EVENTS_PER: Duration = Duration::from_secs(360);
 
 /// How soon a pod is looked up again.

@@ -1,6 +1,6 @@
 //! The controller against an API server that answers what is expected and notes what is not.
 
-use std::{cell::OnceCell, time::Duration};
+use std::{cell::OnceCell, collections::BTreeMap, time::Duration};
 
 use futures::FutureExt;
 use hallpass_core::name::IssuerId;

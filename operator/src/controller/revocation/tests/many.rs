@@ -43,8 +43,9 @@ async fn nothing_to_say_about_a_hundred_thousand_costs_one_pass_in_small_steps()
         home: "hallpass-system",
         now: now(),
     };
+    let none = BTreeMap::new();
     let (mut round, pauses, mut events) = (Round::default(), Pauses::default(), Events::default());
-    let mut look = Box::pin(round.look(index.revocations(), &view, &pauses, &mut events));
+    let mut look = Box::pin(round.look((index.revocations(), &none), &view, &pauses, &mut events));
     let mut steps = 1;
     while look.as_mut().now_or_never().is_none() {
         steps += 1;
@@ -86,9 +87,10 @@ async fn ten_thousand_and_a_thousand_policies_are_one_quick_look() {
         home: "hallpass-system",
         now: now(),
     };
+    let none = BTreeMap::new();
     let (mut round, pauses, mut events) = (Round::default(), Pauses::default(), Events::default());
     let began = std::time::Instant::now();
-    let look = round.look(index.revocations(), &view, &pauses, &mut events);
+    let look = round.look((index.revocations(), &none), &view, &pauses, &mut events);
     look.await;
     let took = began.elapsed();
     assert!(round.own.is_empty(), "{}", round.own.len());
@@ -115,6 +117,54 @@ async fn thousands_are_written_a_bounded_number_at_a_time_and_with_few_events() 
     let lacks = |i: &usize| !sent.contains(&format!("inc-{i} True Enforced"));
     assert_eq!((2500..3000).find(lacks), None);
     assert_eq!(running.events().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t23_thousands_of_one_namespace_do_not_hold_up_those_of_others() {
+    let running = start(true, index());
+    let own = |namespace: &str, name: &str, version: u64, spec: &Value| {
+        let mut own = revocation(name, version, spec);
+        own.metadata.namespace = Some(namespace.to_owned());
+        own
+    };
+    let flood = (0..4000).map(|i| {
+        let spec = json!({"target": {"tokenID": format!("id-{i}")}});
+        own("shop", &format!("flood-{i}"), 100 + i, &spec)
+    });
+    running.index.revoke(flood.collect(), vec![]);
+    // As much of it is written as is remembered, and it waits.
+    let sent = after(&running.server, 4).await;
+    assert!((1536..1536 + 256).contains(&sent.len()), "{}", sent.len());
+    assert_eq!(running.events().len(), 50, "of one namespace");
+    running.index.revoke(
+        vec![],
+        vec![cluster_revocation(
+            "inc-1",
+            7,
+            &json!({"target": {"namespace": "shop"}}),
+        )],
+    );
+    assert_eq!(after(&running.server, 1).await, ["inc-1 True Enforced"]);
+    assert_eq!(running.events().len(), 1);
+
+    let running = start(true, index());
+    let lock = json!({"target": {"serviceAccount": "orders"}, "effect": "Lock"});
+    let pod = json!({"target": {"pod": "orders-0"}});
+    let mut stored: Vec<_> = (0..1000)
+        .map(|i| {
+            let spec = json!({"target": {"tokenID": format!("id-{i}")}});
+            own("shop", &format!("flood-{i}"), 100 + i, &spec)
+        })
+        .collect();
+    stored.push(own("mail", "pod", 10, &pod));
+    stored.push(own("shop", "lock", 11, &lock));
+    let incident = cluster_revocation("inc-1", 7, &json!({"target": {"namespace": "shop"}}));
+    running.index.revoke(stored, vec![incident]);
+    let sent = after(&running.server, 1).await;
+    let place = |name: &str| sent.iter().position(|line| line.starts_with(name)).unwrap();
+    assert!(place("inc-1") < 16, "{}", place("inc-1"));
+    assert!(place("lock") < 32, "{}", place("lock"));
+    assert!(place("pod") < 32, "{}", place("pod"));
 }
 
 #[tokio::test(start_paused = true)]
