@@ -118,7 +118,8 @@ impl Index {
             kind = self.follow(from, Kind::TokenIssuer, all(), Self::take_issuers) => kind,
             kind = self.follow(from, Kind::TokenRevocation, all(), Self::take_revocations) => kind,
             kind = self.follow(from, Kind::ClusterTokenRevocation, all(), Self::take_cluster_revocations) => kind,
-            kind = self.tidy(&from.0) => kind,
+            kind = self.tidy() => kind,
+            kind = self.fill_up(&from.0) => kind,
             kind = self.follow(from, Kind::Namespace, all(), Self::take_namespaces) => kind,
             kind = self.follow(from, Kind::Pod, pods, Self::take_pods) => kind,
             kind = self.follow(from, Kind::ServiceAccount, all(), Self::take_service_accounts) => kind,
@@ -143,17 +144,19 @@ impl Index {
         kind
     }
 
-    /// Lets go of what has nothing left to refuse, and takes in what had no room before, for ever.
-    async fn tidy(&self, client: &Client) -> Kind {
-        let mut due = Instant::now();
+    /// Lets go of what has nothing left to refuse, for ever.
+    async fn tidy(&self) -> Kind {
         loop {
             sleep(TIDY).await;
             self.0.revocations.tidy();
-            let now = Instant::now();
-            if now >= due
-                && let Some(kind) = self.0.revocations.lacks()
-            {
-                due = now + FILL;
+        }
+    }
+
+    /// Takes in what had no room before and was not kept, for ever.
+    async fn fill_up(&self, client: &Client) -> Kind {
+        loop {
+            sleep(FILL).await;
+            if let Some(kind) = self.0.revocations.lacks() {
                 self.fill(client, kind).await;
             }
         }
@@ -245,7 +248,7 @@ pub(crate) fn listed<K>(objects: impl IntoIterator<Item = K>) -> Vec<Event<K>> {
 /// How often it is looked which revocations have nothing left to refuse.
 const TIDY: Duration = Duration::from_secs(15);
 
-/// How often at most those are listed that had no room.
+/// How long it is waited before those are listed that had no room, and after that.
 const FILL: Duration = Duration::from_secs(60);
 
 /// Set by injection on every pod that got the sidecar.

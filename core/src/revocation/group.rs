@@ -78,18 +78,21 @@ impl Group {
         }
     }
 
-    /// Takes out those for which `out` is true.
-    pub(super) fn take(&mut self, closed: bool, out: impl Fn(&Member) -> bool) -> Vec<Member> {
+    /// Takes out those for which `out` is true. What they refused is refused until the rest is
+    /// [combined](Self::combine) anew, and whether that is to be done is said too: thousands may go together.
+    pub(super) fn take(
+        &mut self,
+        closed: bool,
+        out: impl Fn(&Member) -> bool,
+    ) -> (Vec<Member>, bool) {
         let gone: Vec<Member> = self.members.extract_if(.., |m| out(m)).collect();
         let needs = |most: &Severity| {
             let mut each = gone.iter();
             each.any(|member| most.needs(One::of(&member.revocation, closed)))
         };
         // Of thousands of one target most say less than the last.
-        if self.members.len() < 2 || self.most.as_deref().is_none_or(needs) {
-            self.combine(closed);
-        }
-        gone
+        let combine = self.members.len() < 2 || self.most.as_deref().is_none_or(needs);
+        (gone, combine)
     }
 
     /// Changes each of them.
@@ -108,7 +111,8 @@ impl Group {
         &self.members
     }
 
-    fn combine(&mut self, closed: bool) {
+    /// Works out what those that are left come to.
+    pub(super) fn combine(&mut self, closed: bool) {
         let each = self.members.iter();
         let each = each.map(|member| One::of(&member.revocation, closed));
         let many = self.members.len() > 1;

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
 };
 
 use jiff::Timestamp;
@@ -45,6 +45,8 @@ pub struct RevocationSet {
     places: Places,
     /// While some have no place.
     crowd: Option<Box<Crowd>>,
+    /// Those of which some were taken out, and what is left has not been combined anew.
+    stale: HashSet<Target<'static>>,
     /// A place became free, and nobody has looked yet who may have it.
     freed: bool,
     keys: BTreeSet<Box<str>>,

@@ -63,21 +63,25 @@ impl Severity {
         let (from, epochs) = one.less;
         let place = self.steps_until(from);
         let needed = self.needed(place);
-        if needed.lacks(epochs) {
-            self.steps.insert(place, (from, needed.max(epochs)));
-            for (_, later) in self.steps.iter_mut().skip(place) {
-                *later = later.max(epochs);
-            }
-            // One that asks for no more than the one before it is none, nor is one before another of its time.
-            self.steps.dedup_by_key(|(_, epochs)| *epochs);
-            self.steps.dedup_by(|later, earlier| {
-                let same = later.0 == earlier.0;
-                if same {
-                    *earlier = *later;
-                }
-                same
-            });
+        if !needed.lacks(epochs) {
+            return;
         }
+        let needed = needed.max(epochs);
+        let same = place
+            .checked_sub(1)
+            .filter(|i| self.time_of(*i) == Some(from));
+        match same.and_then(|i| self.steps.get_mut(i)) {
+            Some((_, step)) => *step = needed,
+            None => self.steps.insert(place, (from, needed)),
+        }
+        let rest = same.map_or(place, |i| i) + 1;
+        for (_, later) in self.steps.iter_mut().skip(rest) {
+            *later = later.max(epochs);
+        }
+        // Those that follow and ask for no more are none.
+        let told = self.steps.iter().skip(rest);
+        let told = told.take_while(|(_, later)| *later == needed).count();
+        self.steps.drain(rest..rest + told);
     }
 
     /// Whether it may be less severe without that one.
@@ -88,6 +92,10 @@ impl Severity {
         one.before >= self.before()
             || least(there.namespaced, epochs.namespaced)
             || least(there.cluster, epochs.cluster)
+    }
+
+    fn time_of(&self, step: usize) -> Option<i64> {
+        self.steps.get(step).map(|(from, _)| *from)
     }
 
     /// How many steps there are up to that time.
@@ -103,7 +111,10 @@ impl Severity {
 }
 
 impl FromIterator<One> for Severity {
+    /// In the order of time each is one more step at most, at the end.
     fn from_iter<I: IntoIterator<Item = One>>(all: I) -> Self {
+        let mut all: Vec<One> = all.into_iter().collect();
+        all.sort_unstable_by_key(|one| one.less.0);
         let mut severity = Self::default();
         all.into_iter().for_each(|one| severity.add(one));
         severity

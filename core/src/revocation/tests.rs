@@ -348,6 +348,7 @@ proptest! {
                 prop_assert!(together.remove(&target, &revocation));
             }
         }
+        together.settle(time(MADE));
         let left = raws.iter().enumerate().filter(|(i, _)| !removed.contains(i));
         let left: Vec<&RawRevocation> = left.map(|(_, raw)| raw).collect();
         let known = Epochs { namespaced, cluster: all };

@@ -11,7 +11,7 @@ use kube::Client;
 use tokio::{sync::watch, time::Instant};
 
 use self::{
-    desired::{Crowded, LASTING, View},
+    desired::{Elsewhere, LASTING, View},
     outside::Outside,
     pause::Pauses,
     round::{Events, Round},
@@ -145,12 +145,12 @@ impl Term<'_> {
         }
         let agreement = *self.agreement.borrow();
         let here = *revocations.observed().borrow();
-        let crowded = Crowded::new(&refused, &here, &agreement);
-        let (crowded, settles) = self.lasting(crowded);
+        let elsewhere = Elsewhere::new(&here, &agreement);
+        let (elsewhere, settles) = self.lasting(elsewhere);
         let rules = snapshot.rules();
         let view = View {
             agreement: &agreement,
-            crowded: &crowded,
+            elsewhere: &elsewhere,
             outside: &Outside::new(&rules.policies, &snapshot.asking()),
             keys: self.keys,
             snapshot,
@@ -165,13 +165,13 @@ impl Term<'_> {
     }
 
     /// The same with how long that has been so, and when that is long.
-    fn lasting(&mut self, crowded: Crowded) -> (Crowded, Option<Instant>) {
-        if !crowded.is_elsewhere() {
+    fn lasting(&mut self, elsewhere: Elsewhere) -> (Elsewhere, Option<Instant>) {
+        if !elsewhere.is_something() {
             self.differing = None;
-            return (crowded, None);
+            return (elsewhere, None);
         }
         let since = *self.differing.get_or_insert_with(Instant::now);
         let settles = Some(since + LASTING).filter(|at| *at > Instant::now());
-        (crowded.for_as_long_as(since.elapsed()), settles)
+        (elsewhere.for_as_long_as(since.elapsed()), settles)
     }
 }

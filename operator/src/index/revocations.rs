@@ -180,6 +180,7 @@ impl Revocations {
                     let _no_room = state.set.put(&target, revocation, now);
                 }
             }
+            state.set.settle(now);
             state.filling = Some(filling);
             true
         })

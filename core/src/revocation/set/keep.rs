@@ -59,7 +59,7 @@ impl RevocationSet {
         Ok(())
     }
 
-    /// Takes out what was deleted. Returns whether it was in it.
+    /// Takes out what was deleted, as of the next [`settle`](Self::settle). Returns whether it was in it.
     pub fn remove(&mut self, target: &Target<'static>, revocation: &Revocation) -> bool {
         let crowd = self.crowd.as_mut();
         let waited = crowd.and_then(|crowd| crowd.leave(Rank::of(revocation)));
@@ -112,14 +112,16 @@ impl RevocationSet {
     /// anything left to say about it.
     pub fn tidy(&mut self, now: Timestamp) {
         self.may_let_go = true;
-        let due = |(_, group): &(&Target<'_>, &Group)| {
+        // To put those with a place in order takes a while: not whenever one comes and goes.
+        self.crowd.take_if(|crowd| crowd.is_over());
+        let due = |(target, group): &(&Target<'_>, &Group)| {
             let mut members = group.members().iter();
-            members.any(|member| is_due(member, now))
+            members.any(|member| is_due(target, member, now))
         };
         let due = self.groups.iter().filter(due);
         let due: Vec<Target<'static>> = due.map(|(target, _)| target.clone()).collect();
         for target in due {
-            let mut gone = self.take_out_all(&target, |member| is_due(member, now));
+            let mut gone = self.take_out_all(&target, |member| is_due(&target, member, now));
             gone.retain(|member| !member.missing && !is_done(&member.revocation));
             for member in gone {
                 self.hold(&target, member.revocation, member.round);
@@ -128,8 +130,14 @@ impl RevocationSet {
         self.settle(now);
     }
 
-    /// Gives the places that have become free to those without, the oldest first.
+    /// Has what was taken out refuse nothing any more, and gives its places to those without one, the oldest
+    /// first. Until then more is refused than is to be: this comes once after whatever came together.
     pub fn settle(&mut self, now: Timestamp) {
+        for target in std::mem::take(&mut self.stale) {
+            if let Some(group) = self.groups.get_mut(&target) {
+                group.combine(target.is_closed());
+            }
+        }
         if !std::mem::take(&mut self.freed) {
             return;
         }
@@ -153,7 +161,7 @@ impl RevocationSet {
                 self.insert(&one.target, &one.share, one.revocation, one.round);
             }
         }
-        self.crowd = Some(crowd).filter(|crowd| !crowd.is_over());
+        self.crowd = Some(crowd);
     }
 
     /// Whether a new list of that kind would bring some that have no place here although there is one, or
@@ -301,12 +309,14 @@ impl RevocationSet {
         let Some(group) = self.groups.get_mut(target) else {
             return Vec::new();
         };
-        let gone = group.take(target.is_closed(), out);
+        let (gone, combine) = group.take(target.is_closed(), out);
         if group.is_empty() {
             self.groups.remove(target);
             if let Target::Key(kid) = target {
                 self.keys.remove(&**kid);
             }
+        } else if combine {
+            self.stale.insert(target.clone());
         }
         for member in &gone {
             if member.spent {
@@ -332,8 +342,12 @@ fn is_named(member: &Member, revocation: &Revocation) -> bool {
     known.kind == revocation.kind && known.name == revocation.name
 }
 
-/// Whether it has nothing left to refuse, and something follows from that now.
-fn is_due(member: &Member, now: Timestamp) -> bool {
+/// Whether it has nothing left to refuse, and something follows from that now. That of a key is not
+/// forgotten for being missing: the key may be back too, and with it whoever has it.
+fn is_due(target: &Target<'_>, member: &Member, now: Timestamp) -> bool {
+    if member.missing && matches!(target, Target::Key(_)) {
+        return false;
+    }
     let open = !member.spent || member.missing || is_done(&member.revocation);
     open && member.revocation.has_expired(now)
 }

@@ -268,3 +268,20 @@ fn which_keys_are_revoked_is_known() {
         assert_eq!(kids(&set), left);
     }
 }
+
+#[test]
+fn that_of_a_key_stays_though_no_list_has_it() {
+    let target = RawTarget {
+        key: Some("kid-1".into()),
+        ..RawTarget::default()
+    };
+    let mut set = set(&[cluster("a", target)]);
+    set.begin(Kind::Cluster);
+    assert_eq!(set.finish(Kind::Cluster, 0, time(MADE + 9000)), Missing(1));
+    set.tidy(time(MADE + 9000));
+    assert!(
+        refuses(&set, &token(MADE + 9000)),
+        "the key may be back too"
+    );
+    assert!(set.keys().contains("kid-1"));
+}

@@ -75,23 +75,45 @@ proptest! {
     }
 }
 
+/// Locks of one target, each a second younger than the one before it, that spare what was issued long ago.
+fn steps(index: u32) -> (Target<'static>, Revocation) {
+    let raw = RawRevocation {
+        issued_before: Some(time(MADE - 600)),
+        created: time(MADE + i64::from(index)),
+        resource_version: (EPOCH + u64::from(index)).to_string(),
+        uid: format!("{index:08x}-7c1c-4c5e-9f43-1a1c7a6f0b11"),
+        ..raw(&format!("r-{index}"), account("orders"))
+    };
+    lock(raw, None).parse().unwrap()
+}
+
+/// In a build for tests. Each of these takes minutes where one more looks at all others.
+const SOON: std::time::Duration = std::time::Duration::from_secs(20);
+
 #[test]
-fn thousands_of_one_target_come_in_as_fast_as_of_many() {
-    let mut together = Severity::default();
-    let (_, revocation) = lock(raw("a", account("orders")), None).parse().unwrap();
-    for index in 0..10_000u32 {
-        let created = MADE + i64::from(index);
-        together.add(One::of(
-            &Revocation {
-                created,
-                epoch: u64::from(index),
-                issued_before: Some(MADE - 600),
-                ..revocation.clone()
-            },
-            false,
-        ));
+fn t23_thousands_of_one_target_come_and_go_in_no_time() {
+    let (began, now) = (std::time::Instant::now(), time(MADE));
+    let mut set = RevocationSet::default();
+    // The youngest first, so that each of the last ones takes the place of another.
+    let stored = 12_000;
+    for index in (0..stored).rev() {
+        let (target, revocation) = steps(index);
+        let _full = set.put(&target, revocation, now);
     }
-    let knew = |epoch| Epochs::only(Kind::Namespaced, epoch);
-    assert!(together.refuses(MADE + 500, knew(504)));
-    assert!(!together.refuses(MADE + 500, knew(505)));
+    set.settle(now);
+    let ignorant = |issued| Claims {
+        known: Epochs::only(Kind::Namespaced, EPOCH + 9_998),
+        ..token(issued)
+    };
+    assert!(refuses(&set, &ignorant(MADE + 9_995)));
+    assert!(!refuses(&set, &ignorant(MADE + 9_993)));
+    // All but the oldest of those in force go at once.
+    for index in (1..stored).rev() {
+        let (target, revocation) = steps(index);
+        assert!(set.remove(&target, &revocation));
+    }
+    set.settle(now);
+    assert_eq!(set.len(), 1);
+    assert!(!refuses(&set, &ignorant(MADE + 9_995)));
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }

@@ -1,10 +1,6 @@
 //! What the status of a revocation should say: a function of what is known.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{borrow::Cow, time::Duration};
 
 use hallpass_core::{
     policy::Policy,
@@ -32,7 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct View<'a> {
     pub(super) agreement: &'a Agreement,
-    pub(super) crowded: &'a Crowded,
+    pub(super) elsewhere: &'a Elsewhere,
     pub(super) outside: &'a Outside<'a>,
     /// Which keys are there.
     pub(super) keys: &'a Keys,
@@ -50,57 +46,42 @@ pub(super) struct Report {
     pub(super) status: RevocationStatus,
 }
 
-/// Where there are more revocations than there is room for. Which of them a replica has taken in depends on
-/// the order in which it read them: what is in force on one may not be so on another.
+/// What another replica leaves out of what this one has in force. Whoever has read the same has the same in
+/// force, so that is over soon, or they do not run the same version.
 #[derive(Debug, Default)]
-pub(super) struct Crowded {
-    cluster: bool,
-    namespaces: BTreeSet<Box<str>>,
-    elsewhere: Option<Elsewhere>,
+pub(super) struct Elsewhere {
+    why: Option<LeftOut>,
     /// That has been so for longer than replicas take to tell each other.
     lasting: bool,
 }
 
-/// What another replica leaves out that this one does not.
+/// Why one is left out.
 #[derive(Debug, Clone, Copy)]
-enum Elsewhere {
-    /// It has no room.
-    Room,
-    /// It cannot read what this one can.
-    Words,
+enum LeftOut {
+    /// There is no room.
+    NoRoom,
+    /// It cannot be read.
+    Unreadable,
 }
 
-impl Crowded {
-    /// By what is left out here, and by what else another replica leaves out.
-    pub(super) fn new(
-        refused: &BTreeMap<Place, RefusedRevocation>,
-        here: &Observed,
-        agreement: &Agreement,
-    ) -> Self {
-        let mut crowded = Self {
-            elsewhere: if agreement.refused > here.refused {
-                Some(Elsewhere::Room)
-            } else {
-                let differs = agreement.unread != Some(here.unread);
-                differs.then_some(Elsewhere::Words)
-            },
-            ..Self::default()
+impl Elsewhere {
+    /// By what is left out here, and what the replicas have in common.
+    pub(super) fn new(here: &Observed, agreement: &Agreement) -> Self {
+        let why = if agreement.refused > here.refused {
+            Some(LeftOut::NoRoom)
+        } else {
+            let differs = agreement.unread != Some(here.unread);
+            differs.then_some(LeftOut::Unreadable)
         };
-        for ((_, namespace, _), refused) in refused {
-            match (&refused.why, namespace) {
-                (NotInForce::Full(Full::Namespace | Full::Tokens), Some(namespace)) => {
-                    crowded.namespaces.insert(namespace.clone());
-                }
-                (NotInForce::Full(_), _) => crowded.cluster = true,
-                (NotInForce::Unreadable(_) | NotInForce::Invalid(_), _) => {}
-            }
+        Self {
+            why,
+            lasting: false,
         }
-        crowded
     }
 
-    /// Whether another replica leaves out what this one does not.
-    pub(super) const fn is_elsewhere(&self) -> bool {
-        self.elsewhere.is_some()
+    /// Whether something is left out.
+    pub(super) const fn is_something(&self) -> bool {
+        self.why.is_some()
     }
 
     /// The same, where that has been so for `since`.
@@ -111,17 +92,10 @@ impl Crowded {
         }
     }
 
-    /// Why one of that namespace may be left out somewhere, if so. What was `said` to be in force is not
-    /// taken back for what a replica has only not told yet.
-    fn includes(&self, namespace: Option<&str>, said: bool) -> Option<Elsewhere> {
-        let here =
-            self.cluster || namespace.is_some_and(|namespace| self.namespaces.contains(namespace));
-        let elsewhere = self.elsewhere.filter(|_| !said || self.lasting);
-        if here {
-            Some(Elsewhere::Room)
-        } else {
-            elsewhere
-        }
+    /// Why one may be left out, if so. What was `said` to be in force is not taken back for what a replica
+    /// has only not told yet.
+    fn may_have(&self, said: bool) -> Option<LeftOut> {
+        self.why.filter(|_| !said || self.lasting)
     }
 }
 
@@ -149,7 +123,7 @@ pub(super) fn desired(
     namespace: Option<&str>,
     view: &View<'_>,
 ) -> Option<Report> {
-    let verdict = judge(target, revocation, namespace, view);
+    let verdict = judge(target, revocation, view);
     let says = verdict.says();
     if says == revocation.reported {
         return None;
@@ -160,13 +134,8 @@ pub(super) fn desired(
 }
 
 /// The word of the status that a revocation in the set should have.
-pub(super) fn says(
-    target: &Target<'_>,
-    revocation: &Revocation,
-    namespace: Option<&str>,
-    view: &View<'_>,
-) -> Reported {
-    judge(target, revocation, namespace, view).says()
+pub(super) fn says(target: &Target<'_>, revocation: &Revocation, view: &View<'_>) -> Reported {
+    judge(target, revocation, view).says()
 }
 
 /// The status that a stored revocation should have that is not in force.
@@ -191,12 +160,7 @@ pub(super) fn refused(place: &Place, refused: &RefusedRevocation, now: Timestamp
     report(says, format!("NOT in force: {why}; {todo}"), None, now)
 }
 
-fn judge<'a>(
-    target: &Target<'_>,
-    revocation: &Revocation,
-    namespace: Option<&str>,
-    view: &View<'a>,
-) -> Verdict<'a> {
+fn judge<'a>(target: &Target<'_>, revocation: &Revocation, view: &View<'a>) -> Verdict<'a> {
     // What a key signs is refused as long as the key is there: it may sign on while nothing takes its place.
     let signs = matches!(target, Target::Key(kid) if view.keys.may_have(kid));
     if revocation.has_expired(view.now) && !signs {
@@ -213,9 +177,9 @@ fn judge<'a>(
     {
         return Verdict::Unread;
     }
-    match view.crowded.includes(namespace, said) {
-        Some(Elsewhere::Room) => return Verdict::Crowded,
-        Some(Elsewhere::Words) => return Verdict::Misread,
+    match view.elsewhere.may_have(said) {
+        Some(LeftOut::NoRoom) => return Verdict::Crowded,
+        Some(LeftOut::Unreadable) => return Verdict::Misread,
         None => {}
     }
     let policies = view.outside.of(target, view.snapshot);

@@ -180,7 +180,7 @@ impl Round {
         pauses: &Pauses,
     ) -> bool {
         let now = view.now.as_second();
-        let says = says(target, revocation, namespace, view);
+        let says = says(target, revocation, view);
         self.pod |= matches!(target, Target::Pod(..))
             && matches!(revocation.reported, Reported::OutsideGuard);
         let end = revocation.expires();

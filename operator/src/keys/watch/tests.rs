@@ -79,7 +79,7 @@ async fn no_key_that_began_to_sign_before_a_restore_is_used_after_it() {
     running.breaks();
     running.restores.wanted().await;
     running.restores.note(now(), now());
-    running.restores.looked();
+    // It is listed anew for that, and the new list waits too.
     running.restores.wanted().await;
     assert_eq!(running.keys(), Some(2), "what was known before is used");
     running.restores.looked();

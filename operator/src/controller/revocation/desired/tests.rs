@@ -22,7 +22,7 @@ struct Scene {
     own: Vec<TokenRevocation>,
     cluster: Vec<ClusterTokenRevocation>,
     agreement: Agreement,
-    crowded: Crowded,
+    elsewhere: Elsewhere,
     /// How many seconds after the revocation was made.
     after: i64,
 }
@@ -55,7 +55,7 @@ fn empty() -> Scene {
             refused: 0,
             unread: Some(0),
         },
-        crowded: Crowded::default(),
+        elsewhere: Elsewhere::default(),
         after: 0,
     }
 }
@@ -69,7 +69,7 @@ impl Scene {
         let rules = snapshot.rules();
         let view = View {
             agreement: &self.agreement,
-            crowded: &self.crowded,
+            elsewhere: &self.elsewhere,
             outside: &Outside::new(&rules.policies, &snapshot.asking()),
             keys: &Keys::of(&[]),
             snapshot: &snapshot,
@@ -336,49 +336,33 @@ fn what_is_not_in_force_says_so_and_what_to_do() {
 
 #[test]
 fn where_there_is_no_room_a_new_one_is_not_called_in_force() {
-    let full = |full| BTreeMap::from([(place("inc-0"), stored(NotInForce::Full(full)))]);
     let agreement = |refused| Agreement {
         refused,
         ..of(&account()).agreement
     };
-    let enforced = |crowded, agreement, namespace: &str| {
-        let mut scene = of(&account());
-        scene.crowded = crowded;
-        scene.agreement = agreement;
-        scene.own[0].metadata.namespace = Some(namespace.to_owned());
-        let known = scene.said();
-        let kept = known.report().is_none();
-        (known.own[0].status.as_ref().unwrap().reported(), kept)
-    };
-    let crowded = |refused: &_, here, there| {
+    let elsewhere = |here, there| {
         let here = Observed {
             refused: here,
             ..Observed::default()
         };
-        Crowded::new(refused, &here, &agreement(there))
+        Elsewhere::new(&here, &agreement(there))
     };
-    let (namespace, cluster) = (full(Full::Namespace), full(Full::Cluster));
-    let pending = (Reported::Pending, true);
-    let in_force = (Reported::Enforced, true);
-    let one = agreement(1);
-    assert_eq!(enforced(crowded(&namespace, 1, 1), one, "shop"), pending);
-    assert_eq!(enforced(crowded(&namespace, 1, 1), one, "mail"), in_force);
-    assert_eq!(enforced(crowded(&cluster, 1, 1), one, "mail"), pending);
-    // What another replica alone has no room for may be any of them.
-    let none = BTreeMap::new();
-    assert_eq!(enforced(crowded(&none, 0, 1), one, "mail"), pending);
-    assert_eq!(enforced(crowded(&none, 0, 0), one, "mail"), in_force);
-    // What was in force before it became crowded may have lost its place.
+    let enforced = |here: usize, there: usize| {
+        let mut scene = of(&account());
+        scene.agreement = agreement(there);
+        scene.elsewhere = elsewhere(here, there);
+        let known = scene.said();
+        let kept = known.report().is_none();
+        (known.own[0].status.as_ref().unwrap().reported(), kept)
+    };
+    assert_eq!(enforced(0, 1), (Reported::Pending, true));
+    assert_eq!(enforced(0, 0), (Reported::Enforced, true));
+    // Whoever has read the same has the same in force: what has no room here has none elsewhere.
+    assert_eq!(enforced(1, 1), (Reported::Enforced, true));
     let mut known = of(&account()).said();
-    known.crowded = crowded(&cluster, 1, 1);
-    assert!(
-        known
-            .enforced()
-            .starts_with("False Pending: some replica has no room")
-    );
-    known.crowded = crowded(&none, 0, 1);
-    assert_eq!(known.report(), None);
-    known.crowded = crowded(&none, 0, 1).for_as_long_as(LASTING);
+    known.elsewhere = elsewhere(0, 1);
+    assert_eq!(known.report(), None, "it may be told in a moment");
+    known.elsewhere = elsewhere(0, 1).for_as_long_as(LASTING);
     assert!(
         known
             .enforced()

@@ -32,11 +32,11 @@ async fn nothing_to_say_about_a_hundred_thousand_costs_one_pass_in_small_steps()
     let index = index();
     index.revoke(vec![], many(MOST, true));
     let snapshot = index.snapshot().unwrap();
-    let (agreement, crowded, outside) = (read(7), Crowded::default(), Outside::default());
+    let (agreement, elsewhere, outside) = (read(7), Elsewhere::default(), Outside::default());
     let keys = Keys::of(&[]);
     let view = View {
         agreement: &agreement,
-        crowded: &crowded,
+        elsewhere: &elsewhere,
         outside: &outside,
         keys: &keys,
         snapshot: &snapshot,
@@ -77,10 +77,10 @@ async fn ten_thousand_and_a_thousand_policies_are_one_quick_look() {
     let snapshot = index.snapshot().unwrap();
     let rules = snapshot.rules();
     let outside = Outside::new(&rules.policies, &snapshot.asking());
-    let (agreement, crowded, keys) = (read(20_000), Crowded::default(), Keys::of(&[]));
+    let (agreement, elsewhere, keys) = (read(20_000), Elsewhere::default(), Keys::of(&[]));
     let view = View {
         agreement: &agreement,
-        crowded: &crowded,
+        elsewhere: &elsewhere,
         outside: &outside,
         keys: &keys,
         snapshot: &snapshot,
