@@ -55,22 +55,30 @@ impl LocalPod {
 
     /// The process of its sidecar.
     pub(crate) fn sidecar(&self) -> Result<u32> {
-        let in_cgroup = self.uid.replace('-', "_");
-        for process in fs::read_dir("/proc")? {
-            let process = process?;
-            let Ok(pid) = process.file_name().to_string_lossy().parse() else {
-                continue;
-            };
-            // a process may end while it is looked at
-            let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let cgroup = fs::read_to_string(process.path().join("cgroup")).unwrap_or_default();
-            let ours = cgroup.contains(&self.uid) || cgroup.contains(&in_cgroup);
-            if command == b"/hallpass-sidecar\0serve\0" && ours {
-                return Ok(pid);
-            }
-        }
-        bail!("the sidecar's process is not on this machine")
+        let found = process(&self.uid, |command| {
+            command == b"/hallpass-sidecar\0serve\0"
+        })?;
+        found.context("the sidecar's process is not on this machine")
     }
+}
+
+/// The process of the pod of that uid whose command line is such a one.
+pub(crate) fn process(uid: &str, wanted: impl Fn(&[u8]) -> bool) -> Result<Option<u32>> {
+    let in_cgroup = uid.replace('-', "_");
+    for process in fs::read_dir("/proc")? {
+        let process = process?;
+        let Ok(pid) = process.file_name().to_string_lossy().parse() else {
+            continue;
+        };
+        // a process may end while it is looked at
+        let command = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let cgroup = fs::read_to_string(process.path().join("cgroup")).unwrap_or_default();
+        let ours = cgroup.contains(uid) || cgroup.contains(&in_cgroup);
+        if wanted(&command) && ours {
+            return Ok(Some(pid));
+        }
+    }
+    Ok(None)
 }
 
 /// `VmRSS` of a process, in kB.

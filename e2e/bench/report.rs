@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::cluster::checkout;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,26 @@ pub(crate) struct Row {
     /// `value / peer_value`
     pub(crate) ratio: Option<f64>,
     pub(crate) conditions: String,
+    /// What was promised of it, and whether it holds.
+    #[serde(default)]
+    pub(crate) bar: Option<String>,
+    /// How many times the bar that is: at most 1 where it is met.
+    #[serde(default)]
+    pub(crate) of_bar: Option<f64>,
+    /// Whether to be far beyond the bar is a fault.
+    #[serde(default)]
+    pub(crate) judged: bool,
+}
+
+/// What is promised of a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bar {
+    /// Our value is at most that.
+    Value(f64),
+    /// Our value is at most so many times the peer's.
+    Ratio(f64),
+    /// The same, but not to be had: told, and no reason to fail.
+    Beyond(f64),
 }
 
 /// All rows of a run.
@@ -56,6 +76,9 @@ impl Report {
             peer_value: None,
             ratio: None,
             conditions: conditions.to_owned(),
+            bar: None,
+            of_bar: None,
+            judged: false,
         });
     }
 
@@ -68,6 +91,22 @@ impl Report {
         }
     }
 
+    /// Puts what is promised beside the row that was added last.
+    pub(crate) fn bar(&mut self, bar: Bar) {
+        if let Some(row) = self.0.last_mut() {
+            let (text, of_bar) = match bar {
+                Bar::Value(most) => (format!("<= {most}"), row.value / most),
+                Bar::Ratio(most) | Bar::Beyond(most) => {
+                    let ratio = row.ratio.unwrap_or(f64::INFINITY);
+                    (format!("ratio <= {most}"), ratio / most)
+                }
+            };
+            row.bar = Some(text);
+            row.of_bar = Some(of_bar);
+            row.judged = !matches!(bar, Bar::Beyond(_));
+        }
+    }
+
     /// The value of an earlier row.
     pub(crate) fn value(&self, id: &str, metric: &str) -> Option<f64> {
         self.0
@@ -76,29 +115,54 @@ impl Report {
             .map(|row| row.value)
     }
 
+    /// Whether every row is near its bar. A machine that others use too is no reason to fail.
+    ///
+    /// # Errors
+    /// Something is far beyond what is promised of it.
+    pub(crate) fn judge(&self) -> Result<()> {
+        let far = |row: &&Row| row.judged && row.of_bar.is_some_and(|of| of > FAR);
+        let far: Vec<String> = self
+            .0
+            .iter()
+            .filter(far)
+            .map(|row| format!("{} {}: {:.2} {}", row.id, row.metric, row.value, row.unit))
+            .collect();
+        ensure!(far.is_empty(), "far beyond the bar: {}", far.join("; "));
+        Ok(())
+    }
+
     #[expect(clippy::print_stdout, reason = "the table is what the command is for")]
     pub(crate) fn print(&self) {
         println!(
-            "{:<10} {:<34} {:>10} {:<6} {:<34} {:>10} {:>7}",
+            "{:<10} {:<40} {:>10} {:<6} {:<34} {:>10} {:>7}  bar",
             "id", "metric", "value", "unit", "peer", "value", "ratio"
         );
         for row in &self.0 {
             let peer = row.peer.as_deref().unwrap_or("-");
             let number =
                 |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
+            let bar = match (&row.bar, row.of_bar) {
+                (Some(bar), Some(of)) if of <= 1.0 => format!("{bar}: met"),
+                (Some(bar), _) => format!("{bar}: MISSED"),
+                (None, _) => String::new(),
+            };
             println!(
-                "{:<10} {:<34} {:>10.2} {:<6} {:<34} {:>10} {:>7}",
+                "{:<10} {:<40} {:>10.2} {:<6} {:<34} {:>10} {:>7}  {}",
                 row.id,
                 row.metric,
                 row.value,
                 row.unit,
                 peer,
                 number(row.peer_value),
-                number(row.ratio)
+                number(row.ratio),
+                bar
             );
         }
     }
 }
+
+/// How many times its bar a row may be.
+const FAR: f64 = 3.0;
 
 fn path() -> PathBuf {
     checkout().join("target/bench/results.json")

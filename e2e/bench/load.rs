@@ -1,0 +1,143 @@
+//! A load on one server, by a generator that has the other core to itself: what the server spends on a
+//! request, how many it answers, and how long they wait.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::runtime::Builder;
+
+use self::connection::Connection;
+use crate::{
+    place::{GENERATOR, Pinned, SERVER, pin_this_thread},
+    stats::Sample,
+};
+
+mod closed;
+mod connection;
+mod open;
+
+/// A server, and what it is asked.
+pub(crate) struct Target {
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Whom its certificate names.
+    pub(crate) name: ServerName<'static>,
+    /// What its certificate is verified against, and ours for it.
+    pub(crate) tls: Arc<ClientConfig>,
+    /// Writes the request of that number.
+    pub(crate) write: Box<Write>,
+    /// Whether an answer with that status and body is the one that was asked for.
+    pub(crate) good: Box<Good>,
+    /// How many requests were made so far.
+    pub(crate) made: AtomicUsize,
+}
+
+/// Writes the request of a number.
+pub(crate) type Write = dyn Fn(usize, &mut Vec<u8>) + Send + Sync;
+
+/// Judges a status and a body.
+pub(crate) type Good = dyn Fn(u16, &[u8]) -> bool + Send + Sync;
+
+/// What came of a round.
+#[derive(Debug)]
+pub(crate) struct Round {
+    /// Processor time of the server's process, in microseconds for an answered request.
+    pub(crate) cpu: f64,
+    /// Answers in a second.
+    pub(crate) rate: f64,
+    /// How long each request waited, in microseconds.
+    pub(crate) waited: Sample,
+}
+
+impl Target {
+    /// Asks over [`CONNECTIONS`] connections, each as soon as its last answer is there, for that long.
+    ///
+    /// # Errors
+    /// A connection broke, or an answer was not the one that was asked for.
+    pub(crate) fn closed(self: &Arc<Self>, length: Duration) -> Result<Round> {
+        let target = Arc::clone(self);
+        let _pinned = Pinned::new(self.pid, SERVER)?;
+        on_core(move || closed::run(target, length))
+    }
+
+    /// Asks so many times a second, whatever becomes of the answers, for that long. A request that finds
+    /// no connection free waits for one, and that counts.
+    ///
+    /// # Errors
+    /// A connection broke, or an answer was not the one that was asked for.
+    pub(crate) fn open(self: &Arc<Self>, rate: f64, length: Duration) -> Result<Round> {
+        let target = Arc::clone(self);
+        let _pinned = Pinned::new(self.pid, SERVER)?;
+        on_core(move || open::run(target, rate, length))
+    }
+
+    /// Asks exactly that many times over [`CONNECTIONS`] connections and gives the answers to `take`, each
+    /// with its number.
+    ///
+    /// # Errors
+    /// A connection broke, or an answer was not the one that was asked for.
+    pub(crate) fn each<T: Send + 'static>(
+        self: &Arc<Self>,
+        count: usize,
+        take: fn(&[u8]) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let target = Arc::clone(self);
+        on_core(move || closed::each(target, count, take))
+    }
+
+    async fn connect(&self) -> Result<Connection> {
+        Connection::open(self).await
+    }
+
+    /// How many requests were made so far.
+    pub(crate) fn count(&self) -> usize {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// The number of the next request.
+    fn next(&self) -> usize {
+        self.made.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target")
+            .field("pid", &self.pid)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs it on a thread of its own, on the generator's core.
+fn on_core<T: Send + 'static, F: Future<Output = Result<T>>>(
+    make: impl FnOnce() -> F + Send + 'static,
+) -> Result<T> {
+    let run = move || {
+        pin_this_thread(GENERATOR)?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.context("make a runtime")?;
+        tokio::task::LocalSet::new().block_on(&runtime, make())
+    };
+    let thread = std::thread::spawn(run);
+    thread
+        .join()
+        .map_err(|_panic| anyhow!("the generator panicked"))?
+}
+
+/// How many connections there are to a server.
+pub(crate) const CONNECTIONS: usize = 100;
+
+/// How long a server is under load before anything counts.
+const WARM: Duration = Duration::from_millis(300);

@@ -1,0 +1,92 @@
+//! The replica of the operator that is measured.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use hallpass_e2e::{
+    api::OperatorApi,
+    cluster::RELEASE,
+    command::kubectl,
+    operator::leader,
+    wait::{not_yet, until},
+};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::time::sleep;
+
+use crate::{
+    bare::trusting,
+    load::{Target, Write},
+    pod::process,
+    process::cpu_micros,
+};
+
+/// The replica that has the lease, so that what only it does is measured too.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    pub(crate) pid: u32,
+    pub(crate) address: SocketAddr,
+    tls: Arc<ClientConfig>,
+}
+
+impl Operator {
+    pub(crate) async fn find() -> Result<Self> {
+        let pod = leader().await?;
+        let of = async |path: &str| {
+            let args = ["get", "pod", &pod, "-n", RELEASE, "-o", path];
+            kubectl(&args).await?.success()
+        };
+        let uid = of("jsonpath={.metadata.uid}").await?;
+        let address = of("jsonpath={.status.podIP}").await?;
+        let trust = OperatorApi::of_replica(&address).await?;
+        let begins = |command: &[u8]| command.starts_with(b"/hallpass-operator\0");
+        Ok(Self {
+            pid: process(&uid, begins)?.context("the operator's process is not on this machine")?,
+            address: (address.parse::<std::net::IpAddr>()?, 8443).into(),
+            tls: trusting(trust.ca())?,
+        })
+    }
+
+    /// Waits until it has nothing left to do.
+    ///
+    /// # Errors
+    /// It is busy for minutes.
+    pub(crate) async fn rest(&self) -> Result<()> {
+        let within = Duration::from_secs(600);
+        until(within, "the operator has nothing to do", || async {
+            let before = cpu_micros(self.pid)?;
+            sleep(GLANCE).await;
+            let spent = Duration::from_micros((cpu_micros(self.pid)? - before) as u64);
+            if spent * 50 < GLANCE {
+                Ok(())
+            } else {
+                Err(not_yet(spent))
+            }
+        })
+        .await
+    }
+
+    /// It as a target of such requests.
+    pub(crate) fn target(
+        &self,
+        write: Box<Write>,
+        good: fn(u16, &[u8]) -> bool,
+    ) -> Result<Arc<Target>> {
+        Ok(Arc::new(Target {
+            pid: self.pid,
+            address: self.address,
+            name: ServerName::try_from(format!("hallpass.{RELEASE}.svc"))?,
+            tls: Arc::clone(&self.tls),
+            write,
+            good: Box::new(good),
+            made: AtomicUsize::new(0),
+        }))
+    }
+}
+
+/// For how long it is looked whether the operator has something to do.
+const GLANCE: Duration = Duration::from_secs(1);
