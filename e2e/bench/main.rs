@@ -17,6 +17,7 @@ mod read;
 mod report;
 mod request;
 mod resident;
+mod revoked;
 mod rounds;
 mod scale;
 mod side;
@@ -48,6 +49,7 @@ async fn main() -> Result<()> {
             first_token::measure(&mut report).await?;
             resident::measure(&mut report).await?;
             read::measure(&mut report).await?;
+            revoked::measure(&mut report).await?;
         }
         ["load", scale] => load(&mut report, scale, None).await?,
         ["load", scale, peer] => load(&mut report, scale, Some(Path::new(peer))).await?,
