@@ -188,7 +188,7 @@ const MOST: usize = 64;
 const SAME: SignedDuration = SignedDuration::from_secs(20);
 
 /// How long somebody waits for a comparison: a replica whose Lease cannot be written tries each second.
-const LONGEST_LOOK: Duration = Duration::from_secs(5);
+const LONGEST_LOOK: Duration = Duration::from_secs(15);
 
 /// How far the clock of whoever noticed may be ahead.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);

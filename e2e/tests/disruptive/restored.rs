@@ -87,7 +87,7 @@ async fn restored(test: &str, bump: &[&str]) -> Result<()> {
         "an operator ended"
     );
     guard.refuses("of the leaked key", &of_leaked).await?;
-    watched.nothing_of(&leaked).await?;
+    watched.nothing_of(&leaked)?;
     works_again(&scene, &leaked, &next).await?;
     rotated_too(&scene, &of_another).await?;
     for token in &revoked {

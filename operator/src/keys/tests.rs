@@ -343,8 +343,8 @@ async fn a_watch_that_fell_behind_lists_anew_and_serves_meanwhile() {
         server.garbage = None;
         server.put(secret(2, 0, None));
     });
-    // a pause, and as long as a list waits for its comparison where nobody makes one
-    seconds(11).await;
+    // Here nobody looks whether it was restored.
+    seconds(21).await;
     assert_eq!(running.phases(now()), [Phase::Active, Phase::Next]);
 }
 

@@ -34,7 +34,7 @@ const EACH: usize = 5;
 const FIRST: usize = 2;
 
 impl<'a> Watched<'a> {
-    /// `refused` may never be good again; the token of a leaked key may until it is noticed.
+    /// `refused` may never be good again, nor the token of a leaked key.
     pub(super) const fn new(
         scene: &'a Scene,
         refused: [&'a Token; 3],
@@ -116,15 +116,14 @@ impl<'a> Watched<'a> {
         Ok(())
     }
 
-    /// What the key signed meanwhile is worth nothing.
-    pub(super) async fn nothing_of(&self, leaked: &str) -> Result<()> {
+    /// The key was of no use to anybody.
+    pub(super) fn nothing_of(&self, leaked: &str) -> Result<()> {
+        ensure!(
+            self.leaked.is_empty(),
+            "a token of the removed key is good again"
+        );
         for token in &self.issued {
-            if kid(&token.text)? == leaked {
-                let guard = &self.scene.guard;
-                guard
-                    .refuses("signed meanwhile by a removed key", token)
-                    .await?;
-            }
+            ensure!(kid(&token.text)? != leaked, "the removed key signs");
         }
         Ok(())
     }

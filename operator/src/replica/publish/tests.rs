@@ -229,6 +229,15 @@ async fn a_lease_that_is_older_than_what_was_written_last_tells_of_a_restore() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_comparison_that_somebody_wants_is_made_at_once() {
+    let running = start();
+    milliseconds(1000).await;
+    let began = Instant::now();
+    running.restores.look().await;
+    assert!(began.elapsed() < Duration::from_millis(10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_somebody_deleted_is_made_again_and_tells_of_nothing() {
     let running = start();
     milliseconds(1000).await;
