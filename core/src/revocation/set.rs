@@ -203,12 +203,12 @@ impl RevocationSet {
         self.crowd.as_ref().map_or(0, |crowd| crowd.count())
     }
 
-    /// Whether a `TokenRevocation` would be in force that names this.
+    /// Whether another one of that kind would be in force that names this.
     ///
     /// # Errors
     /// There is no room for it.
-    pub fn has_room(&self, target: &Target<'_>) -> Result<(), Full> {
-        self.places.room(&Share::of(Kind::Namespaced, target))
+    pub fn has_room(&self, kind: Kind, target: &Target<'_>) -> Result<(), Full> {
+        self.places.room(&Share::of(kind, target))
     }
 
     fn group<'a>(&'a self, target: &Target<'a>) -> Option<&'a Group> {

@@ -152,6 +152,7 @@ impl Term<'_> {
             agreement: &agreement,
             elsewhere: &elsewhere,
             outside: &Outside::new(&rules.policies, &snapshot.asking()),
+            revocations,
             keys: self.keys,
             snapshot,
             home: &self.context.operator.namespace,

@@ -281,6 +281,7 @@ pub(super) fn plan() -> Plan {
         rotate_every: Duration::from_secs(86_400),
         rotate: None,
         rotate_now: None,
+        restored: None,
         revoked: Arc::default(),
     }
 }

@@ -56,7 +56,7 @@ fn wanted(
     let issuers = audiences.issuers();
     let wanted = issuers.map(|issuer| {
         let mut plan = plan(issuer);
-        plan.rotate_now = plan.rotate_now.max(went_back);
+        plan.restored = went_back;
         plan.revoked = Arc::clone(revoked);
         (issuer.url.id(), plan)
     });
@@ -70,6 +70,7 @@ pub(crate) fn plan(issuer: &Issuer) -> Plan {
         rotate_every: issuer.rotate_every,
         rotate: issuer.asked.ordinary,
         rotate_now: issuer.asked.emergency,
+        restored: None,
         revoked: Arc::default(),
     }
 }
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_restore_is_an_emergency_of_every_issuer_unless_a_later_one_is_asked_for() {
+    async fn every_issuer_is_told_of_a_restore_and_of_what_is_asked_of_it() {
         let (index, restores) = (Index::filled(vec![], vec![], vec![]), Restores::default());
         index.allow(vec![], vec![issuer()], vec![]);
         let (wanted, mut plans) = watch::channel(Plans::default());
@@ -104,21 +105,17 @@ mod tests {
         let mut next = async || {
             let changed = timeout(Duration::from_secs(5), plans.changed()).await;
             changed.expect("the plans change").unwrap();
-            plans
-                .borrow_and_update()
-                .values()
-                .next()
-                .unwrap()
-                .rotate_now
+            let plans = plans.borrow_and_update();
+            let plan = plans.values().next().unwrap();
+            (plan.restored, plan.rotate_now)
         };
-        assert_eq!(next().await, None);
+        assert_eq!(next().await, (None, None));
         let restored = at("2026-11-01T00:00:00Z");
         restores.note(restored, restored);
-        assert_eq!(next().await, Some(restored));
+        assert_eq!(next().await, (Some(restored), None));
         index.allow(vec![], vec![asking("2026-11-02T00:00:00Z")], vec![]);
-        assert_eq!(next().await, Some(at("2026-11-02T00:00:00Z")));
-        index.allow(vec![], vec![asking("2026-10-01T00:00:00Z")], vec![]);
-        assert_eq!(next().await, Some(restored));
+        let asked = Some(at("2026-11-02T00:00:00Z"));
+        assert_eq!(next().await, (Some(restored), asked));
         running.abort();
     }
 

@@ -43,6 +43,9 @@ pub struct Plan {
     pub rotate: Option<Timestamp>,
     /// From that time on, no key that began to sign before it may be left.
     pub rotate_now: Option<Timestamp>,
+    /// When the state of the cluster last went back. Of the keys that were there before, even one that
+    /// waits may have signed, and leaked, and been removed since.
+    pub restored: Option<Timestamp>,
     /// The `kid`s of all keys that are revoked, those of other issuers too.
     pub revoked: Arc<BTreeSet<Box<str>>>,
 }
@@ -107,8 +110,8 @@ pub struct Standing {
 /// There are never more than [`MOST`] keys, and an ordinary rotation waits until there is room for the
 /// key after the next one.
 ///
-/// Three exceptions, in which waiting is worse: an issuer without a key that signs, `rotate_now`, and a key
-/// that is revoked.
+/// Four exceptions, in which waiting is worse: an issuer without a key that signs, `rotate_now`, a key that is
+/// revoked, and a restore of the cluster's state, after which none of the keys before it is left.
 ///
 /// # Assumptions
 /// Whoever carries out a step does it soon, under the version of the key that was read.
@@ -189,18 +192,18 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Replaces every key that is revoked, or began to sign before the time of an emergency: first another
-    /// one signs.
+    /// Replaces every key that is revoked, or began to sign before the time of an emergency, or was there
+    /// before the state of the cluster went back: first another one signs.
     fn emergency(&self, plan: &Plan, now: Timestamp) -> Option<Step> {
         let coming = self.coming.map(|(_, key)| key);
         let mut unused = self.waiting.iter().copied().chain(coming);
-        if let Some(KeyState { number, .. }) = unused.find(|key| key.revoked) {
+        let restored = plan.restored.filter(|at| *at <= now);
+        let spoilt = |key: &KeyState| key.revoked || Some(key.published) < restored;
+        if let Some(KeyState { number, .. }) = unused.find(|key| spoilt(key)) {
             return Some(Step::Remove { number: *number });
         }
         let since = plan.rotate_now.filter(|at| *at <= now);
-        let condemned = |(began, key): &(Timestamp, &KeyState)| {
-            key.revoked || since.is_some_and(|since| *began < since)
-        };
+        let condemned = |(began, key): &(Timestamp, &KeyState)| spoilt(key) || Some(*began) < since;
         let (_, oldest) = self.signed.iter().find(|signed| condemned(signed))?;
         let active = self.signed.last()?;
         let next = coming.or_else(|| self.waiting.first().copied());
@@ -257,7 +260,9 @@ impl<'a> View<'a> {
             _ => {
                 let coming = self.coming.map(|(at, _)| at);
                 let gone = self.retired().map(|(_, until)| until);
-                let times = [at, coming, plan.rotate_now].into_iter().flatten();
+                let times = [at, coming, plan.rotate_now, plan.restored]
+                    .into_iter()
+                    .flatten();
                 let look_again_at = times.chain(gone).filter(|at| *at > now).min();
                 Step::Nothing { look_again_at }
             }

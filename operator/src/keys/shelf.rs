@@ -131,8 +131,8 @@ impl Shelf {
         }
     }
 
-    /// The issuers that have keys, and how many Secrets cannot be used. In a ring is no key that began to
-    /// sign before `since`.
+    /// The issuers that have keys, and how many Secrets cannot be used. In a ring is no key that was there
+    /// before `since`.
     pub(super) fn issuers(
         &mut self,
         since: Option<Timestamp>,
@@ -160,7 +160,7 @@ impl Shelf {
             }
         }
         for issuer in issuers.values_mut() {
-            let used = |key: &&StoredKey| key.state.activated.is_none_or(|at| Some(at) >= since);
+            let used = |key: &&StoredKey| Some(key.state.published) >= since;
             let keys = issuer.keys.iter().filter(used);
             let keys = keys.map(|key| (&key.state, &key.material));
             issuer.ring = KeyRing::new(keys).map(Arc::new);

@@ -390,7 +390,7 @@ async fn a_cluster_whose_state_went_back_is_listed_anew_though_the_watch_hangs()
     });
     seconds(60).await;
     assert_eq!(numbers(), Some(1), "nobody noticed yet");
-    running.restores.note(at(-115), now());
+    running.restores.note(at(-125), now());
     seconds(1).await;
     assert_eq!(numbers(), Some(2));
 }

@@ -152,14 +152,14 @@ fn t23_tokens_that_pods_give_back_leave_room_for_a_lock() {
     assert_eq!(puts(&mut set, given_back(1), MADE), Ok(()));
     assert_eq!(puts(&mut set, given_back(2), MADE), Ok(()));
     let (target, _) = given_back(3).parse();
-    assert_eq!(set.has_room(&target), Err(Full::Tokens));
+    assert_eq!(set.has_room(Kind::Namespaced, &target), Err(Full::Tokens));
     assert_eq!(puts(&mut set, given_back(3), MADE), Err(Full::Tokens));
     let lock = Stored {
         token: false,
         age: 9,
         ..given_back(4)
     };
-    assert_eq!(set.has_room(&lock.parse().0), Ok(()));
+    assert_eq!(set.has_room(Kind::Namespaced, &lock.parse().0), Ok(()));
     assert_eq!(puts(&mut set, lock, MADE), Ok(()));
 }
 

@@ -7,7 +7,7 @@ use hallpass_core::{
     decide::Subject,
     denial::Code,
     issuer::Issuer,
-    revocation::{Epochs, RevocationSet, Target},
+    revocation::{Epochs, Kind, RevocationSet, Target},
     secret::Secret,
     token::{Verified, claims::Claims},
 };
@@ -121,7 +121,7 @@ async fn store(
     );
     // What is stored and not in force would be a revocation in name alone.
     revocations
-        .ask(|set| set.has_room(&target))
+        .ask(|set| set.has_room(Kind::Namespaced, &target))
         .map_err(|full| Refusal::new(Code::Unavailable, full.to_string()))?;
     let stored = api.revoker.revoke(&subject.namespace, &claims.id).await;
     stored.map_err(|e| {

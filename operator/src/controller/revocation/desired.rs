@@ -18,7 +18,7 @@ use crate::{
     controller::status::{LONGEST_MESSAGE, shortened},
     index::{
         Snapshot,
-        revocations::{NotInForce, Place, RefusedRevocation},
+        revocations::{NotInForce, Place, RefusedRevocation, Revocations},
     },
     keys::Keys,
     replica::Observed,
@@ -30,6 +30,8 @@ pub(super) struct View<'a> {
     pub(super) agreement: &'a Agreement,
     pub(super) elsewhere: &'a Elsewhere,
     pub(super) outside: &'a Outside<'a>,
+    /// How much room there is.
+    pub(super) revocations: &'a Revocations,
     /// Which keys are there.
     pub(super) keys: &'a Keys,
     /// Where the pods are.
@@ -50,38 +52,25 @@ pub(super) struct Report {
 /// force, so that is over soon, or they do not run the same version.
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
-    why: Option<LeftOut>,
+    no_room: bool,
+    unreadable: bool,
     /// That has been so for longer than replicas take to tell each other.
     lasting: bool,
-}
-
-/// Why one is left out.
-#[derive(Debug, Clone, Copy)]
-enum LeftOut {
-    /// There is no room.
-    NoRoom,
-    /// It cannot be read.
-    Unreadable,
 }
 
 impl Elsewhere {
     /// By what is left out here, and what the replicas have in common.
     pub(super) fn new(here: &Observed, agreement: &Agreement) -> Self {
-        let why = if agreement.refused > here.refused {
-            Some(LeftOut::NoRoom)
-        } else {
-            let differs = agreement.unread != Some(here.unread);
-            differs.then_some(LeftOut::Unreadable)
-        };
         Self {
-            why,
+            no_room: agreement.refused > here.refused,
+            unreadable: agreement.unread != Some(here.unread),
             lasting: false,
         }
     }
 
     /// Whether something is left out.
     pub(super) const fn is_something(&self) -> bool {
-        self.why.is_some()
+        self.no_room || self.unreadable
     }
 
     /// The same, where that has been so for `since`.
@@ -93,9 +82,15 @@ impl Elsewhere {
     }
 
     /// Why one may be left out, if so. What was `said` to be in force is not taken back for what a replica
-    /// has only not told yet.
-    fn may_have(&self, said: bool) -> Option<LeftOut> {
-        self.why.filter(|_| !said || self.lasting)
+    /// has only not told yet. Where there is room for more of what it takes a place of, it has one.
+    fn leaves_out<'v>(&self, said: bool, has_room: impl FnOnce() -> bool) -> Option<Verdict<'v>> {
+        if said && !self.lasting {
+            None
+        } else if self.no_room && !has_room() {
+            Some(Verdict::Crowded)
+        } else {
+            self.unreadable.then_some(Verdict::Misread)
+        }
     }
 }
 
@@ -177,10 +172,13 @@ fn judge<'a>(target: &Target<'_>, revocation: &Revocation, view: &View<'a>) -> V
     {
         return Verdict::Unread;
     }
-    match view.elsewhere.may_have(said) {
-        Some(LeftOut::NoRoom) => return Verdict::Crowded,
-        Some(LeftOut::Unreadable) => return Verdict::Misread,
-        None => {}
+    let has_room = || {
+        let kind = revocation.kind;
+        view.revocations
+            .ask(|set| set.has_room(kind, target).is_ok())
+    };
+    if let Some(verdict) = view.elsewhere.leaves_out(said, has_room) {
+        return verdict;
     }
     let policies = view.outside.of(target, view.snapshot);
     if policies.is_empty() {

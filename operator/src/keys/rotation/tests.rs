@@ -22,6 +22,7 @@ fn plan() -> Plan {
         rotate_every: Duration::from_secs(86_400),
         rotate: None,
         rotate_now: None,
+        restored: None,
         revoked: Arc::default(),
     }
 }
@@ -136,6 +137,27 @@ fn in_an_emergency_the_next_key_signs_at_once_and_every_older_one_goes() {
         step(&[keys[2], key(4, 101, None)], &plan, 102),
         nothing(at(100 + DAY))
     );
+}
+
+#[test]
+fn after_a_restore_no_key_that_was_there_before_is_left_not_even_one_that_waits() {
+    let plan = Plan {
+        restored: Some(at(100)),
+        ..plan()
+    };
+    let before = [key(1, -50, Some(-50)), key(2, 0, None)];
+    assert_eq!(
+        step(&before, &plan, 99),
+        nothing(at(100)),
+        "its time has not come"
+    );
+    assert_eq!(step(&before, &plan, 100), remove(2));
+    let coming = [key(1, -50, Some(-50)), key(2, 0, Some(900))];
+    assert_eq!(step(&coming, &plan, 100), remove(2));
+    assert_eq!(step(&before[..1], &plan, 100), create(2, true));
+    let after = [before[0], key(2, 100, Some(100))];
+    assert_eq!(step(&after, &plan, 101), remove(1));
+    assert_eq!(step(&after[1..], &plan, 101), create(3, false));
 }
 
 #[test]

@@ -74,7 +74,7 @@ async fn what_is_listed_after_a_failure_counts_when_it_is_known_not_to_be_restor
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_key_that_began_to_sign_before_a_restore_is_used_after_it() {
+async fn no_key_that_was_there_before_a_restore_is_used_after_it() {
     let running = start().await;
     running.breaks();
     running.restores.wanted().await;
@@ -87,6 +87,11 @@ async fn no_key_that_began_to_sign_before_a_restore_is_used_after_it() {
     assert_eq!(running.keys(), None, "none signs");
     let activated = secret(3, -40, Some(0));
     running.cluster.with(|server| server.put(activated));
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(running.keys(), None, "it may have signed before");
+    running
+        .cluster
+        .with(|server| server.put(secret(4, 0, Some(0))));
     sleep(Duration::from_millis(1)).await;
     assert_eq!(running.keys(), Some(1));
 }

@@ -1,4 +1,4 @@
-use hallpass_core::revocation::Epochs;
+use hallpass_core::revocation::{Epochs, MOST_OF_NAMESPACE};
 use hallpass_crds::{
     cluster_token_revocation::ClusterTokenRevocation, token_policy::TokenPolicy,
     token_revocation::TokenRevocation,
@@ -23,8 +23,15 @@ struct Scene {
     cluster: Vec<ClusterTokenRevocation>,
     agreement: Agreement,
     elsewhere: Elsewhere,
+    /// How many others there are in the namespace, which are younger.
+    beside: usize,
     /// How many seconds after the revocation was made.
     after: i64,
+}
+
+fn beside(index: usize) -> TokenRevocation {
+    let spec = json!({"target": {"policy": format!("p-{index}")}});
+    revocation(&format!("beside-{index}"), 100 + index as u64, &spec)
 }
 
 fn of(spec: &Value) -> Scene {
@@ -56,6 +63,7 @@ fn empty() -> Scene {
             unread: Some(0),
         },
         elsewhere: Elsewhere::default(),
+        beside: 0,
         after: 0,
     }
 }
@@ -64,20 +72,25 @@ impl Scene {
     fn report(&self) -> Option<Report> {
         let pods = vec![pod("shop", "orders-1", "orders")];
         let index = Index::filled(self.policies.clone(), pods, vec![]);
-        index.revoke(self.own.clone(), self.cluster.clone());
+        let mut own = self.own.clone();
+        own.extend((0..self.beside).map(beside));
+        index.revoke(own, self.cluster.clone());
         let snapshot = index.snapshot().unwrap();
         let rules = snapshot.rules();
         let view = View {
             agreement: &self.agreement,
             elsewhere: &self.elsewhere,
             outside: &Outside::new(&rules.policies, &snapshot.asking()),
+            revocations: index.revocations(),
             keys: &Keys::of(&[]),
             snapshot: &snapshot,
             home: "hallpass-system",
             now: Timestamp::from_second(now().as_second() + self.after).unwrap(),
         };
         index.revocations().ask(|set| {
-            let (target, revocation, namespace) = set.iter().next().unwrap();
+            let mut all = set.iter();
+            let named = all.find(|(_, revocation, _)| revocation.name.as_str() == "inc-1");
+            let (target, revocation, namespace) = named.unwrap();
             desired(target, revocation, namespace, &view)
         })
     }
@@ -347,19 +360,25 @@ fn where_there_is_no_room_a_new_one_is_not_called_in_force() {
         };
         Elsewhere::new(&here, &agreement(there))
     };
-    let enforced = |here: usize, there: usize| {
+    let enforced = |own: usize, here: usize, there: usize| {
         let mut scene = of(&account());
+        scene.beside = own;
         scene.agreement = agreement(there);
         scene.elsewhere = elsewhere(here, there);
         let known = scene.said();
         let kept = known.report().is_none();
         (known.own[0].status.as_ref().unwrap().reported(), kept)
     };
-    assert_eq!(enforced(0, 1), (Reported::Pending, true));
-    assert_eq!(enforced(0, 0), (Reported::Enforced, true));
+    let full = MOST_OF_NAMESPACE - 1;
+    assert_eq!(enforced(full, 0, 1), (Reported::Pending, true));
+    assert_eq!(enforced(full, 0, 0), (Reported::Enforced, true));
     // Whoever has read the same has the same in force: what has no room here has none elsewhere.
-    assert_eq!(enforced(1, 1), (Reported::Enforced, true));
-    let mut known = of(&account()).said();
+    assert_eq!(enforced(full, 1, 1), (Reported::Enforced, true));
+    // And where there is room for more, what has none is another namespace's matter.
+    assert_eq!(enforced(full - 1, 0, 1), (Reported::Enforced, true));
+    let mut known = of(&account());
+    known.beside = full;
+    let mut known = known.said();
     known.elsewhere = elsewhere(0, 1);
     assert_eq!(known.report(), None, "it may be told in a moment");
     known.elsewhere = elsewhere(0, 1).for_as_long_as(LASTING);

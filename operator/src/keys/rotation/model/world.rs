@@ -97,6 +97,7 @@ impl World {
                 rotate_every: Duration::from_secs(3600),
                 rotate: None,
                 rotate_now: None,
+                restored: None,
                 revoked: Arc::default(),
             },
             signed: BTreeMap::new(),
