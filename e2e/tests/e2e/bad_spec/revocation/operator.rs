@@ -152,6 +152,16 @@ async fn is_kept_until_it_may_go(
     let gone = by_operator(cluster, &["delete", resource]).await?;
     gone.success().context("what it is for")?;
     cluster.kubectl(&["delete", resource]).await?.success()?;
+
+    let endless = asked.with("/spec/effect", json!("Lock"));
+    cluster.apply(&endless.to_string()).await?;
+    says_expired(cluster, resource, "True").await?;
+    is_refused(
+        by_operator(cluster, &["delete", resource]).await?,
+        DELETED,
+        "Hallpass deletes no lock without an end",
+    )?;
+    cluster.kubectl(&["delete", resource]).await?.success()?;
     Ok(())
 }
 
