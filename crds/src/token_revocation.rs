@@ -108,7 +108,8 @@ pub struct RevocationTarget {
     #[x_kube(validation = rule::resource_name("TokenPolicy"))]
     pub policy: Option<String>,
     /// The identifier of one token: its claim jti, which is also in the log of whoever checked it. From 1
-    /// to 64 printable ASCII characters, no spaces. The token itself does not belong here.
+    /// to 64 printable ASCII characters, no spaces. Only a token that a pod of this namespace was given is
+    /// meant. The token itself does not belong here.
     #[serde(rename = "tokenID", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = rule::revocation::token_id())]
