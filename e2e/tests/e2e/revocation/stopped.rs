@@ -19,7 +19,10 @@ use hallpass_e2e::{
     wait::until,
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::{sync::Mutex, time::Instant};
+
+/// One replica stands still at a time: whoever stops one waits for the other.
+static STANDING_STILL: Mutex<()> = Mutex::const_new(());
 
 const ROUNDS: usize = 10;
 /// Other tests are served by the same replicas.
@@ -106,6 +109,7 @@ async fn stood_still(
     } else {
         revocation
     };
+    let _alone = STANDING_STILL.lock().await;
     let mut requests = Vec::new();
     for what in [Jwt, Opaque] {
         requests.push((what, Request::prepare(&guard.apis[replica]).await?));
