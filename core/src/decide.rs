@@ -21,8 +21,12 @@ use crate::{
 };
 
 mod grant;
+mod policies;
 
-pub use self::grant::{Grant, Own, Source};
+pub use self::{
+    grant::{Grant, Own, Source},
+    policies::PolicySet,
+};
 
 /// Who asks: a pod under its service account, as attested. Identity is the uids; names are for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,105 +45,6 @@ pub struct Subject {
     pub labels: Arc<BTreeMap<String, String>>,
     /// The annotations that the service account has now.
     pub annotations: Arc<BTreeMap<String, String>>,
-}
-
-/// Every valid policy of the cluster. Within a namespace the older come first.
-#[derive(Debug, Clone, Default)]
-pub struct PolicySet(BTreeMap<Namespace, Policies>);
-
-/// The policies of one namespace.
-#[derive(Debug, Clone, Default)]
-struct Policies {
-    all: Vec<Arc<Policy>>,
-    /// Those that name a service account, so that a decision looks at no others.
-    naming: BTreeMap<ServiceAccount, Vec<Arc<Policy>>>,
-}
-
-impl Policies {
-    fn new(mut all: Vec<Arc<Policy>>) -> Self {
-        all.sort_by(|a, b| a.seniority.cmp(&b.seniority));
-        let mut naming: BTreeMap<ServiceAccount, Vec<Arc<Policy>>> = BTreeMap::new();
-        for policy in &all {
-            let accounts: BTreeSet<_> =
-                policy.subjects.iter().map(|s| &s.service_account).collect();
-            for account in accounts {
-                let of = naming.entry(account.clone()).or_default();
-                of.push(Arc::clone(policy));
-            }
-        }
-        Self { all, naming }
-    }
-}
-
-impl PolicySet {
-    /// The policies of that namespace, the older first.
-    #[must_use]
-    pub fn of(&self, namespace: &str) -> &[Arc<Policy>] {
-        self.0.get(namespace).map_or(&[], |policies| &policies.all)
-    }
-
-    /// The policies that select the subject, the older first.
-    fn selecting<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = &'a Arc<Policy>> {
-        let account = subject.service_account.as_str();
-        let policies = self.0.get(&subject.namespace);
-        let naming = policies.and_then(|policies| policies.naming.get(account));
-        naming
-            .map_or(&[][..], Vec::as_slice)
-            .iter()
-            .filter(move |policy| policy.selects(account, &subject.labels))
-    }
-
-    /// What the subject may hold: of two policies that claim one name, the older one's token, and of more
-    /// than [`MOST_HELD`] those of the older policies.
-    fn held<'a>(
-        &'a self,
-        subject: &'a Subject,
-    ) -> BTreeMap<&'a TokenName, (&'a Policy, &'a PolicyToken)> {
-        let mut held = BTreeMap::new();
-        for policy in self.selecting(subject) {
-            for token in &policy.tokens {
-                if held.len() < MOST_HELD || held.contains_key(&token.name) {
-                    held.entry(&token.name).or_insert((&**policy, token));
-                }
-            }
-        }
-        held
-    }
-
-    /// Of what the subject may hold that which is wanted, by name.
-    fn held_of<'a>(
-        &'a self,
-        subject: &'a Subject,
-        wanted: impl Fn(&PolicyToken) -> bool,
-    ) -> Vec<(&'a Policy, &'a PolicyToken)> {
-        let mut selecting = self.selecting(subject);
-        let one = match (selecting.next(), selecting.next()) {
-            (Some(policy), None) if policy.tokens.len() <= MOST_HELD => policy,
-            _ => {
-                let held = self.held(subject).into_values();
-                return held.filter(|(_, token)| wanted(token)).collect();
-            }
-        };
-        // Within one policy no name occurs twice, so all of its tokens are held.
-        let tokens = one.tokens.iter().filter(|token| wanted(token));
-        let mut tokens: Vec<_> = tokens.map(|token| (&**one, token)).collect();
-        tokens.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
-        tokens
-    }
-}
-
-impl FromIterator<Arc<Policy>> for PolicySet {
-    fn from_iter<I: IntoIterator<Item = Arc<Policy>>>(policies: I) -> Self {
-        let mut by_namespace: BTreeMap<Namespace, Vec<Arc<Policy>>> = BTreeMap::new();
-        for policy in policies {
-            by_namespace
-                .entry(policy.id.namespace.clone())
-                .or_default()
-                .push(policy);
-        }
-        let of = |(namespace, policies)| (namespace, Policies::new(policies));
-        Self(by_namespace.into_iter().map(of).collect())
-    }
 }
 
 /// Everything that a decision rests on: what is asked for, and what is allowed.
@@ -415,10 +320,6 @@ pub fn taken_names<'a>(
     }
     taken
 }
-
-/// The most tokens that one pod holds. Policies are written by tenants, and a decision looks at all that
-/// select the pod.
-const MOST_HELD: usize = 64;
 
 #[cfg(test)]
 mod tests;

@@ -73,7 +73,7 @@ fn costs(report: &mut Report, ours: &Done, beside: &[Done], world: &str) {
             _ => (
                 "; client_secret_post, ES256, in memory, NODE_ENV=production",
                 // a fortieth is less than an empty answer takes
-                Bar::Beyond(1.0 / 40.0),
+                Bar::Told(1.0 / 40.0),
             ),
         };
         let how = format!("{how}{note}");
@@ -114,7 +114,7 @@ fn at_half(report: &mut Report, steady: &[Done], half: f64) {
         report.add("B1", metric, (ours.waited(part), "us"), &how);
         report.beside(BARE, bare.waited(part));
         if part == 0.99 {
-            report.bar(Bar::Ratio(3.0));
+            report.bar(Bar::Told(3.0));
         }
     }
 }

@@ -36,8 +36,8 @@ pub(crate) enum Bar {
     Value(f64),
     /// Our value is at most so many times the peer's.
     Ratio(f64),
-    /// The same, but not to be had: told, and no reason to fail.
-    Beyond(f64),
+    /// The same, but no reason to fail: it is not to be had, or what else runs on the machine decides.
+    Told(f64),
 }
 
 /// All rows of a run.
@@ -96,14 +96,14 @@ impl Report {
         if let Some(row) = self.0.last_mut() {
             let (text, of_bar) = match bar {
                 Bar::Value(most) => (format!("<= {most}"), row.value / most),
-                Bar::Ratio(most) | Bar::Beyond(most) => {
+                Bar::Ratio(most) | Bar::Told(most) => {
                     let ratio = row.ratio.unwrap_or(f64::INFINITY);
                     (format!("ratio <= {most}"), ratio / most)
                 }
             };
             row.bar = Some(text);
             row.of_bar = Some(of_bar);
-            row.judged = !matches!(bar, Bar::Beyond(_));
+            row.judged = !matches!(bar, Bar::Told(_));
         }
     }
 
