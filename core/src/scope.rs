@@ -1,23 +1,29 @@
 //! Sets of scopes: what a token allows, all of it.
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::name::{NameError, Scope};
 
 /// Scopes of which there is at least one: a token without scopes allows nothing, and is not made. To clone a
-/// set copies none of it.
+/// set copies none of it, and to hold one takes little: there is one for each token of each policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ScopeSet(Arc<BTreeSet<Scope>>);
+pub struct ScopeSet(Arc<[Scope]>);
 
 #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
 impl ScopeSet {
     /// The set of those scopes; [`None`] where there are none.
     pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Option<Self> {
-        let scopes: BTreeSet<Scope> = scopes.into_iter().collect();
-        (!scopes.is_empty()).then(|| Self(Arc::new(scopes)))
+        let scopes: Vec<Scope> = scopes.into_iter().collect();
+        (!scopes.is_empty()).then(|| Self::sorted(scopes))
+    }
+
+    fn sorted(mut scopes: Vec<Scope>) -> Self {
+        scopes.sort_unstable();
+        scopes.dedup();
+        Self(scopes.into())
     }
 
     /// Reads the `scope` of RFC 6749 §3.3: scopes with single spaces between. A scope that is named
@@ -27,14 +33,13 @@ impl ScopeSet {
     /// The rule that one of the scopes breaks. Between two spaces there is an empty one.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let scopes = text.split(' ').map(Scope::parse);
-        let scopes: BTreeSet<Scope> = scopes.collect::<Result<_, _>>()?;
-        Ok(Self(Arc::new(scopes)))
+        scopes.collect::<Result<_, _>>().map(Self::sorted)
     }
 
     /// Whether `scope` is among them, compared as it is written.
     #[must_use]
     pub fn contains(&self, scope: &Scope) -> bool {
-        self.0.contains(scope)
+        self.0.binary_search(scope).is_ok()
     }
 
     /// Every scope once, sorted.
@@ -51,7 +56,8 @@ impl ScopeSet {
     /// Those that are not in the other.
     #[must_use]
     pub fn without(&self, other: &Self) -> Option<Self> {
-        Self::new(self.0.difference(&other.0).cloned())
+        let lacking = self.0.iter().filter(|scope| !other.contains(scope));
+        Self::new(lacking.cloned())
     }
 }
 
