@@ -73,7 +73,7 @@ impl Index {
             audiences, metrics, ..
         } = &*self.0;
         let touched = take(events, audiences, |object| {
-            let filed = record::audience(object)?;
+            let mut filed = record::audience(object)?;
             let known = audiences.get(&filed.within, &filed.name);
             report_unusable(
                 Kind::TokenAudience,
@@ -81,6 +81,7 @@ impl Index {
                 known.as_ref(),
                 &filed.record,
             );
+            share(known, &mut filed.record);
             Some(filed)
         });
         count(metrics, Kind::TokenAudience, audiences);
@@ -92,9 +93,10 @@ impl Index {
             issuers, metrics, ..
         } = &*self.0;
         let touched = take(events, issuers, |object| {
-            let filed = record::issuer(object)?;
+            let mut filed = record::issuer(object)?;
             let known = issuers.get(&(), &filed.name);
             report_unusable(Kind::TokenIssuer, "", known.as_ref(), &filed.record);
+            share(known, &mut filed.record);
             Some(filed)
         });
         count(metrics, Kind::TokenIssuer, issuers);
@@ -106,7 +108,7 @@ impl Index {
             policies, metrics, ..
         } = &*self.0;
         let touched = take(events, policies, |object| {
-            let filed = record::policy(object)?;
+            let mut filed = record::policy(object)?;
             let known = policies.get(&filed.within, &filed.name);
             report_unusable(
                 Kind::TokenPolicy,
@@ -114,6 +116,7 @@ impl Index {
                 known.as_ref(),
                 &filed.record,
             );
+            share(known, &mut filed.record);
             Some(filed)
         });
         count(metrics, Kind::TokenPolicy, policies);
@@ -188,6 +191,16 @@ fn report_unusable<T, S>(
     if known.filter(same).is_none() {
         let kind = kind.as_str();
         warn!(object.kind = kind, object.namespace = namespace, object.name = &*record.name, %error, "an object is left out");
+    }
+}
+
+/// Keeps the one copy of what an object says that the rules have too: most of what a watch delivers is a
+/// status that was just written.
+fn share<T: PartialEq, S>(known: Option<Record<T, S>>, record: &mut Record<T, S>) {
+    if let (Some(Ok(known)), Ok(spec)) = (known.map(|known| known.spec), &mut record.spec)
+        && known == *spec
+    {
+        *spec = known;
     }
 }
 

@@ -118,6 +118,13 @@ fn a_written_status_touches_the_namespace_but_not_the_policies() {
     assert_eq!(index.changes().take().len(), 1);
     let after = index.snapshot().unwrap();
     assert!(Arc::ptr_eq(before.rules(), after.rules()));
+    let stored = after.policies("shop").remove("orders").unwrap();
+    assert_eq!(&*stored.resource_version, "2");
+    let counting = &after.rules().policies.of("shop")[0];
+    assert!(
+        Arc::ptr_eq(&stored.spec.unwrap(), counting),
+        "what it says is there once"
+    );
 }
 
 #[test]
