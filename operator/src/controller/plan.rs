@@ -16,8 +16,16 @@ use crate::index::{Record, Unusable};
 /// What is remembered of one stored object.
 #[derive(Debug)]
 pub(super) struct Memory<S> {
-    written: Option<(S, Instant)>,
+    written: Option<Written<S>>,
     backoff: Backoff,
+}
+
+/// What was stored.
+#[derive(Debug)]
+struct Written<S> {
+    at: Instant,
+    /// The status; [`None`] once the watch has brought it back, since it is held with the object then.
+    status: Option<S>,
 }
 
 /// When to try again what failed: ever more rarely.
@@ -71,7 +79,7 @@ impl<S> Default for Memory<S> {
 impl<S: Kept> Memory<S> {
     /// Compares what is stored with what `desired` makes of it.
     pub(super) fn plan<T>(
-        &self,
+        &mut self,
         record: &Record<T, S>,
         now: Instant,
         desired: impl FnOnce(Option<&S>) -> S,
@@ -79,6 +87,7 @@ impl<S: Kept> Memory<S> {
         if let Some(retry) = self.retry().filter(|retry| now < *retry) {
             return Plan::Later(retry);
         }
+        self.came_back(record);
         let old = self.stored(record, now);
         let status = desired(old);
         let Some(old) = old else {
@@ -90,11 +99,11 @@ impl<S: Kept> Memory<S> {
         if same(old, &status) {
             return Plan::Nothing;
         }
-        if let Some((_, at)) = &self.written
-            && now < *at + COUNT_PAUSE
+        if let Some(Written { at, .. }) = self.written
+            && now < at + COUNT_PAUSE
             && same(old, &status.with_counts_of(old))
         {
-            return Plan::Later(*at + COUNT_PAUSE);
+            return Plan::Later(at + COUNT_PAUSE);
         }
         let said = |status| reported(status).map(|c| (c.status.clone(), c.reason.clone()));
         let transition = said(old) != said(&status);
@@ -104,7 +113,10 @@ impl<S: Kept> Memory<S> {
     /// The status was stored.
     pub(super) fn wrote(&mut self, status: S, now: Instant) {
         *self = Self {
-            written: Some((status, now)),
+            written: Some(Written {
+                at: now,
+                status: Some(status),
+            }),
             ..Self::default()
         };
     }
@@ -119,12 +131,26 @@ impl<S: Kept> Memory<S> {
         self.backoff.retry()
     }
 
+    /// Lets go of what was written once the watch has delivered it: thousands of objects have a status.
+    fn came_back<T>(&mut self, record: &Record<T, S>) {
+        let written = self.written.as_mut();
+        let status = written.map(|written| &mut written.status);
+        if let (Some(status), Some(stored)) = (status, &record.status)
+            && status.as_ref().is_some_and(|status| same(stored, status))
+        {
+            *status = None;
+        }
+    }
+
     /// The status that is stored, as far as is known: what was just written has not come back through
     /// the watch yet, and of an object that cannot be read it never does.
     fn stored<'a, T>(&'a self, record: &'a Record<T, S>, now: Instant) -> Option<&'a S> {
         let unreadable = matches!(record.spec, Err(Unusable::Unreadable(_)));
         match &self.written {
-            Some((status, at)) if unreadable || now < *at + SETTLE => Some(status),
+            Some(Written {
+                at,
+                status: Some(status),
+            }) if unreadable || now < *at + SETTLE => Some(status),
             _ => record.status.as_ref(),
         }
     }

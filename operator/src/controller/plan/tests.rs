@@ -88,11 +88,27 @@ fn what_was_just_written_counts_before_the_watch_brings_it_back() {
 }
 
 #[test]
+fn what_was_written_is_let_go_of_once_the_watch_has_brought_it_back() {
+    let (start, mut memory) = (Instant::now(), Memory::default());
+    memory.wrote(status(3, "1/1"), start);
+    let older = stored(Some(status(2, "1/1")));
+    memory.plan(&older, after(start, 1), |_| status(3, "1/1"));
+    assert!(memory.written.as_ref().unwrap().status.is_some());
+    let back = stored(Some(status(3, "1/1")));
+    let plan = memory.plan(&back, after(start, 2), |_| status(3, "1/1"));
+    assert_eq!(plan, Plan::Nothing);
+    assert!(memory.written.as_ref().unwrap().status.is_none());
+    // Whatever somebody else makes of it from then on is what is stored.
+    let plan = memory.plan(&older, after(start, 3), |_| status(2, "1/1"));
+    assert_eq!(plan, Plan::Nothing);
+}
+
+#[test]
 fn the_number_of_pods_alone_is_written_at_most_every_ten_seconds() {
     let (start, mut memory) = (Instant::now(), Memory::default());
     memory.wrote(status(3, "1/1"), start);
     let record = stored(Some(status(3, "1/1")));
-    let plan = |seconds, wanted| memory.plan(&record, after(start, seconds), |_| wanted);
+    let mut plan = |seconds, wanted| memory.plan(&record, after(start, seconds), |_| wanted);
     assert_eq!(plan(1, status(4, "1/1")), Plan::Later(after(start, 10)));
     assert_eq!(plan(9, status(4, "1/1")), Plan::Later(after(start, 10)));
     assert_eq!(plan(10, status(4, "1/1")), write(status(4, "1/1"), false));
