@@ -37,7 +37,7 @@ pub(super) trait Remember<S> {
 /// Writes for one leader.
 pub(super) struct Writer {
     client: Client,
-    recorder: Recorder,
+    reporter: Reporter,
     leader: watch::Receiver<bool>,
     metrics: Metrics,
 }
@@ -69,8 +69,8 @@ impl Writer {
             instance: Some(pod.to_owned()),
         };
         Self {
-            recorder: Recorder::new(client.clone(), reporter),
             client,
+            reporter,
             leader,
             metrics,
         }
@@ -168,7 +168,9 @@ impl Writer {
             uid: Some(uid.to_string()),
             ..ObjectReference::default()
         };
-        match timeout(LIMIT, self.recorder.publish(&event, &object)).await {
+        // One that is kept remembers every event of the last minutes and looks through all of them for each.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        match timeout(LIMIT, recorder.publish(&event, &object)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(error = %Chain(&error), "an event was not stored"),
             Err(_) => warn!(error = "no answer", "an event was not stored"),
