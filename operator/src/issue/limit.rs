@@ -31,15 +31,26 @@ pub struct Limits(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    namespaces: HashMap<Namespace, HashMap<(Uid, TokenName), Entry>>,
-    /// When each pod that asked may ask for [`NAMES`] at once again.
-    pods: HashMap<Uid, Timestamp>,
+    pods: HashMap<Uid, Asked>,
+    /// How many entries there are of each namespace.
+    entries: HashMap<Namespace, usize>,
     swept: Timestamp,
+}
+
+/// What a pod asked for.
+#[derive(Debug)]
+struct Asked {
+    namespace: Namespace,
+    /// When it may ask for [`NAMES`] at once again.
+    names_due: Timestamp,
+    /// Of each token that it had: a few, and so not worth a map.
+    entries: Vec<Entry>,
 }
 
 /// The generic cell rate algorithm, in its form with one number: `due` is when the entry would be idle.
 #[derive(Debug)]
 struct Entry {
+    token: TokenName,
     due: Timestamp,
     /// How the last try ended, if it failed: who asks again too early is told that again, and not
     /// merely that it is too early. Boxed: hardly any has one, and there are thousands of entries.
@@ -56,7 +67,7 @@ impl Limits {
         let names = i32::try_from(names).unwrap_or(i32::MAX).min(NAMES / 2);
         let mut state = self.state();
         state.sweep(now);
-        let due = state.pods.entry(subject.pod_uid.clone()).or_insert(now);
+        let due = &mut asked(&mut state.pods, subject, now).names_due;
         // Further away than the limit can set it: the clock was put back.
         let from = if due.duration_since(now) > ROOM {
             now
@@ -81,22 +92,7 @@ impl Limits {
     pub fn take(&self, grant: &Grant, now: Timestamp) -> Result<(), Refusal> {
         let mut state = self.state();
         state.sweep(now);
-        let subject = grant.subject();
-        let entries = state
-            .namespaces
-            .entry(subject.namespace.clone())
-            .or_default();
-        let key = (subject.pod_uid.clone(), grant.token().clone());
-        if entries.len() >= NAMESPACE_MOST && !entries.contains_key(&key) {
-            return Err(Refusal::new(
-                Code::TooOften,
-                "this namespace is issued too many tokens at once",
-            ));
-        }
-        let entry = entries.entry(key).or_insert(Entry {
-            due: now,
-            failure: None,
-        });
+        let entry = state.entry(grant, now)?;
         // Further away than the limit can set it: the clock was put back.
         let due = if entry.due.duration_since(now) > FULL {
             now
@@ -122,13 +118,10 @@ impl Limits {
     /// Notes how the try for that grant ended.
     pub fn failed(&self, grant: &Grant, refusal: &Refusal) {
         let subject = grant.subject();
-        let key = (subject.pod_uid.clone(), grant.token().clone());
         let mut state = self.state();
-        let entry = state
-            .namespaces
-            .get_mut(&subject.namespace)
-            .and_then(|entries| entries.get_mut(&key));
-        if let Some(entry) = entry {
+        let pod = state.pods.get_mut(&subject.pod_uid);
+        let mut entries = pod.into_iter().flat_map(|asked| &mut asked.entries);
+        if let Some(entry) = entries.find(|entry| entry.token == *grant.token()) {
             entry.failure = Some(Box::new(refusal.clone()));
         }
     }
@@ -140,17 +133,56 @@ impl Limits {
 }
 
 impl State {
+    /// The entry of that token, a new one where there is none.
+    fn entry(&mut self, grant: &Grant, now: Timestamp) -> Result<&mut Entry, Refusal> {
+        let subject = grant.subject();
+        let Asked { entries, .. } = asked(&mut self.pods, subject, now);
+        let place = match entries.iter().position(|e| e.token == *grant.token()) {
+            Some(place) => place,
+            None => {
+                let count = self.entries.entry(subject.namespace.clone()).or_default();
+                if *count >= NAMESPACE_MOST {
+                    return Err(Refusal::new(
+                        Code::TooOften,
+                        "this namespace is issued too many tokens at once",
+                    ));
+                }
+                *count += 1;
+                entries.push(Entry {
+                    token: grant.token().clone(),
+                    due: now,
+                    failure: None,
+                });
+                entries.len() - 1
+            }
+        };
+        Ok(&mut entries[place])
+    }
+
     fn sweep(&mut self, now: Timestamp) {
         if now.duration_since(self.swept).abs() < FULL {
             return;
         }
         self.swept = now;
-        self.pods.retain(|_, due| *due > now);
-        self.namespaces.retain(|_, entries| {
-            entries.retain(|_, entry| entry.due > now);
-            !entries.is_empty()
+        let Self { pods, entries, .. } = self;
+        entries.clear();
+        pods.retain(|_, asked| {
+            asked.entries.retain(|entry| entry.due > now);
+            if !asked.entries.is_empty() {
+                *entries.entry(asked.namespace.clone()).or_default() += asked.entries.len();
+            }
+            !asked.entries.is_empty() || asked.names_due > now
         });
     }
+}
+
+fn asked<'a>(pods: &'a mut HashMap<Uid, Asked>, by: &Subject, now: Timestamp) -> &'a mut Asked {
+    let new = || Asked {
+        namespace: by.namespace.clone(),
+        names_due: now,
+        entries: Vec::new(),
+    };
+    pods.entry(by.pod_uid.clone()).or_insert_with(new)
 }
 
 const PERIOD: SignedDuration = SignedDuration::from_secs(10);

@@ -125,7 +125,7 @@ fn idle_entries_are_dropped() {
         .unwrap();
     let held: Vec<_> = limits
         .state()
-        .namespaces
+        .entries
         .keys()
         .map(ToString::to_string)
         .collect();
@@ -135,22 +135,10 @@ fn idle_entries_are_dropped() {
 #[test]
 fn a_namespace_that_is_full_keeps_no_other_from_its_tokens() {
     let limits = Limits::default();
-    let shop = Namespace::parse("shop").unwrap();
-    let entries = (0..NAMESPACE_MOST).map(|i| {
-        let key = (
-            Uid::parse(&format!("uid-{i}")).unwrap(),
-            TokenName::parse("vault").unwrap(),
-        );
-        (
-            key,
-            Entry {
-                due: later(10),
-                failure: None,
-            },
-        )
-    });
-    limits.state().namespaces.insert(shop, entries.collect());
-    limits.state().swept = now();
+    for pod in 0..NAMESPACE_MOST {
+        let grant = grant_for(&subject_in("shop", &format!("pod-{pod}")), "vault");
+        limits.take(&grant, now()).unwrap();
+    }
     let full = limits.take(&grant_for(&subject_in("shop", "orders-0"), "vault"), now());
     assert_eq!(wait(full).0, Code::TooOften);
     limits
