@@ -61,6 +61,9 @@ pub enum AuditError {
     /// The stream does not take it.
     #[error("write the audit record")]
     WriteRecord(#[source] Arc<io::Error>),
+    /// Nothing takes the records, and too many wait.
+    #[error("too many audit records wait to be written: nothing reads the standard output")]
+    Full,
     /// Whatever wrote it was lost.
     #[error("wait for the audit record to be written")]
     AwaitWriter(#[source] tokio::sync::oneshot::error::RecvError),

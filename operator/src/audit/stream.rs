@@ -85,10 +85,11 @@ impl Stream {
     /// Writes a line, which ends with its line feed, and returns when it was written and flushed.
     ///
     /// # Errors
-    /// It may not have been written, or not whole.
+    /// It may not have been written, or not whole. [`AuditError::Full`]: it was not, as [`MOST`] wait already.
     pub(super) async fn append(&self, line: &[u8]) -> Result<(), AuditError> {
         let (told, outcome) = oneshot::channel();
-        if self.0.queue().add(line, told) {
+        let first = self.0.queue().add(line, told)?;
+        if first {
             let turn = Turn {
                 shared: Arc::clone(&self.0),
                 runtime: Handle::current(),
@@ -194,10 +195,14 @@ impl Drop for Batch<'_> {
 
 impl Queue {
     /// Whether somebody has to begin writing.
-    fn add(&mut self, line: &[u8], told: oneshot::Sender<Outcome>) -> bool {
+    fn add(&mut self, line: &[u8], told: oneshot::Sender<Outcome>) -> Result<bool, AuditError> {
+        // Whoever asks and hangs up leaves its line here, for as long as nothing takes the lines.
+        if self.lines.len().saturating_add(line.len()) > MOST {
+            return Err(AuditError::Full);
+        }
         self.lines.extend_from_slice(line);
         self.waiting.push(told);
-        !mem::replace(&mut self.writing, true)
+        Ok(!mem::replace(&mut self.writing, true))
     }
 
     /// All that waits; [`None`], and then nobody is writing, where nothing does.
@@ -239,6 +244,9 @@ impl Torn<Box<dyn Write + Send>> {
         Ok(())
     }
 }
+
+/// How many bytes wait at most: thousands of lines.
+const MOST: usize = 8 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -116,6 +116,22 @@ async fn a_panic_of_the_writer_leaves_nobody_waiting_and_the_next_line_is_writte
 }
 
 #[tokio::test]
+async fn what_waits_for_a_writer_that_stands_still_is_bounded() {
+    let collector = Collector::default();
+    let half: &'static str = "x".repeat(MOST / 2).leak();
+    let lines = held_up(&collector, &[half, half, "one more\n", half]).await;
+    collector.go_on();
+    let (written, refused): (Vec<_>, Vec<_>) =
+        lines.join_all().await.into_iter().partition(Result::is_ok);
+    assert_eq!((written.len(), refused.len()), (3, 2));
+    for outcome in refused {
+        assert!(matches!(outcome, Err(AuditError::Full)), "{outcome:?}");
+    }
+    let taken: usize = collector.state().writes.iter().map(String::len).sum();
+    assert_eq!(taken, "first\n".len() + MOST);
+}
+
+#[tokio::test]
 async fn who_gives_up_before_the_write_leaves_nobody_waiting() {
     let collector = Collector::default();
     let stream = Stream::new(collector.clone());
