@@ -4,17 +4,11 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hallpass_core::{
-    audience::Statement,
     consent::AudienceSet,
     denial::Code,
     issuer::Issuer,
     secret::Secret,
-    token::{
-        Expected, Fault, Verified,
-        claims::Claims,
-        jwt,
-        opaque::{self, AudienceTag},
-    },
+    token::{Expected, Fault, Verified, claims::Claims, jwt, opaque},
 };
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -83,11 +77,8 @@ impl Known<'_> {
         let Some(key) = self.ring.sealing(sealed.key_id()) else {
             return Err(unknown("key"));
         };
-        let tagged = |statement: &&Arc<Statement>| {
-            AudienceTag::of(&statement.audience) == sealed.audience_tag()
-        };
         // It opens under its audience alone, which is not written in it.
-        let Some(statement) = self.audiences.counting().find(tagged) else {
+        let Some(statement) = self.audiences.tagged(sealed.audience_tag()).next() else {
             return Err(unknown("audience"));
         };
         let issuer = self.issuer.url.as_str();
