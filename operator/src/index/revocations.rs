@@ -116,11 +116,13 @@ impl Revocations {
         self.0.observed.subscribe()
     }
 
-    /// What is stored and not in force: of those that cannot be, and of those without room, the first
-    /// [`MOST_LISTED`] each.
+    /// What is stored and not in force: of those that cannot be, and of those without room whose status does not
+    /// say so yet, the first [`MOST_LISTED`] each.
     pub(crate) fn not_in_force(&self) -> BTreeMap<Place, RefusedRevocation> {
         self.read(|state| {
-            let waiting = state.set.waiting().take(MOST_LISTED);
+            let untold = state.set.waiting();
+            let untold = untold.filter(|(_, one, ..)| one.reported != Reported::TooMany);
+            let waiting = untold.take(MOST_LISTED);
             let waiting = waiting.map(|(_, revocation, namespace, why)| {
                 let namespace = namespace.map(Box::from);
                 let place = (revocation.kind, namespace, revocation.name.as_str().into());

@@ -240,3 +240,30 @@ fn a_decision_sees_what_came_since_its_view_was_made() {
     let known = snapshot.decide(now(), |Scene { revocations, .. }| revocations.epochs());
     assert_eq!(known.namespaced, 70);
 }
+
+#[test]
+fn who_was_told_that_there_is_no_room_makes_place_for_who_was_not() {
+    let revocations = revocations();
+    let of = |name: &str, status| {
+        let number = name.trim_start_matches("r-");
+        let spec = json!({"target": {"policy": format!("p-{number}")}});
+        let mut one = revocation(name, 1, &spec);
+        one.metadata.uid = Some(format!("00000000-0000-4000-8000-{number:0>12}"));
+        one.status = serde_json::from_value(status).unwrap();
+        Event::Apply(DeserializeGuard(Ok(one)))
+    };
+    let said = json!({"conditions": [{
+        "type": "Enforced", "status": "False", "reason": "TooMany", "message": "",
+        "lastTransitionTime": "2026-11-01T00:00:00Z",
+    }]});
+    let many = 0..MOST_OF_NAMESPACE + MOST_LISTED + 3;
+    let many = many.map(|number| of(&format!("r-{number}"), json!(null)));
+    revocations.take(many.collect());
+    let first = refused(&revocations);
+    assert_eq!(first.len(), MOST_LISTED);
+    let told = first.iter().map(|(name, _)| of(name, said.clone()));
+    revocations.take(told.collect());
+    let rest = refused(&revocations);
+    assert_eq!(rest.len(), 3);
+    assert!(rest.iter().all(|one| !first.contains(one)));
+}
