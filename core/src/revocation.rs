@@ -15,6 +15,7 @@ use crate::{
 
 mod group;
 mod marks;
+mod packed;
 mod parse;
 mod set;
 mod severity;
@@ -119,6 +120,22 @@ pub enum Target<'a> {
 }
 
 impl Target<'_> {
+    /// The same for as long as it is wanted.
+    #[must_use]
+    pub fn into_owned(self) -> Target<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Self::Namespace(name) => Target::Namespace(own(name)),
+            Self::Pod(within, name) => Target::Pod(own(within), own(name)),
+            Self::ServiceAccount(within, name) => Target::ServiceAccount(own(within), own(name)),
+            Self::Policy(within, name) => Target::Policy(own(within), own(name)),
+            Self::Token(within, id) => Target::Token(within.map(own), own(id)),
+            Self::Audience(value) => Target::Audience(own(value)),
+            Self::Key(kid) => Target::Key(own(kid)),
+            Self::Issuer(name) => Target::Issuer(own(name)),
+        }
+    }
+
     /// Whether it names tokens that exist and no others: nothing new can become one of them.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
@@ -173,7 +190,8 @@ pub enum Reported {
     Expired,
 }
 
-/// A revocation that holds together, without what it names: that is where it is kept.
+/// A revocation that holds together, without what it names: that is where it is kept. There may be a hundred
+/// thousand of them: what few have is kept elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
     /// Its kind.
@@ -186,16 +204,36 @@ pub struct Revocation {
     pub created: i64,
     /// The resourceVersion under which it was first seen.
     pub epoch: u64,
+    /// How many seconds after it expired it is deleted.
+    pub ttl: Option<u32>,
+    /// What its status says.
+    pub reported: Reported,
+    /// [`None`] stands for [`Terms::PLAIN`].
+    terms: Option<Box<Terms>>,
+}
+
+/// What is written in a revocation beside what it names. Few have any of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
     /// `spec.issuedBefore`, where it is written, in seconds since 1970.
     pub issued_before: Option<i64>,
     /// What it does.
     pub effect: Effect,
     /// What a locked subject is told.
     pub message: Option<Box<str>>,
-    /// How many seconds after it expired it is deleted.
-    pub ttl: Option<u32>,
-    /// What its status says.
-    pub reported: Reported,
+}
+
+impl Terms {
+    /// Nothing is written.
+    pub const PLAIN: Self = Self {
+        issued_before: None,
+        effect: Effect::Revoke,
+        message: None,
+    };
+
+    fn kept(self) -> Option<Box<Self>> {
+        (self != Self::PLAIN).then(|| Box::new(self))
+    }
 }
 
 /// The uid of a revocation, in few bytes.
@@ -209,12 +247,22 @@ impl fmt::Display for RevocationUid {
 }
 
 impl Revocation {
+    /// What is written in it.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        self.terms.as_deref().unwrap_or(&Terms::PLAIN)
+    }
+
+    fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms.kept();
+    }
+
     /// When it has nothing left to refuse, in seconds since 1970: every token that it names is past its
     /// time then, with [`MARGIN`] to spare. [`None`] for a lock without an end.
     #[must_use]
     pub fn expires(&self) -> Option<i64> {
-        let last = self.issued_before.unwrap_or(self.created).max(self.created);
-        let last = match self.effect {
+        let last = self.before().max(self.created);
+        let last = match self.terms().effect {
             Effect::Revoke => last,
             Effect::Lock { until } => last.max(until?),
         };
@@ -229,7 +277,7 @@ impl Revocation {
 
     /// Until when nothing is issued: [`None`] where that is over or was never so.
     fn locks(&self, now: Timestamp) -> Option<LockEnd> {
-        match self.effect {
+        match self.terms().effect {
             Effect::Lock { until: None } => Some(LockEnd::Never),
             Effect::Lock { until: Some(end) } if now.as_second() < end => Some(LockEnd::At(end)),
             Effect::Lock { .. } | Effect::Revoke => None,
@@ -238,7 +286,7 @@ impl Revocation {
 
     /// What was issued before this time is refused.
     fn before(&self) -> i64 {
-        self.issued_before.unwrap_or(self.created)
+        self.terms().issued_before.unwrap_or(self.created)
     }
 
     /// Whether what was issued before the revocation itself can be spared, and so what an issuer made that

@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 
 use super::{
-    Effect, Epochs, Kind, LockEnd, RETENTION, Revocation,
+    Effect, Epochs, Kind, LockEnd, RETENTION, Revocation, Target,
+    packed::Packed,
     severity::{One, Severity},
 };
 use crate::name::ObjectName;
@@ -23,106 +24,162 @@ pub(super) struct Member {
 }
 
 /// The revocations of one target.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Group {
-    /// The lock that lasts longest is the first.
-    members: Vec<Member>,
-    /// Of more than one, kept: there may be thousands.
-    most: Option<Box<Severity>>,
+    target: Packed,
+    /// Most targets have one for ever.
+    only: Option<Member>,
+    /// In its place, where there are more, or were.
+    many: Option<Box<Many>>,
 }
 
+/// There may be thousands.
+#[derive(Debug, Default)]
+struct Many {
+    /// The lock that lasts longest is the first.
+    members: Vec<Member>,
+    /// What they come to.
+    most: Severity,
+}
+
+/// A hundred thousand of them are held in a small program: with the text of the target and the name of the
+/// revocation, 200 bytes each.
+const _: () = assert!(size_of::<Member>() <= 80 && size_of::<Group>() <= 112);
+
 impl Group {
+    pub(super) fn new(target: &Target<'_>, member: Member) -> Self {
+        Self {
+            target: target.into(),
+            only: Some(member),
+            many: None,
+        }
+    }
+
+    pub(super) fn target(&self) -> Target<'_> {
+        self.target.target()
+    }
+
+    /// The namespace that one of that kind is in.
+    pub(super) fn within(&self, kind: Kind) -> Option<&str> {
+        match kind {
+            Kind::Namespaced => self.target.within(),
+            Kind::Cluster => None,
+        }
+    }
+
     /// Whether a token is refused that was issued then by somebody who knew so much.
-    pub(super) fn refuses(&self, closed: bool, issued: i64, known: Epochs) -> bool {
-        match (&self.most, self.members.as_slice()) {
-            (Some(most), _) => most.refuses(issued, known),
-            (None, [only]) => One::of(&only.revocation, closed).refuses(issued, known),
-            (None, _) => false,
+    pub(super) fn refuses(&self, issued: i64, known: Epochs) -> bool {
+        match (&self.many, &self.only) {
+            (Some(many), _) => many.most.refuses(issued, known),
+            (None, Some(only)) => self.one(only).refuses(issued, known),
+            (None, None) => false,
         }
     }
 
     /// The lock that lasts longest.
     pub(super) fn lock(&self, now: Timestamp) -> Option<(LockEnd, &Revocation)> {
-        let first = &self.members.first()?.revocation;
+        let first = &self.members().first()?.revocation;
         Some((first.locks(now)?, first))
     }
 
     /// Until when what is issued now is refused because of its time, and by which of them.
     pub(super) fn refuses_until(&self, now: Timestamp) -> Option<(i64, &Revocation)> {
-        let most = self.most.as_ref().map(|most| most.before());
+        let most = self.many.as_ref().map(|many| many.most.before());
         if most.is_some_and(|before| before <= now.as_second()) {
             return None;
         }
-        let each = self.members.iter().map(|member| &member.revocation);
+        let each = self.members().iter().map(|member| &member.revocation);
         let last = each.max_by_key(|revocation| revocation.before())?;
         (now.as_second() < last.before()).then(|| (last.before(), last))
     }
 
     pub(super) fn find(&mut self, kind: Kind, name: &ObjectName) -> Option<&mut Member> {
         let same = |m: &&mut Member| m.revocation.kind == kind && m.revocation.name == *name;
-        self.members.iter_mut().find(same)
+        self.each().iter_mut().find(same)
     }
 
-    pub(super) fn put(&mut self, member: Member, closed: bool) {
-        if self.members.is_empty() {
-            // Most targets have one for ever.
-            self.members.reserve_exact(1);
-        }
+    pub(super) fn put(&mut self, member: Member) {
+        let one = self.one(&member);
+        let Many { members, most } = self.many();
         let order = |member: &Member| lasting(&member.revocation);
-        let place = self.members.partition_point(|m| order(m) >= order(&member));
-        let one = One::of(&member.revocation, closed);
-        self.members.insert(place, member);
-        match &mut self.most {
-            Some(most) => most.add(one),
-            None => self.combine(closed),
-        }
+        let place = members.partition_point(|m| order(m) >= order(&member));
+        members.insert(place, member);
+        most.add(one);
     }
 
     /// Takes out those for which `out` is true. What they refused is refused until the rest is
     /// [combined](Self::combine) anew, and whether that is to be done is said too: thousands may go together.
-    pub(super) fn take(
-        &mut self,
-        closed: bool,
-        out: impl Fn(&Member) -> bool,
-    ) -> (Vec<Member>, bool) {
-        let gone: Vec<Member> = self.members.extract_if(.., |m| out(m)).collect();
-        let needs = |most: &Severity| {
-            let mut each = gone.iter();
-            each.any(|member| most.needs(One::of(&member.revocation, closed)))
-        };
+    pub(super) fn take(&mut self, out: impl Fn(&Member) -> bool) -> (Vec<Member>, bool) {
+        let closed = self.is_closed();
+        let Many { members, most } = self.many();
+        let gone: Vec<Member> = members.extract_if(.., |m| out(m)).collect();
+        let needs = |member: &Member| most.needs(One::of(&member.revocation, closed));
         // Of thousands of one target most say less than the last.
-        let combine = self.members.len() < 2 || self.most.as_deref().is_none_or(needs);
+        let combine = members.len() < 2 || gone.iter().any(needs);
         (gone, combine)
     }
 
     /// Changes each of them.
-    pub(super) fn change(&mut self, closed: bool, change: impl FnMut(&mut Member)) {
-        self.members.iter_mut().for_each(change);
-        self.members
-            .sort_by_key(|member| Reverse(lasting(&member.revocation)));
-        self.combine(closed);
+    pub(super) fn change(&mut self, change: impl FnMut(&mut Member)) {
+        let each = self.each();
+        each.iter_mut().for_each(change);
+        each.sort_by_key(|member| Reverse(lasting(&member.revocation)));
+        self.combine();
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.members.is_empty()
+        self.members().is_empty()
     }
 
     pub(super) fn members(&self) -> &[Member] {
-        &self.members
+        let many = self.many.as_ref();
+        many.map_or(self.only.as_slice(), |many| &many.members)
     }
 
     /// Works out what those that are left come to.
-    pub(super) fn combine(&mut self, closed: bool) {
-        let each = self.members.iter();
+    pub(super) fn combine(&mut self) {
+        let closed = self.is_closed();
+        let Some(Many { members, most }) = self.many.as_deref_mut() else {
+            return;
+        };
+        if members.len() < 2 {
+            self.only = members.pop();
+            self.many = None;
+            return;
+        }
+        let each = members.iter();
         let each = each.map(|member| One::of(&member.revocation, closed));
-        let many = self.members.len() > 1;
-        self.most = many.then(|| Box::new(each.collect()));
+        *most = each.collect();
+    }
+
+    fn one(&self, member: &Member) -> One {
+        One::of(&member.revocation, self.is_closed())
+    }
+
+    fn is_closed(&self) -> bool {
+        self.target().is_closed()
+    }
+
+    fn each(&mut self) -> &mut [Member] {
+        let many = self.many.as_mut();
+        many.map_or(self.only.as_mut_slice(), |many| &mut many.members)
+    }
+
+    /// All of them, however few, and what they come to.
+    fn many(&mut self) -> &mut Many {
+        let one = self.only.take().map(|only| (self.one(&only), only));
+        let many = self.many.get_or_insert_default();
+        if let Some((one, only)) = one {
+            many.most.add(one);
+            many.members.push(only);
+        }
+        many
     }
 }
 
 /// How long the revocation locks, whatever the time is.
 fn lasting(revocation: &Revocation) -> Option<LockEnd> {
-    match revocation.effect {
+    match revocation.terms().effect {
         Effect::Revoke => None,
         Effect::Lock { until } => Some(until.map_or(LockEnd::Never, LockEnd::At)),
     }
@@ -135,20 +192,19 @@ impl Member {
     /// made is refused, since it may have been issued before it.
     pub(super) fn miss(&mut self, now: Timestamp) {
         self.missing = true;
-        let Revocation {
-            created,
-            epoch,
-            issued_before,
-            effect,
-            ..
-        } = &mut self.revocation;
-        if let Effect::Lock { until } = effect {
+        let revocation = &mut self.revocation;
+        let mut terms = revocation.terms().clone();
+        if let Effect::Lock { until } = &mut terms.effect {
             let end = now.as_second().saturating_add(RETENTION);
             *until = Some(until.map_or(end, |until| until.min(end)));
         }
-        let before = issued_before.unwrap_or_else(|| created.saturating_add(1));
-        let latest = now.as_second().max(*created).saturating_add(1);
-        *issued_before = Some(before.min(latest));
-        *epoch = 0;
+        let created = revocation.created;
+        let before = terms
+            .issued_before
+            .unwrap_or_else(|| created.saturating_add(1));
+        let latest = now.as_second().max(created).saturating_add(1);
+        terms.issued_before = Some(before.min(latest));
+        revocation.set_terms(terms);
+        revocation.epoch = 0;
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use super::{Effect, Kind, Reported, Revocation, RevocationUid, Target, Within};
+use super::{Effect, Kind, Reported, Revocation, RevocationUid, Target, Terms, Within};
 use crate::{
     audience::is_text,
     fault::{FaultKind, Faults},
@@ -93,17 +93,20 @@ impl RawRevocation {
             .as_ref()
             .map_or(Kind::Cluster, |_| Kind::Namespaced);
         let whole = || {
+            let terms = Terms {
+                issued_before: self.issued_before.map(end_of_second),
+                effect: effect?,
+                message: message.map(Into::into),
+            };
             let revocation = Revocation {
                 kind,
                 name: name?,
                 uid: uid?,
                 created: self.created.as_second(),
                 epoch: version?.min(reported.unwrap_or(u64::MAX)),
-                issued_before: self.issued_before.map(end_of_second),
-                effect: effect?,
-                message: message.map(Into::into),
                 ttl: self.ttl_seconds_after_expired,
                 reported: self.reported,
+                terms: terms.kept(),
             };
             Some((target?, revocation))
         };

@@ -2,18 +2,18 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
 };
 
 use jiff::Timestamp;
 
 use self::{
     crowd::{Crowd, Rank, Waiting},
+    groups::Groups,
     places::{Places, Share},
 };
 use super::{
     Epochs, Kind, LockEnd, Marks, Reported, Revocation, Target,
-    group::Group,
     words::{Place, denial, locked, time, within},
 };
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod crowd;
+mod groups;
 mod keep;
 mod places;
 
@@ -39,7 +40,7 @@ pub use self::places::Full;
 /// grow with their number.
 #[derive(Debug, Default)]
 pub struct RevocationSet {
-    groups: HashMap<Target<'static>, Group>,
+    groups: Groups,
     epochs: Epochs,
     rounds: [u32; 2],
     places: Places,
@@ -104,8 +105,8 @@ impl RevocationSet {
         ];
         let issued = claims.issued.as_second();
         marks.targets().chain(one).any(|target| {
-            let group = self.group(&target);
-            group.is_some_and(|group| group.refuses(target.is_closed(), issued, claims.known))
+            let group = self.groups.get(&target);
+            group.is_some_and(|group| group.refuses(issued, claims.known))
         })
     }
 
@@ -120,7 +121,7 @@ impl RevocationSet {
         }
         let (mut lock, mut before) = (None::<(LockEnd, Denial)>, None::<(i64, Denial)>);
         for target in marks.targets() {
-            let Some(group) = self.group(&target) else {
+            let Some(group) = self.groups.get(&target) else {
                 continue;
             };
             let place = |revocation| Place(revocation, within(revocation, &target)).to_string();
@@ -175,12 +176,12 @@ impl RevocationSet {
     }
 
     /// Those that are stored, as far as is known, with what they name and the namespace they are in.
-    pub fn iter(&self) -> impl Iterator<Item = (&Target<'static>, &Revocation, Option<&str>)> {
-        self.groups.iter().flat_map(|(target, group)| {
+    pub fn iter(&self) -> impl Iterator<Item = (Target<'_>, &Revocation, Option<&str>)> {
+        self.groups.iter().flat_map(|group| {
             let stored = group.members().iter().filter(|member| !member.missing);
-            stored.map(move |member| {
+            stored.map(|member| {
                 let revocation = &member.revocation;
-                (target, revocation, within(revocation, target))
+                (group.target(), revocation, group.within(revocation.kind))
             })
         })
     }
@@ -209,11 +210,5 @@ impl RevocationSet {
     /// There is no room for it.
     pub fn has_room(&self, kind: Kind, target: &Target<'_>) -> Result<(), Full> {
         self.places.room(&Share::of(kind, target))
-    }
-
-    fn group<'a>(&'a self, target: &Target<'a>) -> Option<&'a Group> {
-        // The map of owned targets is one of shorter-lived ones too.
-        let groups: &'a HashMap<Target<'a>, Group> = &self.groups;
-        groups.get(target)
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Severity {
 impl One {
     pub(super) fn of(revocation: &Revocation, closed: bool) -> Self {
         let known = Epochs::only(revocation.kind, revocation.epoch);
-        let less = match revocation.effect {
+        let less = match revocation.terms().effect {
             _ if !revocation.spares_later() => (i64::MIN, known),
             // What was issued since is spared, but a lock lets nothing new be issued, and the clock of who
             // did so all the same may be behind.

@@ -51,7 +51,7 @@ pub(super) fn locked(
         LockEnd::Never => String::new(),
         LockEnd::At(end) => format!(" until {}", time(end)),
     };
-    let message = revocation.message.as_deref();
+    let message = revocation.terms().message.as_deref();
     let message = message.map_or_else(String::new, |text| format!(": {text}"));
     format!("{target} is locked by {place}{until}{message}")
 }

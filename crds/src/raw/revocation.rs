@@ -133,15 +133,15 @@ mod tests {
         assert_eq!(revocation.kind, Kind::Namespaced);
         let made: Timestamp = "2026-11-25T01:42:07Z".parse().unwrap();
         assert_eq!(revocation.created, made.as_second());
-        assert_eq!(revocation.issued_before, Some(made.as_second() - 7));
+        assert_eq!(revocation.terms().issued_before, Some(made.as_second() - 7));
         let until: Timestamp = "2026-11-25T08:00:00Z".parse().unwrap();
         assert_eq!(
-            revocation.effect,
+            revocation.terms().effect,
             Effect::Lock {
                 until: Some(until.as_second())
             }
         );
-        assert_eq!(revocation.message.as_deref(), Some("INC-123"));
+        assert_eq!(revocation.terms().message.as_deref(), Some("INC-123"));
         assert_eq!((revocation.ttl, revocation.epoch), (Some(60), 69));
     }
 

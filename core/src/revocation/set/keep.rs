@@ -87,12 +87,13 @@ impl RevocationSet {
         }
         let round = self.round(kind);
         let mut missing = Vec::new();
-        for (target, group) in &mut self.groups {
+        for group in self.groups.iter_mut() {
             let lacks = |m: &Member| m.revocation.kind == kind && m.round != round && !m.missing;
             if group.members().iter().any(lacks) {
-                group.change(target.is_closed(), |member| {
+                let share = Share::of(kind, &group.target());
+                group.change(|member| {
                     if lacks(member) {
-                        missing.push((Rank::of(&member.revocation), Share::of(kind, target)));
+                        missing.push((Rank::of(&member.revocation), share.clone()));
                         member.miss(now);
                     }
                 });
@@ -114,12 +115,11 @@ impl RevocationSet {
         self.may_let_go = true;
         // To put those with a place in order takes a while: not whenever one comes and goes.
         self.crowd.take_if(|crowd| crowd.is_over());
-        let due = |(target, group): &(&Target<'_>, &Group)| {
-            let mut members = group.members().iter();
-            members.any(|member| is_due(target, member, now))
+        let due = |group: &&Group| {
+            let (target, mut members) = (group.target(), group.members().iter());
+            members.any(|member| is_due(&target, member, now))
         };
-        let due = self.groups.iter().filter(due);
-        let due: Vec<Target<'static>> = due.map(|(target, _)| target.clone()).collect();
+        let due = self.targets(due);
         for target in due {
             let mut gone = self.take_out_all(&target, |member| is_due(&target, member, now));
             gone.retain(|member| !member.missing && !is_done(&member.revocation));
@@ -135,7 +135,7 @@ impl RevocationSet {
     pub fn settle(&mut self, now: Timestamp) {
         for target in std::mem::take(&mut self.stale) {
             if let Some(group) = self.groups.get_mut(&target) {
-                group.combine(target.is_closed());
+                group.combine();
             }
         }
         if !std::mem::take(&mut self.freed) {
@@ -249,10 +249,7 @@ impl RevocationSet {
     /// Lets those go of which the status says already that they are over, for those of which it does not.
     fn let_go(&mut self) {
         let told = |m: &Member| m.spent && m.revocation.reported == Reported::Expired;
-        let due = self.groups.iter();
-        let due = due.filter(|(_, group)| group.members().iter().any(told));
-        let due: Vec<Target<'static>> = due.map(|(target, _)| target.clone()).collect();
-        for target in due {
+        for target in self.targets(|group| group.members().iter().any(told)) {
             for member in self.take_out_all(&target, told) {
                 self.wanted[member.revocation.kind as usize].spent = true;
             }
@@ -269,8 +266,13 @@ impl RevocationSet {
             missing: false,
             spent,
         };
-        let group = self.groups.entry(target.clone()).or_default();
-        group.put(member, target.is_closed());
+        self.groups.put(target, member);
+    }
+
+    /// The targets of those groups.
+    fn targets(&self, of: impl FnMut(&&Group) -> bool) -> Vec<Target<'static>> {
+        let groups = self.groups.iter().filter(of);
+        groups.map(|group| group.target().into_owned()).collect()
     }
 
     fn round(&self, kind: Kind) -> u32 {
@@ -282,7 +284,8 @@ impl RevocationSet {
         let groups = &self.groups;
         self.crowd.get_or_insert_with(|| {
             let mut crowd = Box::<Crowd>::default();
-            for (target, group) in groups {
+            for group in groups.iter() {
+                let target = &group.target().into_owned();
                 let placed = group.members().iter().filter(|m| !m.spent && !m.missing);
                 for Member { revocation, .. } in placed {
                     let share = Share::of(revocation.kind, target);
@@ -309,7 +312,7 @@ impl RevocationSet {
         let Some(group) = self.groups.get_mut(target) else {
             return Vec::new();
         };
-        let (gone, combine) = group.take(target.is_closed(), out);
+        let (gone, combine) = group.take(out);
         if group.is_empty() {
             self.groups.remove(target);
             if let Target::Key(kid) = target {

@@ -19,7 +19,7 @@ fn what_is_left_out_has_its_default() {
         named,
         Target::ServiceAccount("shop".into(), "orders".into())
     );
-    assert_eq!(revocation.effect, Effect::Revoke);
+    assert_eq!(revocation.terms().effect, Effect::Revoke);
     assert_eq!(
         (revocation.kind, revocation.created),
         (Kind::Namespaced, MADE)

@@ -170,7 +170,7 @@ fn t23_a_full_set_refuses_another_one_and_forgets_none() {
     assert_eq!((set.len(), set.iter().count()), (0, 10_000));
     let held = set
         .iter()
-        .map(|(target, revocation, _)| (target.clone(), revocation.clone()));
+        .map(|(target, revocation, _)| (target.into_owned(), revocation.clone()));
     let (target, revocation) = held.take(1).next().unwrap();
     set.put(
         &target,
@@ -238,7 +238,7 @@ fn what_has_nothing_left_to_refuse_is_held_up_to_a_bound() {
     assert_eq!(set.iter().count(), 10_000);
     let held = set
         .iter()
-        .map(|(target, revocation, _)| (target.clone(), revocation.clone()));
+        .map(|(target, revocation, _)| (target.into_owned(), revocation.clone()));
     let (target, one) = held.take(1).next().unwrap();
     assert!(set.remove(&target, &one));
     put_at(&mut set, 20_000, later);

@@ -53,7 +53,8 @@ prop_compose! {
         let target = RawTarget { namespace: of_cluster.then(|| "shop".into()), ..account("orders") };
         let made = if of_cluster { cluster("a", target) } else { raw("a", target) };
         let (_, revocation) = if locks { lock(made, None) } else { made }.parse().unwrap();
-        Revocation { issued_before: before, created, epoch, ..revocation }
+        let terms = Terms { issued_before: before, ..revocation.terms().clone() };
+        Revocation { terms: terms.kept(), created, epoch, ..revocation }
     }
 }
 

@@ -232,11 +232,11 @@ impl Verdict<'_> {
             ),
             Self::Enforced => format!(
                 "in force on {replicas} of {replicas} replicas: Hallpass refuses the tokens wherever it is asked, at introspection{}; who checks a JWT by its signature alone takes it until it expires, an hour after it was issued at most",
-                lock(revocation.effect),
+                lock(revocation.terms().effect),
             ),
             Self::OutsideGuard(policies) => format!(
                 "in force on {replicas} of {replicas} replicas for the tokens that Hallpass makes itself{}; but {} service-account tokens (kubernetesAudience), and who checks those does not ask Hallpass: they end when they expire, with their service account, or, where they are checked by TokenReview, with their pod: {}",
-                lock(revocation.effect),
+                lock(revocation.terms().effect),
                 names(policies),
                 command(target, policies),
             ),

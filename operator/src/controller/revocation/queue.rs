@@ -41,7 +41,7 @@ impl Queue {
     pub(super) fn push(&mut self, due: Due) {
         let (kind, namespace, locks) = match &due {
             Due::Stored(_, revocation, namespace) => {
-                let locks = matches!(revocation.effect, Effect::Lock { .. });
+                let locks = matches!(revocation.terms().effect, Effect::Lock { .. });
                 (revocation.kind, namespace.clone(), locks)
             }
             Due::Refused((kind, namespace, _), _) => (*kind, namespace.clone(), false),

@@ -34,7 +34,7 @@ pub(super) struct Round {
     pod: bool,
 }
 
-/// How many events there may be: each is kept for minutes by what sends them, and the status says the same.
+/// How many events there may be: the API server keeps each for an hour, and the status says the same.
 #[derive(Debug)]
 pub(super) struct Events {
     since: Instant,
@@ -94,7 +94,7 @@ impl Round {
                 let chunk = set.iter().skip(from).take(AT_ONCE);
                 let copied = chunk.map(|(target, revocation, namespace)| {
                     (
-                        target.clone(),
+                        target.into_owned(),
                         revocation.clone(),
                         namespace.map(Box::<str>::from),
                     )

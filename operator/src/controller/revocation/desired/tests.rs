@@ -91,7 +91,7 @@ impl Scene {
             let mut all = set.iter();
             let named = all.find(|(_, revocation, _)| revocation.name.as_str() == "inc-1");
             let (target, revocation, namespace) = named.unwrap();
-            desired(target, revocation, namespace, &view)
+            desired(&target, revocation, namespace, &view)
         })
     }
 
