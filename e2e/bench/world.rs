@@ -20,11 +20,11 @@ pub(crate) const POLICIES: usize = 1000;
 /// The namespaces that they are in.
 const NAMESPACES: usize = 20;
 /// The pods under each service account.
-const PODS: usize = 2;
+const PODS: usize = 3;
 /// The pods under all of them.
 pub(crate) const PODS_IN_ALL: usize = POLICIES * PODS;
 /// The tokens of a policy, each of an audience of its own.
-pub(crate) const TOKENS: usize = 24;
+pub(crate) const TOKENS: usize = 16;
 /// Of the audiences, the one whose tokens are opaque.
 pub(crate) const OPAQUE: usize = 0;
 /// Who checks the tokens of the opaque audience: service accounts, and pods under each.

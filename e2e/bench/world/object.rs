@@ -42,19 +42,29 @@ pub(super) fn verifiers() -> Vec<Object> {
         .collect()
 }
 
-/// Revocations of tokens that nobody has, in the namespaces of the policies.
+/// Revocations of tokens that nobody has, in the namespaces of the policies and one of ten in none: a tenth of
+/// the room is for the cluster's own.
 pub(super) fn revocations(count: usize) -> Vec<Object> {
     (0..count).map(revocation).collect()
 }
 
 fn revocation(number: usize) -> Object {
     let token = TokenId::from_random(rand::random());
+    let (kind, path) = if number % 10 == 0 {
+        let path = "/apis/hallpass.dev/v1alpha1/clustertokenrevocations";
+        ("ClusterTokenRevocation", path.to_owned())
+    } else {
+        let path = format!(
+            "{GROUP}/{}/tokenrevocations",
+            namespace_of(number / 10 * 9 + number % 10)
+        );
+        ("TokenRevocation", path)
+    };
     let object = json!({
-        "apiVersion": "hallpass.dev/v1alpha1", "kind": "TokenRevocation",
+        "apiVersion": "hallpass.dev/v1alpha1", "kind": kind,
         "metadata": {"name": format!("revocation-{number}")},
         "spec": {"target": {"tokenID": token.as_str()}},
     });
-    let path = format!("{GROUP}/{}/tokenrevocations", namespace_of(number));
     (path, object)
 }
 
