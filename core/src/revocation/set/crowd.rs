@@ -30,17 +30,16 @@ pub(super) struct Waiting {
 /// The order of those with a place, and those without. Kept only while there are some without.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
-    /// Those with a place, by share.
-    placed: HashMap<Share, BTreeMap<Rank, (Target<'static>, Kind)>>,
+    /// Those with a place, by share, each with the hash of its target: there may be a hundred thousand.
+    placed: HashMap<Share, BTreeMap<Rank, u64>>,
     waiting: BTreeMap<Rank, Waiting>,
     /// Of each kind, the oldest of those without a place that are not kept here.
     dropped: [Option<Rank>; 2],
 }
 
 impl Crowd {
-    pub(super) fn place(&mut self, rank: Rank, share: Share, target: &Target<'static>, kind: Kind) {
-        let of = self.placed.entry(share).or_default();
-        of.insert(rank, (target.clone(), kind));
+    pub(super) fn place(&mut self, rank: Rank, share: Share, hash: u64) {
+        self.placed.entry(share).or_default().insert(rank, hash);
     }
 
     pub(super) fn unplace(&mut self, rank: Rank, share: &Share) {
@@ -52,16 +51,12 @@ impl Crowd {
         }
     }
 
-    /// The youngest of those whose going would make room where it is full.
-    pub(super) fn youngest(
-        &self,
-        full: Full,
-        wanted: &Share,
-    ) -> Option<(Rank, Target<'static>, Kind)> {
+    /// The youngest of those whose going would make room where it is full, with the hash of its target.
+    pub(super) fn youngest(&self, full: Full, wanted: &Share) -> Option<(Rank, u64)> {
         let shares = self.placed.iter().filter(|(s, _)| s.counts(full, wanted));
         let last = shares.filter_map(|(_, of)| of.last_key_value());
-        let (rank, (target, kind)) = last.max_by_key(|(rank, _)| **rank)?;
-        Some((*rank, target.clone(), *kind))
+        let (rank, hash) = last.max_by_key(|(rank, _)| **rank)?;
+        Some((*rank, *hash))
     }
 
     /// Keeps one that has no place, if it is among the oldest [`MOST_WAITING`] of them.

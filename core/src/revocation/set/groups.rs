@@ -30,6 +30,19 @@ impl Groups {
         found.map(|group| &mut **group)
     }
 
+    /// The hash of a target.
+    pub(super) fn hash(&self, target: &Target<'_>) -> u64 {
+        self.hasher.hash_one(target)
+    }
+
+    /// The group of a target with that hash that has such a member.
+    pub(super) fn with(&self, hash: u64, member: impl Fn(&Member) -> bool) -> Option<&Group> {
+        let has = |group: &Group| group.members().iter().any(&member);
+        self.table
+            .find(hash, |group| has(group))
+            .map(|group| &**group)
+    }
+
     pub(super) fn put(&mut self, target: &Target<'_>, member: Member) {
         if let Some(group) = self.get_mut(target) {
             group.put(member);

@@ -157,7 +157,7 @@ impl RevocationSet {
             if over {
                 self.hold(&one.target, one.revocation, one.round);
             } else {
-                crowd.place(rank, one.share.clone(), &one.target, one.revocation.kind);
+                crowd.place(rank, one.share.clone(), self.groups.hash(&one.target));
                 self.insert(&one.target, &one.share, one.revocation, one.round);
             }
         }
@@ -189,13 +189,15 @@ impl RevocationSet {
         share: &Share,
         revocation: &Revocation,
     ) -> Result<(), Full> {
-        let (rank, target, kind) = self.crowd().youngest(full, share).ok_or(full)?;
+        let (rank, hash) = self.crowd().youngest(full, share).ok_or(full)?;
         if rank <= Rank::of(revocation) {
             return Err(full);
         }
         let of = |member: &Member| Rank::of(&member.revocation) == rank;
+        let group = self.groups.with(hash, of).ok_or(full)?;
+        let target = group.target().into_owned();
         for member in self.take_out_all(&target, of) {
-            let share = Share::of(kind, &target);
+            let share = Share::of(member.revocation.kind, &target);
             self.crowd().wait(Waiting {
                 target: target.clone(),
                 revocation: member.revocation,
@@ -214,10 +216,10 @@ impl RevocationSet {
         revocation: Revocation,
         round: u32,
     ) {
-        let (rank, kind) = (Rank::of(&revocation), revocation.kind);
+        let rank = Rank::of(&revocation);
         self.insert(target, &share, revocation, round);
         if let Some(crowd) = &mut self.crowd {
-            crowd.place(rank, share, target, kind);
+            crowd.place(rank, share, self.groups.hash(target));
         }
     }
 
@@ -285,11 +287,12 @@ impl RevocationSet {
         self.crowd.get_or_insert_with(|| {
             let mut crowd = Box::<Crowd>::default();
             for group in groups.iter() {
-                let target = &group.target().into_owned();
+                let target = &group.target();
+                let hash = groups.hash(target);
                 let placed = group.members().iter().filter(|m| !m.spent && !m.missing);
                 for Member { revocation, .. } in placed {
                     let share = Share::of(revocation.kind, target);
-                    crowd.place(Rank::of(revocation), share, target, revocation.kind);
+                    crowd.place(Rank::of(revocation), share, hash);
                 }
             }
             crowd
