@@ -56,16 +56,18 @@ impl Operator {
     /// # Errors
     /// It is busy for minutes.
     pub(crate) async fn rest(&self) -> Result<()> {
-        let within = Duration::from_secs(600);
+        let within = Duration::from_secs(900);
         until(within, "the operator has nothing to do", || async {
-            let before = cpu_micros(self.pid)?;
-            sleep(GLANCE).await;
-            let spent = Duration::from_micros((cpu_micros(self.pid)? - before) as u64);
-            if spent * 50 < GLANCE {
-                Ok(())
-            } else {
-                Err(not_yet(spent))
+            // Between two rounds of statuses there is a pause.
+            for _ in 0..5 {
+                let before = cpu_micros(self.pid)?;
+                sleep(GLANCE).await;
+                let spent = Duration::from_micros((cpu_micros(self.pid)? - before) as u64);
+                if spent * 20 > GLANCE {
+                    return Err(not_yet(spent));
+                }
             }
+            Ok(())
         })
         .await
     }

@@ -50,7 +50,7 @@ pub(super) fn revocations(count: usize) -> Vec<Object> {
 
 fn revocation(number: usize) -> Object {
     let token = TokenId::from_random(rand::random());
-    let (kind, path) = if number % 10 == 0 {
+    let (kind, path) = if number.is_multiple_of(10) {
         let path = "/apis/hallpass.dev/v1alpha1/clustertokenrevocations";
         ("ClusterTokenRevocation", path.to_owned())
     } else {
