@@ -4,7 +4,7 @@
 //! says in its [`Epochs`] how far its issuer had read, so that one from a replica that had not heard of a
 //! revocation is dead, whatever the clocks say. [`RevocationSet`] combines all that is in force.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, num::NonZeroU32};
 
 use jiff::Timestamp;
 
@@ -204,10 +204,10 @@ pub struct Revocation {
     pub created: i64,
     /// The resourceVersion under which it was first seen.
     pub epoch: u64,
-    /// How many seconds after it expired it is deleted.
-    pub ttl: Option<u32>,
     /// What its status says.
     pub reported: Reported,
+    /// One more than [`ttl`](Self::ttl), so that it takes four bytes.
+    ttl: Option<NonZeroU32>,
     /// [`None`] stands for [`Terms::PLAIN`].
     terms: Option<Box<Terms>>,
 }
@@ -255,6 +255,12 @@ impl Revocation {
 
     fn set_terms(&mut self, terms: Terms) {
         self.terms = terms.kept();
+    }
+
+    /// How many seconds after it expired it is deleted.
+    #[must_use]
+    pub fn ttl(&self) -> Option<u32> {
+        self.ttl.map(|more| more.get().saturating_sub(1))
     }
 
     /// When it has nothing left to refuse, in seconds since 1970: every token that it names is past its

@@ -1,6 +1,6 @@
 //! From what is written to what holds together: every fault with its field.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, num::NonZeroU32};
 
 use jiff::Timestamp;
 
@@ -92,6 +92,7 @@ impl RawRevocation {
             .namespace
             .as_ref()
             .map_or(Kind::Cluster, |_| Kind::Namespaced);
+        let ttl = self.ttl_seconds_after_expired;
         let whole = || {
             let terms = Terms {
                 issued_before: self.issued_before.map(end_of_second),
@@ -104,8 +105,8 @@ impl RawRevocation {
                 uid: uid?,
                 created: self.created.as_second(),
                 epoch: version?.min(reported.unwrap_or(u64::MAX)),
-                ttl: self.ttl_seconds_after_expired,
                 reported: self.reported,
+                ttl: ttl.map(|seconds| NonZeroU32::MIN.saturating_add(seconds)),
                 terms: terms.kept(),
             };
             Some((target?, revocation))

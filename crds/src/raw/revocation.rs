@@ -142,7 +142,7 @@ mod tests {
             }
         );
         assert_eq!(revocation.terms().message.as_deref(), Some("INC-123"));
-        assert_eq!((revocation.ttl, revocation.epoch), (Some(60), 69));
+        assert_eq!((revocation.ttl(), revocation.epoch), (Some(60), 69));
     }
 
     #[test]

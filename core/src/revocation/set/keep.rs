@@ -359,8 +359,8 @@ fn is_due(target: &Target<'_>, member: &Member, now: Timestamp) -> bool {
 }
 
 /// Whether nobody has anything left to say about it once it has nothing left to refuse.
-const fn is_done(revocation: &Revocation) -> bool {
-    matches!(revocation.reported, Reported::Expired) && revocation.ttl.is_none()
+fn is_done(revocation: &Revocation) -> bool {
+    matches!(revocation.reported, Reported::Expired) && revocation.ttl().is_none()
 }
 
 /// How many that have nothing left to refuse are held until their status says so and, where they want that,

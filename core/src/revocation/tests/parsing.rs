@@ -40,6 +40,19 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
+fn none_is_another_time_than_no_time_at_all() {
+    let ttl = |seconds| {
+        let raw = RawRevocation {
+            ttl_seconds_after_expired: seconds,
+            ..raw("a", account("orders"))
+        };
+        raw.parse().unwrap().1.ttl()
+    };
+    let times = [None, Some(0), Some(60), Some(u32::MAX / 2)];
+    assert_eq!(times.map(ttl), times);
+}
+
+#[test]
 fn the_version_of_its_first_sight_counts() {
     let mut seen = raw("a", account("orders"));
     seen.epoch = Some("499".into());

@@ -184,7 +184,7 @@ impl Round {
         self.pod |= matches!(target, Target::Pod(..))
             && matches!(revocation.reported, Reported::OutsideGuard);
         let end = revocation.expires();
-        let gone = end.and_then(|end| Some(end.saturating_add(revocation.ttl?.into())));
+        let gone = end.and_then(|end| Some(end.saturating_add(revocation.ttl()?.into())));
         let times = [end, gone].into_iter().flatten();
         self.next = times.chain(self.next).filter(|time| *time > now).min();
         let reported = revocation.reported;
