@@ -1,6 +1,8 @@
 //! Who has a place where there are too few: the oldest, on every replica.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
 
 use super::{
     super::{Kind, Revocation, RevocationUid, Target},
@@ -33,6 +35,8 @@ pub(super) struct Crowd {
     /// Those with a place, by share, each with the hash of its target: there may be a hundred thousand.
     placed: HashMap<Share, BTreeMap<Rank, u64>>,
     waiting: BTreeMap<Rank, Waiting>,
+    /// The same by share.
+    lines: HashMap<Share, BTreeSet<Rank>>,
     /// Of each kind, the oldest of those without a place that are not kept here.
     dropped: [Option<Rank>; 2],
 }
@@ -66,11 +70,14 @@ impl Crowd {
             self.drop(waiting.revocation.kind, rank);
             return;
         }
+        let line = self.lines.entry(waiting.share.clone()).or_default();
+        line.insert(rank);
         self.waiting.insert(rank, waiting);
+        let last = self.waiting.last_key_value().map(|(rank, _)| *rank);
         if self.waiting.len() > MOST_WAITING
-            && let Some((rank, last)) = self.waiting.pop_last()
+            && let Some(last) = last.and_then(|rank| self.leave(rank))
         {
-            self.drop(last.revocation.kind, rank);
+            self.drop(last.revocation.kind, Rank::of(&last.revocation));
         }
     }
 
@@ -93,21 +100,39 @@ impl Crowd {
     }
 
     pub(super) fn leave(&mut self, rank: Rank) -> Option<Waiting> {
-        self.waiting.remove(&rank)
+        let left = self.waiting.remove(&rank)?;
+        if let Some(line) = self.lines.get_mut(&left.share) {
+            line.remove(&rank);
+            if line.is_empty() {
+                self.lines.remove(&left.share);
+            }
+        }
+        Some(left)
     }
 
-    /// The oldest that waits and comes after that one.
-    pub(super) fn after(&self, rank: Option<Rank>) -> Option<(Rank, &Waiting)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = rank.map_or(Unbounded, Excluded);
-        let mut rest = self.waiting.range((from, Unbounded));
-        rest.next().map(|(rank, waiting)| (*rank, waiting))
+    /// Takes out the oldest of a share that has room.
+    pub(super) fn next(&mut self, room: impl Fn(&Share) -> bool) -> Option<Waiting> {
+        let lines = self.lines.iter().filter(|(share, _)| room(share));
+        let first = lines.filter_map(|(_, line)| line.first()).min();
+        first.copied().and_then(|rank| self.leave(rank))
+    }
+
+    /// Takes out those that have nothing left to refuse.
+    pub(super) fn expire(&mut self, now: Timestamp) -> Vec<Waiting> {
+        self.take(|waiting| waiting.revocation.has_expired(now))
     }
 
     /// Takes out those of that kind that a complete list did not have.
     pub(super) fn sweep(&mut self, kind: Kind, round: u32) {
-        let there = |w: &Waiting| w.revocation.kind != kind || w.round == round;
-        self.waiting.retain(|_, waiting| there(waiting));
+        self.take(|w| w.revocation.kind == kind && w.round != round);
+    }
+
+    fn take(&mut self, out: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
+        let gone = self.waiting.iter().filter(|(_, waiting)| out(waiting));
+        let gone: Vec<Rank> = gone.map(|(rank, _)| *rank).collect();
+        gone.into_iter()
+            .filter_map(|rank| self.leave(rank))
+            .collect()
     }
 
     /// A list of that kind begins, which has those that are not kept too.

@@ -1,5 +1,7 @@
 //! What comes into a set, and what goes: the lists and watches of both kinds, and the time.
 
+use std::mem;
+
 use jiff::Timestamp;
 
 use super::{
@@ -43,6 +45,8 @@ impl RevocationSet {
             self.hold(target, revocation, round);
             return Ok(());
         }
+        // What became free is for the oldest who waits, and an older one takes it from the youngest.
+        self.fill(now);
         let share = Share::of(revocation.kind, target);
         let room = self.places.room(&share);
         if let Err(why) = room.or_else(|full| self.make_room(full, &share, &revocation)) {
@@ -115,6 +119,10 @@ impl RevocationSet {
         self.may_let_go = true;
         // To put those with a place in order takes a while: not whenever one comes and goes.
         self.crowd.take_if(|crowd| crowd.is_over());
+        let over = self.crowd.as_mut().map(|crowd| crowd.expire(now));
+        for one in over.unwrap_or_default() {
+            self.hold(&one.target, one.revocation, one.round);
+        }
         let due = |group: &&Group| {
             let (target, mut members) = (group.target(), group.members().iter());
             members.any(|member| is_due(&target, member, now))
@@ -133,35 +141,12 @@ impl RevocationSet {
     /// Has what was taken out refuse nothing any more, and gives its places to those without one, the oldest
     /// first. Until then more is refused than is to be: this comes once after whatever came together.
     pub fn settle(&mut self, now: Timestamp) {
-        for target in std::mem::take(&mut self.stale) {
+        for target in mem::take(&mut self.stale) {
             if let Some(group) = self.groups.get_mut(&target) {
                 group.combine();
             }
         }
-        if !std::mem::take(&mut self.freed) {
-            return;
-        }
-        let Some(mut crowd) = self.crowd.take() else {
-            return;
-        };
-        let mut last = None;
-        while let Some((rank, waiting)) = crowd.after(last) {
-            last = Some(rank);
-            let over = waiting.revocation.has_expired(now);
-            if !over && self.places.room(&waiting.share).is_err() {
-                continue;
-            }
-            let Some(one) = crowd.leave(rank) else {
-                continue;
-            };
-            if over {
-                self.hold(&one.target, one.revocation, one.round);
-            } else {
-                crowd.place(rank, one.share.clone(), self.groups.hash(&one.target));
-                self.insert(&one.target, &one.share, one.revocation, one.round);
-            }
-        }
-        self.crowd = Some(crowd);
+        self.fill(now);
     }
 
     /// Whether a new list of that kind would bring some that have no place here although there is one, or
@@ -209,6 +194,26 @@ impl RevocationSet {
         Ok(())
     }
 
+    /// Gives the places that became free to those without one, the oldest first.
+    fn fill(&mut self, now: Timestamp) {
+        if !mem::take(&mut self.freed) {
+            return;
+        }
+        let Some(mut crowd) = self.crowd.take() else {
+            return;
+        };
+        while let Some(one) = crowd.next(|share| self.places.room(share).is_ok()) {
+            if one.revocation.has_expired(now) {
+                self.hold(&one.target, one.revocation, one.round);
+                continue;
+            }
+            let rank = Rank::of(&one.revocation);
+            crowd.place(rank, one.share.clone(), self.groups.hash(&one.target));
+            self.insert(&one.target, &one.share, one.revocation, one.round);
+        }
+        self.crowd = Some(crowd);
+    }
+
     fn place(
         &mut self,
         target: &Target<'static>,
@@ -237,7 +242,7 @@ impl RevocationSet {
     /// Holds one that has nothing left to refuse, for its status and until it is deleted. That of a key is
     /// always held: the key may live longer than any token.
     fn hold(&mut self, target: &Target<'static>, revocation: Revocation, round: u32) {
-        if self.spent >= MOST_SPENT && std::mem::take(&mut self.may_let_go) {
+        if self.spent >= MOST_SPENT && mem::take(&mut self.may_let_go) {
             self.let_go();
         }
         if self.spent >= MOST_SPENT && !matches!(target, Target::Key(_)) {

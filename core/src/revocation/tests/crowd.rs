@@ -88,24 +88,28 @@ proptest! {
     fn t23_the_oldest_are_in_force_on_every_replica(
         coming in prop::collection::vec(any_stored(), 0..40),
         going in prop::collection::vec(any::<bool>(), 40),
+        settles in prop::collection::vec(any::<bool>(), 40),
         again in any::<bool>(),
     ) {
         let mut seen = BTreeSet::new();
         let coming: Vec<Stored> = coming.into_iter().filter(|s| seen.insert(s.number)).collect();
         let mut set = RevocationSet::bounded(FEW);
         let mut left = Vec::new();
-        for (one, goes) in coming.iter().zip(going) {
+        for ((one, goes), settles) in coming.iter().zip(going).zip(settles) {
             let (target, revocation) = one.parse();
             let placed = set.put(&target, revocation, time(MADE));
             left.push(*one);
             prop_assert_eq!(placed.is_ok(), in_force(&set).contains(&format!("r-{}", one.number)));
+            prop_assert_eq!(in_force(&set), Stored::placed(&left));
             if goes {
                 let first = left.remove(left.len() / 2);
                 let (target, revocation) = first.parse();
                 prop_assert!(set.remove(&target, &revocation));
-                set.settle(time(MADE));
             }
-            prop_assert_eq!(in_force(&set), Stored::placed(&left));
+            if settles {
+                set.settle(time(MADE));
+                prop_assert_eq!(in_force(&set), Stored::placed(&left));
+            }
             prop_assert_eq!(set.len() + waiting(&set).len(), left.len());
         }
         if again {
@@ -196,6 +200,20 @@ fn what_waits_until_it_has_nothing_left_to_refuse_is_held_for_its_status() {
     set.tidy(time(MADE + 3610));
     assert_eq!((set.len(), waiting(&set).len()), (0, 0));
     assert_eq!(in_force(&set).len(), 3, "their status is to say it");
+}
+
+#[test]
+fn what_waits_has_an_end_though_no_place_becomes_free() {
+    let mut set = RevocationSet::bounded(Bounds { all: 1, ..FEW });
+    let mut endless = lock(raw("a", account("orders")), None);
+    endless.created = time(MADE - 1);
+    put(&mut set, &endless);
+    assert_eq!(puts(&mut set, given_back(1), MADE), Err(Full::Cluster));
+    set.tidy(time(MADE + 3609));
+    assert_eq!((in_force(&set).len(), waiting(&set).len()), (1, 1));
+    set.tidy(time(MADE + 3610));
+    assert_eq!((in_force(&set).len(), waiting(&set).len()), (2, 0));
+    assert_eq!(set.len(), 1, "it has no place");
 }
 
 #[test]
@@ -331,4 +349,28 @@ fn of_each_kind_it_is_known_whether_there_are_more_than_are_kept() {
         [true, true],
         "there is a place"
     );
+}
+
+#[test]
+fn who_waits_comes_before_who_came_since_a_place_became_free() {
+    let mut set = RevocationSet::bounded(FEW);
+    for number in 1..4 {
+        let _full = puts(&mut set, given_back(number), MADE);
+    }
+    let (target, revocation) = given_back(1).parse();
+    assert!(set.remove(&target, &revocation));
+    assert_eq!(puts(&mut set, given_back(4), MADE), Err(Full::Tokens));
+    set.settle(time(MADE));
+    let expected = ["r-2", "r-3"].map(str::to_owned);
+    assert_eq!(in_force(&set), BTreeSet::from(expected));
+    // One that was made anew is another one, and younger.
+    let anew = Stored {
+        age: 5,
+        ..given_back(2)
+    };
+    let (target, mut revocation) = anew.parse();
+    revocation.uid = given_back(9).parse().1.uid;
+    assert_eq!(set.put(&target, revocation, time(MADE)), Err(Full::Tokens));
+    let expected = ["r-3", "r-4"].map(str::to_owned);
+    assert_eq!(in_force(&set), BTreeSet::from(expected));
 }
