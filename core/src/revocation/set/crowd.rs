@@ -37,8 +37,9 @@ pub(super) struct Crowd {
     waiting: BTreeMap<Rank, Waiting>,
     /// The same by share.
     lines: HashMap<Share, BTreeSet<Rank>>,
-    /// Of each kind, the oldest of those without a place that are not kept here.
-    dropped: [Option<Rank>; 2],
+    /// Of each share, the oldest of those without a place that are not kept here. All that are kept of it are
+    /// older.
+    dropped: HashMap<Share, Rank>,
 }
 
 impl Crowd {
@@ -63,36 +64,39 @@ impl Crowd {
         Some((*rank, *hash))
     }
 
-    /// Keeps one that has no place, if it is among the oldest [`MOST_WAITING`] of them.
-    pub(super) fn wait(&mut self, waiting: Waiting) {
+    /// Keeps one that has no place. Where there are more than so many, the youngest goes of the share that has
+    /// the most: nobody's hide those of the others.
+    pub(super) fn wait(&mut self, waiting: Waiting, most: usize) {
         let rank = Rank::of(&waiting.revocation);
-        if self.dropped.iter().flatten().any(|oldest| *oldest < rank) {
-            self.drop(waiting.revocation.kind, rank);
+        let dropped = self.dropped.get(&waiting.share);
+        if dropped.is_some_and(|oldest| *oldest <= rank) {
             return;
         }
         let line = self.lines.entry(waiting.share.clone()).or_default();
         line.insert(rank);
         self.waiting.insert(rank, waiting);
-        let last = self.waiting.last_key_value().map(|(rank, _)| *rank);
-        if self.waiting.len() > MOST_WAITING
-            && let Some(last) = last.and_then(|rank| self.leave(rank))
-        {
-            self.drop(last.revocation.kind, Rank::of(&last.revocation));
+        if self.waiting.len() > most {
+            let lines = self.lines.values();
+            let longest = lines.max_by_key(|line| (line.len(), line.last().copied()));
+            let last = longest.and_then(|line| line.last()).copied();
+            last.into_iter().for_each(|rank| self.drop(rank));
         }
     }
 
-    fn drop(&mut self, kind: Kind, rank: Rank) {
-        let oldest = &mut self.dropped[kind as usize];
-        *oldest = Some(oldest.map_or(rank, |oldest| oldest.min(rank)));
+    fn drop(&mut self, rank: Rank) {
+        if let Some(gone) = self.leave(rank) {
+            let oldest = self.dropped.entry(gone.share).or_insert(rank);
+            *oldest = rank.min(*oldest);
+        }
     }
 
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
         self.waiting.values()
     }
 
-    /// How many wait, and one for each kind of which more are not kept.
+    /// How many wait, and one for each share of which more are not kept.
     pub(super) fn count(&self) -> usize {
-        self.waiting.len() + self.dropped.iter().flatten().count()
+        self.waiting.len() + self.dropped.len()
     }
 
     pub(super) fn find(&mut self, rank: Rank) -> Option<&mut Waiting> {
@@ -110,11 +114,23 @@ impl Crowd {
         Some(left)
     }
 
-    /// Takes out the oldest of a share that has room.
-    pub(super) fn next(&mut self, room: impl Fn(&Share) -> bool) -> Option<Waiting> {
-        let lines = self.lines.iter().filter(|(share, _)| room(share));
-        let first = lines.filter_map(|(_, line)| line.first()).min();
-        first.copied().and_then(|rank| self.leave(rank))
+    /// The oldest of each share that has no place, whether it is kept here or not.
+    pub(super) fn heads(&self) -> BTreeMap<Rank, Share> {
+        let shares = self.lines.keys().chain(self.dropped.keys());
+        let heads = shares.filter_map(|share| Some((self.head(share)?, share.clone())));
+        heads.collect()
+    }
+
+    /// That of one of them. Those that are kept are older than those that are not.
+    pub(super) fn head(&self, share: &Share) -> Option<Rank> {
+        let line = self.lines.get(share).and_then(BTreeSet::first);
+        line.or_else(|| self.dropped.get(share)).copied()
+    }
+
+    /// Keeps none of that share.
+    pub(super) fn drop_all(&mut self, share: &Share) {
+        let line = self.lines.get(share).cloned();
+        line.into_iter().flatten().for_each(|rank| self.drop(rank));
     }
 
     /// Takes out those that have nothing left to refuse.
@@ -136,19 +152,16 @@ impl Crowd {
     }
 
     /// A list of that kind begins, which has those that are not kept too.
-    pub(super) const fn begin(&mut self, kind: Kind) {
-        self.dropped[kind as usize] = None;
+    pub(super) fn begin(&mut self, kind: Kind) {
+        self.dropped.retain(|share, _| share.kind() != kind);
     }
 
     /// Whether there are more without a place than are kept here.
-    pub(super) const fn has_dropped(&self, kind: Kind) -> bool {
-        self.dropped[kind as usize].is_some()
+    pub(super) fn has_dropped(&self, kind: Kind) -> bool {
+        self.dropped.keys().any(|share| share.kind() == kind)
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.waiting.is_empty() && self.dropped == [None; 2]
+        self.waiting.is_empty() && self.dropped.is_empty()
     }
 }
-
-/// How many that have no place are kept: they come into force as soon as there is one.
-const MOST_WAITING: usize = 10_000;

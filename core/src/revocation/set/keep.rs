@@ -50,7 +50,7 @@ impl RevocationSet {
         let share = Share::of(revocation.kind, target);
         let room = self.places.room(&share);
         if let Err(why) = room.or_else(|full| self.make_room(full, &share, &revocation)) {
-            self.crowd().wait(Waiting {
+            self.wait(Waiting {
                 target: target.clone(),
                 revocation,
                 share,
@@ -183,7 +183,7 @@ impl RevocationSet {
         let target = group.target().into_owned();
         for member in self.take_out_all(&target, of) {
             let share = Share::of(member.revocation.kind, &target);
-            self.crowd().wait(Waiting {
+            self.wait(Waiting {
                 target: target.clone(),
                 revocation: member.revocation,
                 share,
@@ -202,16 +202,31 @@ impl RevocationSet {
         let Some(mut crowd) = self.crowd.take() else {
             return;
         };
-        while let Some(one) = crowd.next(|share| self.places.room(share).is_ok()) {
-            if one.revocation.has_expired(now) {
-                self.hold(&one.target, one.revocation, one.round);
+        let mut heads = crowd.heads();
+        while let Some((rank, share)) = heads.pop_first() {
+            if self.places.room(&share).is_err() {
                 continue;
             }
-            let rank = Rank::of(&one.revocation);
-            crowd.place(rank, one.share.clone(), self.groups.hash(&one.target));
-            self.insert(&one.target, &one.share, one.revocation, one.round);
+            let Some(one) = crowd.leave(rank) else {
+                // The place is for one that is not kept: who is younger comes with the list that brings it.
+                let open = heads.values().filter(|s| self.places.room(s).is_ok());
+                open.for_each(|share| crowd.drop_all(share));
+                break;
+            };
+            if one.revocation.has_expired(now) {
+                self.hold(&one.target, one.revocation, one.round);
+            } else {
+                crowd.place(rank, one.share.clone(), self.groups.hash(&one.target));
+                self.insert(&one.target, &one.share, one.revocation, one.round);
+            }
+            heads.extend(crowd.head(&share).map(|rank| (rank, share)));
         }
         self.crowd = Some(crowd);
+    }
+
+    fn wait(&mut self, waiting: Waiting) {
+        let most = self.places.bounds.waiting;
+        self.crowd().wait(waiting, most);
     }
 
     fn place(

@@ -60,6 +60,13 @@ impl Share {
         }
     }
 
+    pub(super) const fn kind(&self) -> Kind {
+        match self {
+            Self::Cluster => Kind::Cluster,
+            Self::Tokens(_) | Self::Namespace(_) => Kind::Namespaced,
+        }
+    }
+
     fn namespace(&self) -> Option<&str> {
         match self {
             Self::Cluster => None,
@@ -75,6 +82,8 @@ pub(in super::super) struct Bounds {
     pub(in super::super) own: usize,
     pub(in super::super) namespace: usize,
     pub(in super::super) tokens: usize,
+    /// How many are kept that have none.
+    pub(in super::super) waiting: usize,
 }
 
 impl Default for Bounds {
@@ -84,6 +93,7 @@ impl Default for Bounds {
             own: MOST_OWN,
             namespace: MOST_OF_NAMESPACE,
             tokens: MOST_TOKENS_OF_NAMESPACE,
+            waiting: MOST_WAITING,
         }
     }
 }
@@ -163,3 +173,6 @@ impl Places {
         }
     }
 }
+
+/// How many that have no place are kept: they come into force as soon as there is one.
+const MOST_WAITING: usize = 10_000;

@@ -2,11 +2,14 @@
 
 use super::{super::set::Bounds, *};
 
+mod kept;
+
 const FEW: Bounds = Bounds {
     all: 8,
     own: 6,
     namespace: 4,
     tokens: 2,
+    waiting: 30,
 };
 
 /// What is stored: its number decides about its age, its namespace, and what it names.
@@ -217,40 +220,6 @@ fn what_waits_has_an_end_though_no_place_becomes_free() {
 }
 
 #[test]
-fn beyond_what_is_kept_a_new_list_is_wanted_as_soon_as_there_is_room() {
-    let mut set = RevocationSet::default();
-    let one = |index: usize| {
-        let raw = RawRevocation {
-            uid: format!("{index:08x}-7c1c-4c5e-9f43-1a1c7a6f0b11"),
-            ..raw(&format!("r-{index}"), account(&format!("a-{index}")))
-        };
-        raw.parse().unwrap()
-    };
-    let kind = Kind::Namespaced;
-    let stored = MOST_OF_NAMESPACE + 10_000 + 2;
-    for index in 0..stored {
-        let (target, revocation) = one(index);
-        let _full = set.put(&target, revocation, time(MADE));
-    }
-    assert_eq!(waiting(&set).len(), 10_000);
-    assert!(!set.wants_list(kind), "it would bring nothing");
-    for index in 0..10_002 {
-        let (target, revocation) = one(index);
-        assert!(set.remove(&target, &revocation));
-    }
-    set.settle(time(MADE));
-    assert_eq!((set.len(), waiting(&set).len()), (9_998, 0));
-    assert!(set.wants_list(kind) && !set.wants_list(Kind::Cluster));
-    set.look_again(kind);
-    assert!(!set.wants_list(kind));
-    for index in 10_002..stored {
-        let (target, revocation) = one(index);
-        assert_eq!(set.put(&target, revocation, time(MADE)), Ok(()));
-    }
-    assert_eq!(set.len(), MOST_OF_NAMESPACE);
-}
-
-#[test]
 fn t23_what_a_list_lacks_keeps_its_place() {
     let mut set = RevocationSet::bounded(FEW);
     let young = Stored {
@@ -313,42 +282,6 @@ fn those_whose_status_says_that_they_are_over_go_for_those_of_which_it_does_not(
     put(&mut set, 10_000, Reported::Enforced);
     assert_eq!(in_force(&set), BTreeSet::from(["r-10000".to_owned()]));
     assert!(set.wants_list(Kind::Namespaced), "for those that went");
-}
-
-#[test]
-fn of_each_kind_it_is_known_whether_there_are_more_than_are_kept() {
-    let mut set = RevocationSet::bounded(Bounds {
-        all: 1,
-        own: 1,
-        namespace: 1,
-        tokens: 1,
-    });
-    let one = |kind: Kind, index: usize| {
-        let namespace = (kind == Kind::Namespaced).then(|| "shop".into());
-        let raw = RawRevocation {
-            target: RawTarget {
-                namespace: namespace.is_none().then(|| "shop".into()),
-                ..account(&format!("a-{index}"))
-            },
-            namespace,
-            uid: format!("{index:08x}-7c1c-4c5e-9f43-1a1c7a6f0b11"),
-            ..cluster(&format!("r-{index}"), RawTarget::default())
-        };
-        raw.parse().unwrap()
-    };
-    for index in 0..10_002 {
-        let (target, revocation) = one(Kind::Namespaced, index);
-        let _full = set.put(&target, revocation, time(MADE));
-    }
-    let (target, revocation) = one(Kind::Cluster, 10_002);
-    assert_eq!(set.put(&target, revocation, time(MADE)), Err(Full::Cluster));
-    let (target, revocation) = one(Kind::Namespaced, 0);
-    assert!(set.remove(&target, &revocation));
-    assert_eq!(
-        Kind::ALL.map(|kind| set.wants_list(kind)),
-        [true, true],
-        "there is a place"
-    );
 }
 
 #[test]

@@ -1,0 +1,173 @@
+//! How many of those without a place are kept, and whose.
+
+use super::*;
+
+/// So few are kept that a new list is wanted often.
+const FEWER: Bounds = Bounds { waiting: 3, ..FEW };
+
+/// Does what is wanted: a list of what is stored.
+fn list(set: &mut RevocationSet, stored: &[Stored]) {
+    let wanted = |set: &RevocationSet| Kind::ALL.into_iter().find(|kind| set.wants_list(*kind));
+    while let Some(kind) = wanted(set) {
+        set.look_again(kind);
+        for one in stored {
+            let (target, revocation) = one.parse();
+            if revocation.kind == kind {
+                let _placed = set.put(&target, revocation, time(MADE));
+            }
+        }
+        set.settle(time(MADE));
+    }
+}
+
+proptest! {
+    /// Whoever is not kept, a new list brings those that are to have a place.
+    #[test]
+    fn t23_the_oldest_are_in_force_after_a_list_however_few_are_kept(
+        coming in prop::collection::vec(any_stored(), 0..40),
+        going in prop::collection::vec(any::<bool>(), 40),
+    ) {
+        let mut seen = BTreeSet::new();
+        let coming: Vec<Stored> = coming.into_iter().filter(|s| seen.insert(s.number)).collect();
+        let mut set = RevocationSet::bounded(FEWER);
+        let mut left = Vec::new();
+        for (one, goes) in coming.iter().zip(going) {
+            let (target, revocation) = one.parse();
+            let _placed = set.put(&target, revocation, time(MADE));
+            left.push(*one);
+            if goes {
+                let first = left.remove(left.len() / 2);
+                let (target, revocation) = first.parse();
+                set.remove(&target, &revocation);
+                set.settle(time(MADE));
+            }
+            list(&mut set, &left);
+            prop_assert_eq!(in_force(&set), Stored::placed(&left));
+            prop_assert!(waiting(&set).len() <= 3);
+            let lost = left.len() > set.len() + waiting(&set).len();
+            prop_assert!(!lost || set.without_place() > waiting(&set).len());
+        }
+    }
+}
+
+#[test]
+fn beyond_what_is_kept_a_new_list_is_wanted_as_soon_as_there_is_room() {
+    let mut set = RevocationSet::default();
+    let one = |index: usize| {
+        let raw = RawRevocation {
+            uid: format!("{index:08x}-7c1c-4c5e-9f43-1a1c7a6f0b11"),
+            ..raw(&format!("r-{index}"), account(&format!("a-{index}")))
+        };
+        raw.parse().unwrap()
+    };
+    let kind = Kind::Namespaced;
+    let stored = MOST_OF_NAMESPACE + 10_000 + 2;
+    for index in 0..stored {
+        let (target, revocation) = one(index);
+        let _full = set.put(&target, revocation, time(MADE));
+    }
+    assert_eq!(waiting(&set).len(), 10_000);
+    assert!(!set.wants_list(kind), "it would bring nothing");
+    for index in 0..10_002 {
+        let (target, revocation) = one(index);
+        assert!(set.remove(&target, &revocation));
+    }
+    set.settle(time(MADE));
+    assert_eq!((set.len(), waiting(&set).len()), (9_998, 0));
+    assert!(set.wants_list(kind) && !set.wants_list(Kind::Cluster));
+    set.look_again(kind);
+    assert!(!set.wants_list(kind));
+    for index in 10_002..stored {
+        let (target, revocation) = one(index);
+        assert_eq!(set.put(&target, revocation, time(MADE)), Ok(()));
+    }
+    assert_eq!(set.len(), MOST_OF_NAMESPACE);
+}
+
+#[test]
+fn of_each_kind_it_is_known_whether_there_are_more_than_are_kept() {
+    let mut set = RevocationSet::bounded(FEWER);
+    let of = |number: u8, namespace| Stored {
+        age: number.into(),
+        number,
+        namespace,
+        token: false,
+    };
+    for number in 0..20 {
+        let _full = puts(&mut set, of(number, Some(number % 3)), MADE);
+        let _full = puts(&mut set, of(number + 20, None), MADE);
+    }
+    assert_eq!((set.len(), waiting(&set).len()), (8, 3));
+    let gone = [of(0, Some(0)), of(20, None)];
+    for (target, revocation) in gone.map(Stored::parse) {
+        assert!(set.remove(&target, &revocation));
+    }
+    assert_eq!(
+        Kind::ALL.map(|kind| set.wants_list(kind)),
+        [true, true],
+        "there is a place"
+    );
+}
+
+/// A token of that namespace, of which only the first two have a place.
+fn token_of(namespace: u8, number: u8) -> Stored {
+    Stored {
+        age: number.into(),
+        namespace: Some(namespace),
+        ..given_back(number)
+    }
+}
+
+#[test]
+fn who_has_many_that_wait_hides_not_those_of_the_others() {
+    let mut set = RevocationSet::bounded(FEWER);
+    for number in 0..10 {
+        let _full = puts(&mut set, token_of(1, number), MADE);
+    }
+    assert_eq!(waiting(&set), names([2, 3, 4]), "the oldest are kept");
+    for number in 10..13 {
+        let _full = puts(&mut set, token_of(2, number), MADE);
+    }
+    assert_eq!(waiting(&set), names([2, 3, 12]), "in place of the youngest");
+    let _full = puts(&mut set, token_of(2, 13), MADE);
+    assert_eq!(
+        waiting(&set),
+        names([2, 3, 12]),
+        "of as many the youngest goes"
+    );
+    for number in 14..17 {
+        let _full = puts(&mut set, token_of(0, number), MADE);
+    }
+    assert_eq!(waiting(&set), names([2, 12, 16]));
+    assert!(set.without_place() > 3);
+}
+
+#[test]
+fn a_place_is_kept_for_an_older_one_until_a_list_brings_it() {
+    let mut set = RevocationSet::bounded(FEWER);
+    let of = |number: u8, namespace| Stored {
+        age: number.into(),
+        number,
+        namespace: Some(namespace),
+        token: false,
+    };
+    let first: Vec<Stored> = (0..6).map(|number| of(number, number / 4)).collect();
+    let rest = (6..10).map(|number| of(number, 2)).chain([of(10, 1)]);
+    let rest: Vec<Stored> = rest.collect();
+    for stored in first.iter().chain(&rest) {
+        let _full = puts(&mut set, *stored, MADE);
+    }
+    assert_eq!(waiting(&set), names([6, 7, 10]));
+    for (target, revocation) in first.iter().take(3).map(|one| one.parse()) {
+        assert!(set.remove(&target, &revocation));
+    }
+    set.settle(time(MADE));
+    assert_eq!(in_force(&set), names([3, 4, 5, 6, 7]));
+    list(&mut set, &[first.split_at(3).1, &rest].concat());
+    assert_eq!(in_force(&set), names([3, 4, 5, 6, 7, 8]));
+    assert_eq!(waiting(&set), names([9, 10]));
+}
+
+fn names<const N: usize>(numbers: [u8; N]) -> BTreeSet<String> {
+    numbers.map(|number| format!("r-{number}")).into()
+}
