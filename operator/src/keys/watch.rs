@@ -21,9 +21,10 @@ use crate::{
 ///
 /// # Guarantees
 /// What was delivered stays until something newer comes: a watch that fails takes nothing back. A list
-/// takes the place of what was known at once. With each of the `restores` a new list is taken: the watch
-/// may hang on a version that the cluster, whose state went back, has not reached yet. After a failure a
-/// list counts when it is known whether it is from such a cluster: it may have keys that were removed.
+/// takes the place of what was known at once. With each of the `restores` no key of before is used from
+/// then on, and a new list is taken: the watch may hang on a version that the cluster, whose state went
+/// back, has not reached yet. After a failure a list counts when it is known whether it is from such a
+/// cluster: it may have keys that were removed.
 pub(super) async fn follow(
     keys: &Keys,
     store: &Store,
@@ -33,20 +34,33 @@ pub(super) async fn follow(
     let (mut shelf, mut failures) = (Shelf::telling(), 0u32);
     let mut noticed = restores.watch();
     loop {
-        let Err(error) = tokio::select! {
-            failed = tend(keys, store, restores, clock, (&mut shelf, &mut failures)) => failed,
+        tokio::select! {
+            () = until_it_fails(keys, store, restores, clock, (&mut shelf, &mut failures)) => {}
             // Its error says that nobody is left who would notice, and then the process ends too.
             Ok(()) = noticed.changed() => {
                 warn!(watch.kind = Kind::SigningKey.as_str(), "the state of the cluster went back: listing anew");
-                continue;
+                if keys.synced() {
+                    keys.publish(&mut shelf, restores.last());
+                }
             }
-        };
-        failures = failures.saturating_add(1);
-        keys.0.metrics.watch_error(Kind::SigningKey);
-        report(&error, failures);
-        let pause = lifetime::retry_after(failures, None, rand::random());
-        sleep(pause.min(LONGEST_PAUSE)).await;
+        }
     }
+}
+
+/// Lists and watches, and after a failure waits for as long as it is wise to.
+async fn until_it_fails(
+    keys: &Keys,
+    store: &Store,
+    restores: &Restores,
+    clock: fn() -> Timestamp,
+    (shelf, failures): (&mut Shelf, &mut u32),
+) {
+    let Err(error) = tend(keys, store, restores, clock, (shelf, failures)).await;
+    *failures = failures.saturating_add(1);
+    keys.0.metrics.watch_error(Kind::SigningKey);
+    report(&error, *failures);
+    let pause = lifetime::retry_after(*failures, None, rand::random());
+    sleep(pause.min(LONGEST_PAUSE)).await;
 }
 
 fn report(error: &CallError, failures: u32) {
