@@ -3,7 +3,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
-    net::{Ipv4Addr, SocketAddr},
+    net::Ipv4Addr,
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Arc, atomic::AtomicUsize},
@@ -105,19 +105,15 @@ impl Drop for Server {
     }
 }
 
-/// The bare handler as a target, in the network of that process, at that address.
-pub(crate) fn start(
-    beside: u32,
-    address: SocketAddr,
-    own: &Certificate,
-) -> Result<(Server, Arc<Target>)> {
+/// The bare handler as a target, in the network of that process.
+pub(crate) fn start(beside: u32, own: &Certificate) -> Result<(Server, Arc<Target>)> {
     let program = std::env::current_exe()?;
     let program = program.to_str().context("a path in UTF-8")?;
     let folder = own.folder().to_str().context("a path in UTF-8")?;
     let server = Server::start(beside, &[program, "bare", folder])?;
     let target = Target {
         pid: server.pid(),
-        address: (address.ip(), server.port).into(),
+        port: server.port,
         name: ServerName::try_from(NAME)?,
         tls: own.client()?,
         write: Box::new(|_, request| request.extend_from_slice(REQUEST)),

@@ -2,7 +2,6 @@
 //! request, how many it answers, and how long they wait.
 
 use std::{
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,7 +16,7 @@ use tokio::runtime::Builder;
 
 use self::connection::Connection;
 use crate::{
-    place::{GENERATOR, Pinned, SERVER, pin_this_thread},
+    place::{GENERATOR, Pinned, SERVER, enter_network_of, pin_this_thread},
     stats::Sample,
 };
 
@@ -29,8 +28,8 @@ mod open;
 pub(crate) struct Target {
     /// Its process.
     pub(crate) pid: u32,
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
+    /// Where it listens, on the loopback interface of its own network.
+    pub(crate) port: u16,
     /// Whom its certificate names.
     pub(crate) name: ServerName<'static>,
     /// What its certificate is verified against, and ours for it.
@@ -68,7 +67,7 @@ impl Target {
     pub(crate) fn closed(self: &Arc<Self>, length: Duration) -> Result<Round> {
         let target = Arc::clone(self);
         let _pinned = Pinned::new(self.pid, SERVER)?;
-        on_core(move || closed::run(target, length))
+        beside(self.pid, move || closed::run(target, length))
     }
 
     /// Asks so many times a second, whatever becomes of the answers, for that long. A request that finds
@@ -79,7 +78,7 @@ impl Target {
     pub(crate) fn open(self: &Arc<Self>, rate: f64, length: Duration) -> Result<Round> {
         let target = Arc::clone(self);
         let _pinned = Pinned::new(self.pid, SERVER)?;
-        on_core(move || open::run(target, rate, length))
+        beside(self.pid, move || open::run(target, rate, length))
     }
 
     /// Asks exactly that many times over [`CONNECTIONS`] connections and gives the answers to `take`, each
@@ -93,7 +92,7 @@ impl Target {
         take: fn(&[u8]) -> Result<T>,
     ) -> Result<Vec<T>> {
         let target = Arc::clone(self);
-        on_core(move || closed::each(target, count, take))
+        beside(self.pid, move || closed::each(target, count, take))
     }
 
     async fn connect(&self) -> Result<Connection> {
@@ -115,17 +114,20 @@ impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Target")
             .field("pid", &self.pid)
-            .field("address", &self.address)
+            .field("port", &self.port)
             .finish_non_exhaustive()
     }
 }
 
-/// Runs it on a thread of its own, on the generator's core.
-fn on_core<T: Send + 'static, F: Future<Output = Result<T>>>(
+/// Runs it on a thread of its own, on the generator's core and in the network of that process: what carries a
+/// packet from one network to the next is charged to whoever sends it, and is nobody's work that is measured.
+fn beside<T: Send + 'static, F: Future<Output = Result<T>>>(
+    server: u32,
     make: impl FnOnce() -> F + Send + 'static,
 ) -> Result<T> {
     let run = move || {
         pin_this_thread(GENERATOR)?;
+        enter_network_of(server)?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("make a runtime")?;
         tokio::task::LocalSet::new().block_on(&runtime, make())

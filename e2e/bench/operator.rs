@@ -1,7 +1,6 @@
 //! The replica of the operator that is measured.
 
 use std::{
-    net::SocketAddr,
     sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
@@ -29,7 +28,6 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Operator {
     pub(crate) pid: u32,
-    pub(crate) address: SocketAddr,
     tls: Arc<ClientConfig>,
 }
 
@@ -46,7 +44,6 @@ impl Operator {
         let begins = |command: &[u8]| command.starts_with(b"/hallpass-operator\0");
         Ok(Self {
             pid: process(&uid, begins)?.context("the operator's process is not on this machine")?,
-            address: (address.parse::<std::net::IpAddr>()?, 8443).into(),
             tls: trusting(trust.ca())?,
         })
     }
@@ -80,7 +77,7 @@ impl Operator {
     ) -> Result<Arc<Target>> {
         Ok(Arc::new(Target {
             pid: self.pid,
-            address: self.address,
+            port: 8443,
             name: ServerName::try_from(format!("hallpass.{RELEASE}.svc"))?,
             tls: Arc::clone(&self.tls),
             write,

@@ -1,7 +1,6 @@
 //! node-oidc-provider: an authorization server that many use, on the same two questions.
 
 use std::{
-    net::SocketAddr,
     path::Path,
     sync::{Arc, atomic::AtomicUsize},
 };
@@ -23,7 +22,6 @@ pub(crate) const PEER: &str = "oidc-provider 9.13.3";
 #[derive(Debug)]
 pub(crate) struct Peer {
     server: Server,
-    address: SocketAddr,
     certificate: Certificate,
 }
 
@@ -33,8 +31,8 @@ struct Answer {
 }
 
 impl Peer {
-    /// Starts what is in `folder` in the network of that process, which is at that address.
-    pub(crate) fn start(folder: &Path, beside: u32, address: SocketAddr) -> Result<Self> {
+    /// Starts what is in `folder` in the network of that process.
+    pub(crate) fn start(folder: &Path, beside: u32) -> Result<Self> {
         let certificate = Certificate::make()?;
         let program = folder.join("server.mjs");
         let program = program.to_str().context("a path in UTF-8")?;
@@ -44,7 +42,6 @@ impl Peer {
             &["env", "NODE_ENV=production", "node", program, own],
         )?;
         Ok(Self {
-            address: (address.ip(), server.port).into(),
             server,
             certificate,
         })
@@ -75,7 +72,7 @@ impl Peer {
     fn target(&self, write: Box<Write>, good: fn(u16, &[u8]) -> bool) -> Result<Arc<Target>> {
         Ok(Arc::new(Target {
             pid: self.server.pid(),
-            address: self.address,
+            port: self.server.port,
             name: ServerName::try_from(NAME)?,
             tls: self.certificate.client()?,
             write,

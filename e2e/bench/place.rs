@@ -1,12 +1,14 @@
-//! Which core a process runs on while it is measured: the server on one, the generator of its load on
-//! the other, so that neither takes the other's time.
+//! Where a process runs while it is measured: the server on one core, the generator of its load on the
+//! other, so that neither takes the other's time, and both in one network.
 
-use std::fs;
+use std::{fs, os::fd::AsFd as _};
 
 use anyhow::{Context as _, Result};
 use rustix::{
     process::Pid,
-    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+    thread::{
+        CpuSet, LinkNameSpaceType, move_into_link_name_space, sched_getaffinity, sched_setaffinity,
+    },
 };
 
 /// The core of the server.
@@ -40,6 +42,13 @@ impl Drop for Pinned {
 /// Has this thread run on that core alone.
 pub(crate) fn pin_this_thread(core: usize) -> Result<()> {
     sched_setaffinity(None, &only(core)).context("stay on a core")
+}
+
+/// Has this thread be in the network of that process from now on.
+pub(crate) fn enter_network_of(pid: u32) -> Result<()> {
+    let network = fs::File::open(format!("/proc/{pid}/ns/net"))?;
+    move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+        .context("enter a network")
 }
 
 fn only(core: usize) -> CpuSet {

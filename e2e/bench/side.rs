@@ -34,14 +34,12 @@ impl Side {
         let operator = Operator::find().await?;
         world.revoke(scale.revocations)?;
         operator.rest().await?;
-        let (beside, address) = (operator.pid, operator.address);
+        let beside = operator.pid;
         let certificate = Certificate::make()?;
-        let (server, bare) = bare::start(beside, address, &certificate)?;
+        let (server, bare) = bare::start(beside, &certificate)?;
         Ok(Self {
             world,
-            peer: peer
-                .map(|folder| Peer::start(folder, beside, address))
-                .transpose()?,
+            peer: peer.map(|folder| Peer::start(folder, beside)).transpose()?,
             operator,
             bare,
             _bare: server,

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicUsize},
 };
@@ -24,7 +23,6 @@ use crate::load::{Target, Write};
 pub(crate) struct ApiServer {
     pki: PathBuf,
     pid: u32,
-    address: SocketAddr,
 }
 
 /// In whose name a request is made.
@@ -70,7 +68,6 @@ impl ApiServer {
         Ok(Self {
             pki: state.join("pki"),
             pid: pid.trim().parse()?,
-            address: ([127, 0, 0, 1], 6443).into(),
         })
     }
 
@@ -130,7 +127,7 @@ impl ApiServer {
     fn target(&self, who: Who, write: Box<Write>, good: fn(u16) -> bool) -> Result<Arc<Target>> {
         Ok(Arc::new(Target {
             pid: self.pid,
-            address: self.address,
+            port: 6443,
             name: ServerName::try_from("kubernetes")?,
             tls: Arc::new(self.tls(who)?),
             write,
