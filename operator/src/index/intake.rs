@@ -1,6 +1,6 @@
 //! What the watches deliver, on its way into the index.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, hash::Hash, sync::Arc};
 
 use hallpass_core::{
     consent::AudienceSet,
@@ -204,7 +204,7 @@ fn share<T: PartialEq, S>(known: Option<Record<T, S>>, record: &mut Record<T, S>
     }
 }
 
-fn count<K: Clone + Ord, T: Clone + PartialEq, S: Clone + PartialEq>(
+fn count<K: Clone + Ord + Hash, T: Clone + PartialEq, S: Clone + PartialEq>(
     metrics: &Metrics,
     kind: Kind,
     shelf: &Shelf<K, Record<T, S>>,
@@ -215,7 +215,7 @@ fn count<K: Clone + Ord, T: Clone + PartialEq, S: Clone + PartialEq>(
 
 /// Files the objects of the events and returns the namespaces that are not what they were. An object
 /// that cannot even be filed is passed over, and the watch goes on.
-fn take<K, N: Clone + Ord, T: Clone + PartialEq>(
+fn take<K, N: Clone + Ord + Hash, T: Clone + PartialEq>(
     events: Vec<Event<K>>,
     shelf: &Shelf<N, T>,
     file: impl Fn(K) -> Option<Filed<N, T>>,

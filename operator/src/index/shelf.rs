@@ -3,6 +3,7 @@
 use std::{
     borrow::Borrow,
     collections::{BTreeMap, BTreeSet, HashMap},
+    hash::Hash,
     sync::{PoisonError, RwLock},
 };
 
@@ -32,20 +33,20 @@ struct State<K, T> {
     synced: bool,
 }
 
-/// Hashed by name: a request looks four of thousands up, and does not want to compare its way to them.
-type Objects<K, T> = BTreeMap<K, HashMap<Box<str>, T>>;
+/// Hashed: a request looks four of thousands up, and does not want to compare its way to them.
+type Objects<K, T> = HashMap<K, HashMap<Box<str>, T>>;
 
 impl<K, T> Default for Shelf<K, T> {
     fn default() -> Self {
         Self(RwLock::new(State {
-            current: BTreeMap::new(),
-            listing: BTreeMap::new(),
+            current: HashMap::new(),
+            listing: HashMap::new(),
             synced: false,
         }))
     }
 }
 
-impl<K: Clone + Ord, T: Clone + PartialEq> Shelf<K, T> {
+impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
     /// Takes one event of the watch and returns the namespaces that are not what they were.
     pub(super) fn take(&self, event: Event<Filed<K, T>>) -> BTreeSet<K> {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -74,15 +75,28 @@ impl<K: Clone + Ord, T: Clone + PartialEq> Shelf<K, T> {
         self.read(|state| state.synced)
     }
 
-    pub(super) fn get<Q: Ord + ?Sized>(&self, within: &Q, name: &str) -> Option<T>
+    pub(super) fn get<Q: Eq + Hash + ?Sized>(&self, within: &Q, name: &str) -> Option<T>
     where
         K: Borrow<Q>,
     {
-        self.read(|state| state.current.get(within)?.get(name).cloned())
+        self.look(within, name, T::clone)
+    }
+
+    /// What `look` says of the object of that name.
+    pub(super) fn look<Q: Eq + Hash + ?Sized, R>(
+        &self,
+        within: &Q,
+        name: &str,
+        look: impl FnOnce(&T) -> R,
+    ) -> Option<R>
+    where
+        K: Borrow<Q>,
+    {
+        self.read(|state| state.current.get(within)?.get(name).map(look))
     }
 
     /// The objects of one namespace, by name.
-    pub(super) fn of<Q: Ord + ?Sized>(&self, within: &Q) -> BTreeMap<Box<str>, T>
+    pub(super) fn of<Q: Eq + Hash + ?Sized>(&self, within: &Q) -> BTreeMap<Box<str>, T>
     where
         K: Borrow<Q>,
     {
@@ -121,7 +135,10 @@ impl<K: Clone + Ord, T: Clone + PartialEq> Shelf<K, T> {
     }
 }
 
-fn put<K: Clone + Ord, T: PartialEq>(objects: &mut Objects<K, T>, filed: Filed<K, T>) -> Option<K> {
+fn put<K: Clone + Eq + Hash, T: PartialEq>(
+    objects: &mut Objects<K, T>,
+    filed: Filed<K, T>,
+) -> Option<K> {
     let Filed {
         within,
         name,
@@ -135,7 +152,7 @@ fn put<K: Clone + Ord, T: PartialEq>(objects: &mut Objects<K, T>, filed: Filed<K
     Some(within)
 }
 
-fn remove<K: Ord, T>(objects: &mut Objects<K, T>, filed: Filed<K, T>) -> Option<K> {
+fn remove<K: Eq + Hash, T>(objects: &mut Objects<K, T>, filed: Filed<K, T>) -> Option<K> {
     let there = objects.get_mut(&filed.within)?;
     there.remove(&filed.name)?;
     if there.is_empty() {
@@ -144,7 +161,7 @@ fn remove<K: Ord, T>(objects: &mut Objects<K, T>, filed: Filed<K, T>) -> Option<
     Some(filed.within)
 }
 
-fn differing<K: Clone + Ord, T: PartialEq>(
+fn differing<K: Clone + Ord + Hash, T: PartialEq>(
     before: &Objects<K, T>,
     after: &Objects<K, T>,
 ) -> BTreeSet<K> {

@@ -7,7 +7,7 @@ use std::{
 
 use hallpass_core::{
     decide::{Rules, Scene},
-    name::Namespace,
+    name::{Namespace, Uid},
 };
 use jiff::Timestamp;
 
@@ -53,6 +53,23 @@ impl Snapshot {
     #[must_use]
     pub fn pod(&self, namespace: &str, name: &str) -> Option<PodRecord> {
         self.shelves.pods.get(namespace, name)
+    }
+
+    /// What `look` says of the pod of that name, which is not copied for that.
+    pub(crate) fn look_at_pod<R>(
+        &self,
+        namespace: &str,
+        name: &str,
+        look: impl FnOnce(&PodRecord) -> R,
+    ) -> Option<R> {
+        self.shelves.pods.look(namespace, name, look)
+    }
+
+    /// Whether there is a service account of that name with that uid.
+    pub(crate) fn has_service_account(&self, namespace: &str, name: &str, uid: &Uid) -> bool {
+        let accounts = &self.shelves.service_accounts;
+        let same = accounts.look(namespace, name, |account| account.uid == *uid);
+        same.unwrap_or(false)
     }
 
     /// The service account of that name.

@@ -20,11 +20,12 @@ pub(super) fn is_alive(snapshot: &Snapshot, claims: &Claims, now: Timestamp) -> 
         ..
     } = claims;
     let just_made = now.duration_since(*issued) <= BEHIND;
-    let account = snapshot.service_account(namespace.as_str(), service_account.as_str());
-    let account = account.is_some_and(|account| account.uid == *service_account_uid);
-    let pod = snapshot.pod(namespace.as_str(), pod.as_str());
-    let pod = pod.filter(|pod| pod.uid == *pod_uid);
-    (account || just_made) && pod.map_or(just_made, |pod| pod.is_live(now))
+    let (within, account) = (namespace.as_str(), service_account.as_str());
+    let account = snapshot.has_service_account(within, account, service_account_uid);
+    let known = snapshot.look_at_pod(within, pod.as_str(), |pod| {
+        (pod.uid == *pod_uid).then(|| pod.is_live(now))
+    });
+    (account || just_made) && known.flatten().unwrap_or(just_made)
 }
 
 /// How far a watch may be behind the API server.
