@@ -1,5 +1,7 @@
 //! Tokens: how one is checked, and the proof that it was.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
 pub mod cache;
@@ -32,7 +34,7 @@ pub struct Expected<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified<T> {
     claims: T,
-    kid: Box<str>,
+    kid: Arc<str>,
 }
 
 impl<T> Verified<T> {

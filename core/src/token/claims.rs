@@ -1,6 +1,6 @@
 //! What a token of an issuer of Hallpass says, whatever its form: an access token of RFC 9068.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_lc_rs::error::Unspecified;
 use jiff::Timestamp;
@@ -117,7 +117,7 @@ impl Claims {
     }
 
     /// Asks the time, which comes last: everything else was found to fit.
-    pub(super) fn at(self, kid: Box<str>, now: Timestamp) -> Result<Verified<Self>, Fault> {
+    pub(super) fn at(self, kid: Arc<str>, now: Timestamp) -> Result<Verified<Self>, Fault> {
         if now.duration_since(self.expires) >= LEEWAY {
             Err(Fault::Expired)
         } else {

@@ -13,9 +13,12 @@
 //! The seal covers what is not in the payload too: the associated data is the issuer's URL, a zero byte,
 //! the audience, a zero byte, the clear header. A token of one issuer or audience opens under no other.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    error::Unspecified,
+};
 use jiff::Timestamp;
 
 pub use super::claims::{Claims, MintFault};
@@ -25,6 +28,7 @@ use super::{
     xaes,
 };
 use crate::{
+    issuer::IssuerUrl,
     name::{Audience, IssuerId},
     secret::Secret,
 };
@@ -59,28 +63,37 @@ impl AudienceTag {
 }
 
 /// A key that seals and opens. Its `Debug` does not print it.
-#[derive(Debug, Clone)]
 pub struct SealingKey {
     id: KeyId,
-    kid: Box<str>,
-    key: Secret<[u8; xaes::KEY]>,
+    kid: Arc<str>,
+    key: xaes::Key,
 }
 
 impl SealingKey {
     /// The key of those random bytes, which lives with the signing key of that `kid`.
-    #[must_use]
-    pub fn new(kid: &str, key: Secret<[u8; xaes::KEY]>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// The crypto library failed.
+    pub fn new(kid: &str, key: &Secret<[u8; xaes::KEY]>) -> Result<Self, Unspecified> {
+        Ok(Self {
             id: KeyId::of(kid),
             kid: kid.into(),
-            key,
-        }
+            key: xaes::Key::new(key.expose())?,
+        })
     }
 
     /// Its id.
     #[must_use]
     pub const fn id(&self) -> KeyId {
         self.id
+    }
+}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealingKey")
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
     }
 }
 
@@ -101,7 +114,7 @@ pub fn seal(
     let header = header(key.id, AudienceTag::of(&claims.audience));
     let associated = associated(&claims.issuer, &claims.audience, &header);
     let mut sealed = content::encode(claims)?;
-    xaes::seal(key.key.expose(), &nonce, &associated, &mut sealed)?;
+    key.key.seal(&nonce, &associated, &mut sealed)?;
     let payload = jose::text([&header[..], &nonce, &sealed].concat());
     let mut token = format!("{PREFIX}{}_{payload}", IssuerId::of(&claims.issuer));
     token.push_str(&checksum::of(&token));
@@ -199,7 +212,7 @@ impl Sealed {
     pub fn open(
         &self,
         key: &SealingKey,
-        issuer: &str,
+        issuer: &IssuerUrl,
         audience: &Audience,
         now: Timestamp,
     ) -> Result<Verified<Claims>, Fault> {
@@ -207,20 +220,25 @@ impl Sealed {
             return Err(Fault::UnknownKey);
         }
         // The issuer id in front is not part of the payload: this binds it.
-        if IssuerId::of(issuer) != self.issuer {
+        if issuer.id() != self.issuer {
             return Err(Fault::WrongIssuer);
         }
-        if AudienceTag::of(audience) != self.audience_tag() {
-            return Err(Fault::WrongAudience);
-        }
+        let issuer = issuer.as_str();
         let associated = associated(issuer, audience, &self.header);
-        let sealed = self.content.expose();
-        let content = xaes::open(key.key.expose(), &self.nonce, &associated, sealed);
-        // The crypto library never says why: that is its whole answer.
-        let content = content.ok().ok_or(Fault::BadSignature)?;
+        let content = key
+            .key
+            .open(&self.nonce, &associated, self.content.expose());
+        // The crypto library never says why, so of two causes the one that can be told is looked for.
+        let content = content.map_err(|Unspecified| {
+            if AudienceTag::of(audience) == self.audience_tag() {
+                Fault::BadSignature
+            } else {
+                Fault::WrongAudience
+            }
+        })?;
         let claims = content::decode(&content, issuer, audience).ok_or(Flaw::Content)?;
         claims.check()?;
-        claims.at(key.kid.clone(), now)
+        claims.at(Arc::clone(&key.kid), now)
     }
 }
 

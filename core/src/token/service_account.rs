@@ -3,6 +3,8 @@
 //! `jsonwebtoken` checks the signature and nothing else: its own reading of a token ignores `crit` and
 //! `typ` and reads the clock. What is read here is exactly what the API server writes.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -108,7 +110,7 @@ impl From<Unsigned> for Fault {
 #[derive(Debug, Clone)]
 pub struct Examined {
     claims: Claims,
-    kid: Box<str>,
+    kid: Arc<str>,
     starts: Timestamp,
     expires: Timestamp,
 }
@@ -123,7 +125,7 @@ impl Examined {
         match self.untimely(now) {
             None => Ok(Verified {
                 claims,
-                kid: self.kid.clone(),
+                kid: Arc::clone(&self.kid),
             }),
             Some(when) => Err(Fault::Untimely {
                 when,

@@ -1,5 +1,7 @@
 //! The header of a signed token and its one signature, checked alike for every kind of token.
 
+use std::sync::Arc;
+
 use super::{
     fault::Flaw,
     jose::{self, Members, Parts},
@@ -31,7 +33,7 @@ impl From<Flaw> for Unsigned {
 
 /// The header is `alg`, `kid`, `typ` and nothing else. The `kid` is a key of a table and nothing else:
 /// it is neither printed nor made a path. At most one signature is checked. Gives the `kid`.
-pub(super) fn check(keys: &KeySet, parts: &Parts<'_>, kind: &Kind) -> Result<Box<str>, Unsigned> {
+pub(super) fn check(keys: &KeySet, parts: &Parts<'_>, kind: &Kind) -> Result<Arc<str>, Unsigned> {
     let header = jose::object(&jose::bytes(parts.header)?)?;
     let header = Members(&header);
     if !header.only(&["alg", "kid", "typ"]) {

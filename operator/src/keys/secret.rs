@@ -111,6 +111,8 @@ pub(super) enum Fault {
     Signing(#[source] KeyFault),
     #[error("its {SEALING} has not 32 bytes")]
     Sealing,
+    #[error("the crypto library failed")]
+    Crypto(#[source] Unspecified),
     #[error("it holds the key of another Secret once more")]
     Twice,
 }
@@ -193,7 +195,8 @@ impl Object {
         bytes.copy_from_slice(sealing.expose());
         let bytes = Secret::new(bytes);
         let signing = SigningKey::from_pkcs8(signing, algorithm).map_err(Fault::Signing)?;
-        let sealing = SealingKey::new(signing.kid(), bytes);
+        let sealing = SealingKey::new(signing.kid(), &bytes);
+        let sealing = sealing.map_err(Fault::Crypto)?;
         Ok(Arc::new(Material {
             signing,
             sealing,

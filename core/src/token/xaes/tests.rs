@@ -11,8 +11,9 @@ fn hex(bytes: &[u8]) -> String {
 
 fn sealed(key: &[u8; 32], nonce: &[u8; 24], associated: &[u8], content: &[u8]) -> Vec<u8> {
     let mut sealed = content.to_vec();
-    seal(key, nonce, associated, &mut sealed).unwrap();
-    assert_eq!(open(key, nonce, associated, &sealed).unwrap(), content);
+    let key = Key::new(key).unwrap();
+    key.seal(nonce, associated, &mut sealed).unwrap();
+    assert_eq!(key.open(nonce, associated, &sealed).unwrap(), content);
     sealed
 }
 
@@ -20,12 +21,12 @@ fn sealed(key: &[u8; 32], nonce: &[u8; 24], associated: &[u8], content: &[u8]) -
 #[test]
 fn makes_what_the_specification_says() {
     let nonce = b"ABCDEFGHIJKLMNOPQRSTUVWX";
-    let first = derived_key(&[1; 32], nonce).unwrap();
+    let first = Key::new(&[1; 32]).unwrap().derived(nonce).unwrap();
     assert_eq!(
         hex(first.as_slice()),
         "c8612c9ed53fe43e8e005b828a1631a0bbcb6ab2f46514ec4f439fcfd0fa969b"
     );
-    let second = derived_key(&[3; 32], nonce).unwrap();
+    let second = Key::new(&[3; 32]).unwrap().derived(nonce).unwrap();
     assert_eq!(
         hex(second.as_slice()),
         "e9c621d4cdd9b11b00a6427ad7e559aeedd66b3857646677748f8ca796cb3fd8"
@@ -76,7 +77,8 @@ fn opens_nothing_that_was_changed() {
     let (key, nonce) = ([7; 32], [9; 24]);
     let whole = sealed(&key, &nonce, b"associated", b"content");
     let opens = |key: &_, nonce: &_, associated: &[u8], sealed: &[u8]| {
-        open(key, nonce, associated, sealed).is_ok()
+        let key = Key::new(key).unwrap();
+        key.open(nonce, associated, sealed).is_ok()
     };
     assert!(opens(&key, &nonce, b"associated", &whole));
     assert!(!opens(&key, &nonce, b"associate", &whole));

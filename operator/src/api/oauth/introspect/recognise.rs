@@ -88,8 +88,7 @@ impl<F: Fn(&Statement) -> bool> Recogniser<'_, F> {
         let key = self.ring.sealing(sealed.key_id())?;
         let mut meant = self.audiences.tagged(sealed.audience_tag());
         let statement = meant.find(|statement| self.is_asked(statement))?;
-        let issuer = self.issuer.url.as_str();
-        let opened = sealed.open(key, issuer, &statement.audience, self.now);
+        let opened = sealed.open(key, &self.issuer.url, &statement.audience, self.now);
         opened.ok()
     }
 

@@ -81,8 +81,7 @@ impl Known<'_> {
         let Some(statement) = self.audiences.tagged(sealed.audience_tag()).next() else {
             return Err(unknown("audience"));
         };
-        let issuer = self.issuer.url.as_str();
-        match sealed.open(key, issuer, &statement.audience, self.now) {
+        match sealed.open(key, &self.issuer.url, &statement.audience, self.now) {
             Ok(verified) => Ok(Some(verified)),
             Err(fault) => worthless(fault),
         }
