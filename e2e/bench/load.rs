@@ -119,8 +119,9 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// Runs it on a thread of its own, on the generator's core and in the network of that process: what carries a
-/// packet from one network to the next is charged to whoever sends it, and is nobody's work that is measured.
+/// Runs it on a thread of its own, on the generator's core and in the network of that process. It never sleeps.
+/// What carries a packet from one network to the next is charged to whoever sends it, and so is what wakes
+/// whoever waits for it: neither is the work of a server.
 fn beside<T: Send + 'static, F: Future<Output = Result<T>>>(
     server: u32,
     make: impl FnOnce() -> F + Send + 'static,
@@ -130,12 +131,21 @@ fn beside<T: Send + 'static, F: Future<Output = Result<T>>>(
         enter_network_of(server)?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("make a runtime")?;
-        tokio::task::LocalSet::new().block_on(&runtime, make())
+        let local = tokio::task::LocalSet::new();
+        local.spawn_local(never_sleep());
+        local.block_on(&runtime, make())
     };
     let thread = std::thread::spawn(run);
     thread
         .join()
         .map_err(|_panic| anyhow!("the generator panicked"))?
+}
+
+/// Has the thread look for what has come whenever it has nothing else to do.
+async fn never_sleep() {
+    loop {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// How many connections there are to a server.

@@ -1,13 +1,13 @@
 //! The operator's API over HTTPS: what a pod is to hold, its tokens, and what every issuer has. The only
 //! place where a reason becomes a status code.
 //!
-//! [`router`] and [`public_router`] answer requests, [`serve`] brings them in. Nothing but what issuers
-//! publish is given to anybody but an [`Authenticated`](crate::attest::Authenticated) subject.
+//! [`inside`] and [`outside`] answer requests, [`serve`] brings them in. Nothing but what issuers publish is
+//! given to anybody but an [`Authenticated`](crate::attest::Authenticated) subject.
 
 use std::sync::{Arc, Mutex};
 
 use axum::{
-    Router, middleware,
+    Router,
     routing::{get, post},
 };
 use hallpass_core::token::cache::VerifiedCache;
@@ -21,13 +21,18 @@ use crate::{
 mod bearer;
 mod body;
 mod document;
+mod front;
 mod oauth;
 mod observe;
 mod problem;
 mod routes;
 mod server;
 
-pub use self::server::{ConnectionLimits, serve, serve_within};
+pub use self::{
+    front::Front,
+    server::{Answers, ConnectionLimits, serve, serve_within},
+};
+use self::{oauth::Reach, problem::Refused};
 
 /// What the handlers work with.
 #[derive(Debug)]
@@ -50,24 +55,21 @@ pub struct Api {
     pub clock: fn() -> Timestamp,
 }
 
-/// The routes within the cluster: those of the sidecars, and all that issuers have below their URLs.
+/// What is within the cluster: what the sidecars ask for, and all that issuers have below their URLs.
 ///
 /// # Guarantees
 /// Every refusal is a problem document (RFC 9457), or at a token endpoint one of RFC 6749 §5.2, with a
 /// code of [`Code`](hallpass_core::denial::Code) and a request id. A panic in a handler is answered with
 /// 500 and counted; a request has 20 s. A body is read up to 16 KiB, for 5 s, and that of somebody who is
 /// not authenticated only at a token endpoint, whose credentials are in it.
-pub fn router(api: impl Into<Arc<Api>>) -> Router {
-    let api = api.into();
-    finish(api.clone(), routes(api))
+pub fn inside(api: Arc<Api>) -> Front {
+    Front::new(Reach::Inside, routes(Arc::clone(&api)), api)
 }
 
-/// The routes for the world beyond the cluster: token endpoints, keys and metadata of the issuers. It is
-/// as [`router`] in all else.
-pub fn public_router(api: impl Into<Arc<Api>>) -> Router {
-    let api = api.into();
-    let routes = Router::new().fallback(oauth::outside);
-    finish(api.clone(), routes.with_state(api))
+/// What is there for the world beyond the cluster: token endpoints, keys and metadata of the issuers. It is
+/// as [`inside`] in all else.
+pub fn outside(api: Arc<Api>) -> Front {
+    Front::new(Reach::Outside, Router::new(), api)
 }
 
 /// How many verified tokens are remembered, and as many more.
@@ -77,22 +79,17 @@ fn routes(api: Arc<Api>) -> Router {
     Router::new()
         .route(
             "/v1/assignments",
-            get(routes::assignments).fallback(problem::wrong_method),
+            get(routes::assignments).fallback(async || Refused::method("GET,HEAD")),
         )
         .route(
             "/v1/tokens",
-            post(routes::tokens).fallback(problem::wrong_method),
+            post(routes::tokens).fallback(async || Refused::method("POST")),
         )
         .route(
             "/v1/replica",
-            get(routes::replica).fallback(problem::wrong_method),
+            get(routes::replica).fallback(async || Refused::method("GET,HEAD")),
         )
-        .fallback(oauth::inside)
         .with_state(api)
-}
-
-fn finish(api: Arc<Api>, routes: Router) -> Router {
-    routes.layer(middleware::from_fn_with_state(api, observe::observe))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use hallpass_core::{denial::Code, secret::Secret};
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
+use jiff::Timestamp;
 
 use super::{Api, observe::Arrival};
 use crate::{attest::Authenticated, issue::refusal::Refusal};
@@ -14,14 +15,24 @@ impl FromRequestParts<Arc<Api>> for Authenticated {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
         let now = Arrival::of(&parts.extensions)?.at;
-        let bearer = bearer(&parts.headers)?;
-        // Nothing behind this line needs it.
-        parts.headers.remove(AUTHORIZATION);
-        api.attestor
-            .attest(bearer.as_ref(), now)
-            .await
-            .map_err(Refusal::from)
+        authenticate(api, &mut parts.headers, now).await
     }
+}
+
+/// The subject behind the bearer token of a request, which is taken out of it.
+///
+/// # Errors
+/// There is none, or it is not accepted.
+pub(super) async fn authenticate(
+    api: &Api,
+    headers: &mut HeaderMap,
+    now: Timestamp,
+) -> Result<Authenticated, Refusal> {
+    let bearer = bearer(headers)?;
+    // Nothing behind this line needs it.
+    headers.remove(AUTHORIZATION);
+    let attested = api.attestor.attest(bearer.as_ref(), now).await;
+    attested.map_err(Refusal::from)
 }
 
 /// The bearer token of a request (RFC 6750 §2.1); [`None`] where there is no `Authorization` or one of

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::{Router, body::Body, response::Response};
+use axum::{body::Body, response::Response};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hallpass_core::{name::Namespace, token::cache::VerifiedCache, wire::Problem};
 use http::{HeaderMap, Request, StatusCode};
@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Api, finish, public_router, router, routes};
+use super::{Api, Front, Reach, inside, observe::observe, outside, routes};
 use crate::{
     attest::Attestor,
     audit::{Audit, tests::Lines},
@@ -166,20 +166,31 @@ impl Operator {
         }
     }
 
-    pub(super) fn router(&mut self) -> Router {
-        router(self.api.take().unwrap())
+    pub(super) fn router(&mut self) -> Front {
+        inside(Arc::new(self.api.take().unwrap()))
     }
 
     /// Both routers of one operator: that of the cluster, and that of the world.
-    pub(super) fn routers(&mut self) -> (Router, Router) {
+    pub(super) fn routers(&mut self) -> (Front, Front) {
         let api = Arc::new(self.api.take().unwrap());
-        (router(Arc::clone(&api)), public_router(api))
+        (inside(Arc::clone(&api)), outside(api))
+    }
+
+    /// What becomes of a request that is handled so.
+    pub(super) async fn observed(
+        &mut self,
+        request: Request<Body>,
+        handling: impl Future<Output = Response>,
+    ) -> Answer {
+        let api = self.api.take().unwrap();
+        read(observe(&api, request, |_, _, _| handling).await).await
     }
 
     /// The router with a route more.
-    pub(super) fn router_with(&mut self, path: &str, route: axum::routing::MethodRouter) -> Router {
+    pub(super) fn router_with(&mut self, path: &str, route: axum::routing::MethodRouter) -> Front {
         let api = Arc::new(self.api.take().unwrap());
-        finish(api.clone(), routes(api).route(path, route))
+        let routes = routes(Arc::clone(&api)).route(path, route);
+        Front::new(Reach::Inside, routes, api)
     }
 
     /// The identity token of that pod.
@@ -261,7 +272,7 @@ pub(super) fn request(
         .unwrap()
 }
 
-pub(super) async fn send(router: &Router, request: Request<Body>) -> Answer {
+pub(super) async fn send(router: &Front, request: Request<Body>) -> Answer {
     read(router.clone().oneshot(request).await.unwrap()).await
 }
 

@@ -1,16 +1,10 @@
 //! What every issuer has below its URL: a token endpoint, introspection, keys and metadata.
 //!
-//! The URLs are those of the `TokenIssuer`s, which come and go. So these are no routes of the router: it
-//! sends whatever it has no route for to [`inside`] or [`outside`].
+//! The URLs are those of the `TokenIssuer`s, which come and go. So these are no routes of a router.
 
 use std::sync::Arc;
 
-use axum::{
-    body::Body,
-    extract::{Extension, Request, State},
-    response::Response,
-};
-use http::request::Parts;
+use axum::{extract::Request, response::Response};
 
 use self::door::{Endpoint, find};
 use super::{
@@ -31,32 +25,12 @@ mod wish;
 
 /// From where the listener can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+pub(super) enum Reach {
     /// From within the cluster.
     Inside,
     /// From everywhere. Who may introspect is a pod of this cluster, and so is who gives back a token: nobody
     /// can do that here.
     Outside,
-}
-
-/// Everything that an issuer has.
-pub(super) async fn inside(
-    State(api): State<Arc<Api>>,
-    Extension(arrival): Extension<Arrival>,
-    request: Request,
-) -> Result<Response, Refused> {
-    let (parts, body) = request.into_parts();
-    answer(&api, Reach::Inside, arrival, parts, body).await
-}
-
-/// What an issuer has for everybody.
-pub(super) async fn outside(
-    State(api): State<Arc<Api>>,
-    Extension(arrival): Extension<Arrival>,
-    request: Request,
-) -> Result<Response, Refused> {
-    let (parts, body) = request.into_parts();
-    answer(&api, Reach::Outside, arrival, parts, body).await
 }
 
 /// What counts the requests of that path; [`None`] where no issuer could have it.
@@ -77,14 +51,14 @@ pub(super) fn refused(route: Route, refusal: Refusal) -> Refused {
     }
 }
 
-async fn answer(
+/// What the issuer says that the request is for.
+pub(super) async fn answer(
     api: &Arc<Api>,
     reach: Reach,
-    arrival: Arrival,
-    mut parts: Parts,
-    body: Body,
+    (route, arrival): (Route, &Arrival),
+    request: Request,
 ) -> Result<Response, Refused> {
-    let route = route(parts.uri.path()).ok_or_else(no_such_path)?;
+    let (mut parts, body) = request.into_parts();
     let snapshot = api.index.snapshot();
     let snapshot = snapshot.map_err(|not_synced| refused(route, not_synced.into()))?;
     let found = find(&snapshot.rules().audiences, &parts);
@@ -99,7 +73,7 @@ async fn answer(
     match endpoint {
         Endpoint::Token => token::token(api, (&issuer, reach), arrival, &parts.headers, body).await,
         Endpoint::Introspect => {
-            introspect::introspect(api, &issuer, arrival, &mut parts, body).await
+            introspect::introspect(api, &issuer, arrival, &mut parts.headers, body).await
         }
         Endpoint::Revoke => {
             revoke::revoke(api, (&issuer, reach), arrival, &parts.headers, body).await

@@ -1,10 +1,9 @@
 //! What happens around every request: its id, its time limit, its panic, its metric, its line.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
@@ -35,10 +34,10 @@ impl Arrival {
 }
 
 /// Runs the request and looks at what became of it.
-pub(super) async fn observe(
-    State(api): State<Arc<Api>>,
+pub(super) async fn observe<H: Future<Output = Response>>(
+    api: &Api,
     mut request: Request,
-    next: Next,
+    handle: impl FnOnce(Route, Request, Arrival) -> H,
 ) -> Response {
     let arrival = Arrival {
         id: RequestId::random(),
@@ -46,7 +45,6 @@ pub(super) async fn observe(
         since: Instant::now(),
     };
     let route = route(request.uri().path());
-    request.extensions_mut().insert(arrival.clone());
     for (_, value) in request
         .headers_mut()
         .iter_mut()
@@ -54,7 +52,13 @@ pub(super) async fn observe(
     {
         value.set_sensitive(true);
     }
-    let (code, mut response) = answer(&api, route, request, next, &arrival.id).await;
+    let (code, mut response) = answer(
+        api,
+        route,
+        &arrival,
+        handle(route, request, arrival.clone()),
+    )
+    .await;
     if let Ok(id) = HeaderValue::from_str(arrival.id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
@@ -74,19 +78,18 @@ pub(super) async fn observe(
 async fn answer(
     api: &Api,
     route: Route,
-    request: Request,
-    next: Next,
-    id: &RequestId,
+    arrival: &Arrival,
+    handling: impl Future<Output = Response>,
 ) -> (Option<Code>, Response) {
     // Whatever a handler shares is locked for single assignments or swapped whole: nothing is half done
     // behind a panic.
-    let run = AssertUnwindSafe(next.run(request)).catch_unwind();
+    let run = AssertUnwindSafe(handling).catch_unwind();
     let mut response = match timeout(TIME, run).await {
         Ok(Ok(response)) => response,
         Ok(Err(_panic)) => {
             // The hook has printed where it was; its message may hold anything.
             api.metrics.panicked();
-            error!(request.id = id.as_str(), "a handler panicked");
+            error!(request.id = arrival.id.as_str(), "a handler panicked");
             refuse(
                 route,
                 Code::Internal,
@@ -101,7 +104,7 @@ async fn answer(
     };
     match response.extensions_mut().remove::<Refused>() {
         None => (None, response),
-        Some(refused) => (Some(refused.code()), refused.respond(id)),
+        Some(refused) => (Some(refused.code()), refused.respond(&arrival.id)),
     }
 }
 

@@ -55,8 +55,7 @@ impl Refused {
         }
     }
 
-    /// The refusal of a method where these are taken. A router adds the header by itself, where it knows
-    /// the path.
+    /// The refusal of a method where these are taken.
     pub(super) fn method(allow: &'static str) -> Self {
         let refusal = Refusal::new(
             Code::WrongMethod,
@@ -162,15 +161,6 @@ pub(super) fn no_such_path() -> Refused {
     Refusal::new(
         Code::NoSuchPath,
         "there are /v1/assignments and /v1/tokens, and what the metadata of each TokenIssuer names",
-    )
-    .into()
-}
-
-/// Another method; the router adds `Allow` to whatever answer comes of it.
-pub(super) async fn wrong_method() -> Refused {
-    Refusal::new(
-        Code::WrongMethod,
-        "the header Allow names those that it takes",
     )
     .into()
 }

@@ -1,9 +1,11 @@
 //! Brings connections in, and sees to it that nobody holds one for nothing.
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
+};
 
-use axum::Router;
-use hyper::service::service_fn;
+use axum::{body::Body, extract::Request, response::Response};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
@@ -24,6 +26,20 @@ use self::paced::{Pace, Paced};
 use crate::share::{Share, Shares};
 
 mod paced;
+
+/// What answers every request, each by a clone of its own.
+pub trait Answers:
+    Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
 
 /// How long, and how many.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +77,7 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// Serves `router` over TLS until `shutdown`, then lets open requests end, for 20 s at most.
+/// Serves `service` over TLS until `shutdown`, then lets open requests end, for 20 s at most.
 ///
 /// # Guarantees
 /// A caller that is slow, silent or gone loses its connection; no failure of one connection ends another
@@ -69,10 +85,17 @@ impl Default for ConnectionLimits {
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
-    router: Router,
+    service: impl Answers,
     shutdown: impl Future<Output = ()>,
 ) {
-    serve_within(ConnectionLimits::default(), listener, tls, router, shutdown).await;
+    serve_within(
+        ConnectionLimits::default(),
+        listener,
+        tls,
+        service,
+        shutdown,
+    )
+    .await;
 }
 
 /// [`serve`] with other limits.
@@ -80,7 +103,7 @@ pub async fn serve_within(
     limits: ConnectionLimits,
     listener: TcpListener,
     tls: Arc<ServerConfig>,
-    router: Router,
+    service: impl Answers,
     shutdown: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
@@ -107,7 +130,7 @@ pub async fn serve_within(
         let connection = Connection {
             limits,
             acceptor: acceptor.clone(),
-            router: router.clone(),
+            service: service.clone(),
             watcher: graceful.watcher(),
             _slot: slot,
             _share: share,
@@ -149,21 +172,21 @@ fn note(ended: Result<io::Result<()>, tokio::task::JoinError>) {
     }
 }
 
-struct Connection {
+struct Connection<S> {
     limits: ConnectionLimits,
     acceptor: TlsAcceptor,
-    router: Router,
+    service: S,
     watcher: Watcher,
     _slot: OwnedSemaphorePermit,
     _share: Share,
 }
 
-impl Connection {
+impl<S: Answers> Connection<S> {
     async fn run(self, stream: TcpStream) -> io::Result<()> {
         let Self {
             limits,
             acceptor,
-            router,
+            service,
             watcher,
             _slot,
             _share,
@@ -174,10 +197,10 @@ impl Connection {
         let stream = timeout(limits.handshake, acceptor.accept(Box::pin(stream))).await??;
         let pace = Arc::new(Pace::default());
         let stream = Paced::new(stream, Arc::clone(&pace), limits.head);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<Incoming>| {
             pace.serve();
             let pace = Arc::clone(&pace);
-            let answer = router.clone().call(request);
+            let answer = service.clone().call(request.map(Body::new));
             async move {
                 let answer = answer.await;
                 pace.rest();

@@ -183,8 +183,8 @@ impl Parts {
         self.stand(phases.clone(), steady, closing);
         let tls = Arc::new(self.authority.server_config()?);
         let api = Arc::new(self.api());
-        let inside = api::router(Arc::clone(&api));
-        let outside = api::public_router(api);
+        let inside = api::inside(Arc::clone(&api));
+        let outside = api::outside(api);
         let Self {
             client,
             index,
@@ -195,13 +195,13 @@ impl Parts {
             ..
         } = self;
         let leader = elector.watch();
-        for (name, listener, router) in [
+        for (name, listener, front) in [
             ("api", listeners.inside, inside),
             ("issuer-api", listeners.outside, outside),
         ] {
             let (tls, over) = (Arc::clone(&tls), reached(phases.clone(), Phase::Closing));
             closing.spawn(name, async move {
-                api::serve(listener, tls, router, over).await;
+                api::serve(listener, tls, front, over).await;
                 Ok(())
             });
         }

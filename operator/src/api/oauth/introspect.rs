@@ -7,16 +7,13 @@
 //! than who asks could cause at any other endpoint: the check of its identity token, and beyond that one
 //! check of a token that is for it. Nothing is kept, nothing is written down, nobody is asked.
 
-use std::sync::Arc;
-
-use axum::{body::Body, extract::FromRequestParts, response::Response};
+use axum::{body::Body, response::Response};
 use hallpass_core::{
     audience::Statement, decide::Subject, denial::Code, issuer::Issuer, revocation::RevocationSet,
 };
 use http::{
-    HeaderValue,
+    HeaderMap, HeaderValue,
     header::{CACHE_CONTROL, PRAGMA},
-    request::Parts,
 };
 use tokio::time::Instant;
 
@@ -24,12 +21,11 @@ use self::{answer::Answer, recognise::Recogniser};
 use super::{form::Form, published::not_ready};
 use crate::{
     api::{
-        Api,
+        Api, bearer,
         observe::Arrival,
         problem::Refused,
         routes::{encode, json},
     },
-    attest::Authenticated,
     issue::refusal::Refusal,
     issuer::MintError,
 };
@@ -43,14 +39,14 @@ pub(super) mod recognise;
 /// # Errors
 /// Only what has nothing to do with the token: who asks, the form, or a replica that cannot tell.
 pub(super) async fn introspect(
-    api: &Arc<Api>,
+    api: &Api,
     issuer: &Issuer,
-    arrival: Arrival,
-    parts: &mut Parts,
+    arrival: &Arrival,
+    headers: &mut HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    let who = Authenticated::from_request_parts(parts, api).await?;
-    let form = Form::read(&parts.headers, body, &[]).await?;
+    let who = bearer::authenticate(api, headers, arrival.at).await?;
+    let form = Form::read(headers, body, &[]).await?;
     let token = form.one("token").ok_or_else(|| {
         Refusal::new(
             Code::MalformedRequest,

@@ -42,7 +42,7 @@ mod meant;
 pub(super) async fn revoke(
     api: &Api,
     (issuer, reach): (&Issuer, super::Reach),
-    arrival: Arrival,
+    arrival: &Arrival,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
@@ -57,14 +57,14 @@ pub(super) async fn revoke(
         );
         refuse(refusal, client)
     })?;
-    let subject = attest(api, reach, identity, &arrival).await;
+    let subject = attest(api, reach, identity, arrival).await;
     let subject = subject.map_err(|refusal| refuse(refusal, client))?;
     let spent = api.issuance.count(&subject, COST, arrival.at);
     spent.map_err(|refusal| refuse(refusal, client))?;
     let meant = meant(api, issuer, token, arrival.at);
     // RFC 7009 §2.2: what is no valid token is worth nothing already, and that is no error.
     if let Some(verified) = meant.map_err(|refusal| refuse(refusal, client))? {
-        let revoked = store(api, &subject, &verified, &arrival).await;
+        let revoked = store(api, &subject, &verified, arrival).await;
         revoked.map_err(|refusal| refuse(refusal, client))?;
     }
     let mut response = Response::new(Body::empty());

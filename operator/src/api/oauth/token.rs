@@ -36,7 +36,7 @@ use crate::{
 pub(super) async fn token(
     api: &Api,
     (issuer, reach): (&Issuer, Reach),
-    arrival: Arrival,
+    arrival: &Arrival,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
@@ -44,11 +44,11 @@ pub(super) async fn token(
     let form = form.map_err(|refusal| refuse(refusal, ErrorCode::InvalidRequest))?;
     let wish = Wish::read(&form, challenge(headers))?;
     let rejection = wish.grant.rejection();
-    let subject = attest(api, reach, wish.identity, &arrival).await;
+    let subject = attest(api, reach, wish.identity, arrival).await;
     let subject = subject.map_err(|refusal| refuse(refusal, rejection))?;
     named(&wish, &subject, challenge(headers))?;
     let ask = Ask {
-        request: arrival.id,
+        request: arrival.id.clone(),
         subject,
         at: arrival.at,
         since: arrival.since,

@@ -1,6 +1,7 @@
 //! Over real sockets and real TLS, with short limits. Who is cut off gives back the only slot: that
 //! another caller is answered shows it.
 
+use axum::Router;
 use axum::{body::Bytes, routing::get};
 use http_body_util::BodyExt;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
@@ -43,7 +44,7 @@ async fn server(limits: ConnectionLimits) -> Server {
         .route("/large", get(async || Bytes::from(vec![b'x'; LARGE])))
         .route(
             "/body",
-            axum::routing::post(async |body: axum::body::Body| {
+            axum::routing::post(async |body: Body| {
                 match timeout(Duration::from_millis(300), body.collect()).await {
                     Ok(_) => "read",
                     Err(_) => "slow",

@@ -1,6 +1,6 @@
 //! A cluster with two issuers, APIs that state audiences, and pods that ask.
 
-use axum::{Router, body::Body};
+use axum::body::Body;
 use hallpass_core::{
     name::{
         Audience, ClaimName, IssuerId, Namespace, ObjectName, PodName, ServiceAccount, TokenId, Uid,
@@ -22,7 +22,10 @@ use kube::core::{PartialObjectMeta, PartialObjectMetaExt};
 use serde_json::{Value, json};
 
 use crate::{
-    api::fixture::{Answer, Operator, identity, send},
+    api::{
+        Front,
+        fixture::{Answer, Operator, identity, send},
+    },
     index::{
         Index,
         fixture::{pod, service_account},
@@ -46,8 +49,8 @@ pub(super) struct Shop {
     pub(super) operator: Operator,
     pub(super) index: Index,
     pub(super) keys: Keys,
-    pub(super) router: Router,
-    pub(super) outside: Router,
+    pub(super) router: Front,
+    pub(super) outside: Front,
 }
 
 impl Shop {
@@ -154,7 +157,7 @@ pub(super) fn raw(path: &str, body: impl Into<Body>) -> Request<Body> {
         .unwrap()
 }
 
-pub(super) async fn get(router: &Router, path: &str) -> Answer {
+pub(super) async fn get(router: &Front, path: &str) -> Answer {
     send(router, Request::get(path).body(Body::empty()).unwrap()).await
 }
 

@@ -1,6 +1,6 @@
 //! Refusals of the token endpoint that have nothing to do with what was asked.
 
-use axum::{body::Body, routing::post};
+use axum::{body::Body, response::Response};
 use http::StatusCode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -25,20 +25,19 @@ async fn a_body_that_does_not_arrive_is_no_request() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_takes_too_long_is_refused_in_the_same_words() {
     let mut operator = Operator::new().await;
-    let never = post(std::future::pending::<StatusCode>);
-    let router = operator.router_with("/x/oauth2/token", never);
-    let answer = send(&router, raw("/x/oauth2/token", "")).await;
+    let request = raw("/oauth2/token", "");
+    let answer = operator.observed(request, std::future::pending()).await;
     is(&answer, 503, "temporarily_unavailable", "Unavailable", "");
 }
 
 #[tokio::test]
 async fn a_fault_of_hallpass_is_told_in_the_same_words() {
-    async fn panicking() -> StatusCode {
+    async fn panicking() -> Response {
         panic!("injected")
     }
     let mut operator = Operator::new().await;
-    let router = operator.router_with("/x/oauth2/token", post(panicking));
-    let answer = send(&router, raw("/x/oauth2/token", "")).await;
+    let request = raw("/oauth2/token", "");
+    let answer = operator.observed(request, panicking()).await;
     is(&answer, 500, "server_error", "Internal", "");
     assert!(!String::from_utf8(answer.body).unwrap().contains("injected"));
 }
