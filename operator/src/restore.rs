@@ -46,6 +46,8 @@ struct Known {
     /// The version of each Lease, by its name, as this replica saw it last.
     versions: BTreeMap<Box<str>, u64>,
     noticed: BTreeSet<Timestamp>,
+    /// What was told before its time had come: by a clock that was wrong.
+    early: BTreeSet<Timestamp>,
 }
 
 /// A version that is lower than one before.
@@ -100,12 +102,14 @@ impl Restores {
     /// # Guarantees
     /// Of times that follow each other within [`SAME`] the first counts, in whatever order they are heard: it
     /// is one restore, which one replica noticed after another. So all replicas come to the same time. One
-    /// that has not come counts for nothing.
+    /// that has not come when it is told counts for nothing, then and later.
     pub(crate) fn note(&self, at: Timestamp, now: Timestamp) {
+        let mut known = self.known();
         if at.duration_since(now) > CLOCKS_APART {
-            return;
+            remember(&mut known.early, at);
+        } else if !known.early.contains(&at) {
+            self.join(&mut known, at);
         }
-        self.join(&mut self.known(), at);
     }
 
     /// Compares a Lease, read from etcd itself or written, with what the same one was before.
@@ -133,12 +137,8 @@ impl Restores {
     }
 
     fn join(&self, known: &mut Known, at: Timestamp) {
-        let noticed = &mut known.noticed;
-        noticed.insert(at);
-        if noticed.len() > MOST {
-            noticed.pop_first();
-        }
-        let first = first_of_last(noticed);
+        remember(&mut known.noticed, at);
+        let first = first_of_last(&known.noticed);
         self.0.last.send_if_modified(|last| {
             let changed = *last != first;
             *last = first;
@@ -164,6 +164,13 @@ impl Known {
         // Any other Lease went back with it: that is no second time.
         self.versions = [(lease.into(), to)].into();
         Some(WentBack { from, to })
+    }
+}
+
+fn remember(times: &mut BTreeSet<Timestamp>, at: Timestamp) {
+    times.insert(at);
+    if times.len() > MOST {
+        times.pop_first();
     }
 }
 
@@ -227,6 +234,17 @@ mod tests {
     fn a_time_that_has_not_come_counts_for_nothing() {
         assert_eq!(last(&[1007], 1000), None);
         assert_eq!(last(&[1006], 1000), Some(1006));
+    }
+
+    #[test]
+    fn a_time_that_had_not_come_when_it_was_told_never_counts() {
+        let restores = Restores::default();
+        for now in [1000, 2000, 4300, 4301, 9000] {
+            restores.note(at(4300), at(now));
+            assert_eq!(*restores.watch().borrow(), None, "{now}");
+        }
+        restores.note(at(9000), at(9000));
+        assert_eq!(*restores.watch().borrow(), Some(at(9000)));
     }
 
     #[test]
