@@ -17,20 +17,25 @@ use tracing_subscriber::{
 /// # Errors
 /// If logging was started before.
 pub fn start(level: LevelFilter) -> Result<(), AlreadyStarted> {
-    let filter = Targets::new()
-        .with_default(level.min(LevelFilter::INFO))
-        .with_target("hallpass", level);
     let lines = lines::layer()
         .json()
         .flatten_event(true)
         .with_writer(std::io::stderr);
     tracing_subscriber::registry()
-        .with(filter)
+        .with(filter(level))
         .with(lines)
         .try_init()
         .map_err(AlreadyStarted)?;
     panic::set_hook(Box::new(tell_panic));
     Ok(())
+}
+
+fn filter(level: LevelFilter) -> Targets {
+    Targets::new()
+        .with_default(level.min(LevelFilter::INFO))
+        .with_target("hallpass", level)
+        // It warns of an answer that it cannot read with all of the answer, which may be a Secret.
+        .with_target("kube_client", level.min(LevelFilter::ERROR))
 }
 
 /// A panic is one line among the others, not a text of its own form. Its message may hold anything, a
@@ -69,6 +74,8 @@ impl fmt::Display for Chain<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
@@ -82,6 +89,19 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("refused")]
     struct Inner;
+
+    #[test]
+    fn t37_the_client_of_the_api_server_never_says_what_it_was_answered() {
+        for level in [LevelFilter::WARN, LevelFilter::INFO, LevelFilter::TRACE] {
+            let filter = filter(level);
+            let says = |target, level| filter.would_enable(target, &level);
+            assert!(!says("kube_client::client", Level::WARN), "{level}");
+            assert!(says("kube_client::client", Level::ERROR), "{level}");
+            assert!(says("kube_runtime::watcher", Level::WARN), "{level}");
+            assert!(says("hallpass_operator::app", Level::WARN), "{level}");
+            assert!(!says("hyper::proto", Level::DEBUG), "{level}");
+        }
+    }
 
     #[test]
     fn a_chain_tells_every_cause_once() {
