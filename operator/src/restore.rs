@@ -8,7 +8,9 @@
 //! Two Leases are compared. [The one that all share](crate::lease) is not enough: a replica that had not
 //! read its last version can be the first to take it afterwards, and its write has a version above all
 //! that the others know. [A replica's own](crate::replica::publish) is written by nobody else, so in a
-//! backup that is older than its last write it stays older, however far the cluster goes on.
+//! backup that is older than its last write it stays older, however far the cluster goes on. A backup
+//! that is older than its pod has none: then the version of the new one tells, which is lower too unless the
+//! cluster has gone on beyond the last one. That it is gone tells nothing: it may have been deleted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -146,6 +146,9 @@ impl Publisher {
     }
 
     /// The Lease, if there is one, as etcd has it: no cache answers. Its version is the one to write over.
+    ///
+    /// That there is none proves nothing: somebody may have deleted it, or Kubernetes has, because this pod was
+    /// deleted by force and goes on. The version of the new one tells, unless the cluster has gone on too far.
     async fn read(&self) -> Result<Option<String>, PublishError> {
         let read = timeout(LIMIT, self.api.get_opt(&self.identity.pod)).await;
         let read = read.map_err(|_elapsed| PublishError::NoAnswer(LIMIT))?;

@@ -248,6 +248,25 @@ async fn a_lease_that_somebody_deleted_is_made_again_and_tells_of_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_is_gone_tells_of_a_restore_if_the_new_one_has_a_lower_version() {
+    // The last one was written as the fourth change of the cluster. Whoever deletes it is a change too, so
+    // that a new one as the fifth proves nothing: the cluster may have gone on from a backup so far.
+    for (revision, expected) in [(0, true), (2, true), (4, false), (1_000_000, false)] {
+        let running = start();
+        milliseconds(19_000).await;
+        {
+            let mut server = running.server.lock().unwrap();
+            assert_eq!(server.version, Some(4));
+            server.version = None;
+            server.revision = revision;
+        }
+        milliseconds(5000).await;
+        let noticed = running.restores.watch().borrow().is_some();
+        assert_eq!(noticed, expected, "it goes on at {revision}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn is_deleted_at_the_end() {
     let running = start();
     milliseconds(1000).await;
