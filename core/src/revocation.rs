@@ -24,7 +24,7 @@ mod words;
 pub use self::{
     marks::Marks,
     parse::{RawRevocation, RawTarget},
-    set::{Full, Missing, RevocationSet},
+    set::{Cursor, Full, Handle, Missing, RevocationSet, Stored},
 };
 
 /// The two kinds that revoke. Each has resourceVersions of its own: those of two resources are not to be

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use self::{
     crowd::{Crowd, Rank, Waiting},
     groups::Groups,
+    look::Changed,
     places::{Places, Share},
 };
 use super::{
@@ -24,11 +25,16 @@ use crate::{
 mod crowd;
 mod groups;
 mod keep;
+mod look;
 mod places;
 
 #[cfg(test)]
 pub(super) use self::places::Bounds;
-pub use self::places::Full;
+pub use self::{
+    groups::Cursor,
+    look::{Handle, Stored},
+    places::Full,
+};
 
 /// The revocations that are in force.
 ///
@@ -57,6 +63,7 @@ pub struct RevocationSet {
     wanted: [Wanted; 2],
     /// Those of which the status says already that they are over may be let go for others.
     may_let_go: bool,
+    changed: Changed,
 }
 
 /// Whether a new list would bring something that was not kept.
@@ -173,17 +180,6 @@ impl RevocationSet {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Those that are stored, as far as is known, with what they name and the namespace they are in.
-    pub fn iter(&self) -> impl Iterator<Item = (Target<'_>, &Revocation, Option<&str>)> {
-        self.groups.iter().flat_map(|group| {
-            let stored = group.members().iter().filter(|member| !member.missing);
-            stored.map(|member| {
-                let revocation = &member.revocation;
-                (group.target(), revocation, group.within(revocation.kind))
-            })
-        })
     }
 
     /// Those that are stored and have no place, the oldest first, and of what there is too much. They are

@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod crowd;
+mod look;
 mod parsing;
 mod places;
 mod severity;

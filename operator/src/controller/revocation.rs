@@ -1,16 +1,18 @@
 //! Reports on every TokenRevocation and ClusterTokenRevocation: whether it is in force on every replica,
 //! why not, and when it has nothing left to refuse. Deletes those that asked for it then.
 //!
-//! Level-triggered: whatever changed, all of them are looked at, and only those whose status says something
-//! else are written. No token is refused because of what is written here.
+//! Level-triggered: whatever changed, all of them are looked at that it may concern, and only those whose
+//! status says something else are written. No token is refused because of what is written here.
 
 use std::collections::BTreeSet;
 
 use hallpass_core::revocation::Epochs;
 use kube::Client;
 use tokio::{sync::watch, time::Instant};
+use tracing::debug;
 
 use self::{
+    backlog::Backlog,
     desired::{Elsewhere, LASTING, View},
     outside::Outside,
     pause::Pauses,
@@ -27,6 +29,7 @@ use crate::{
     telemetry::Metrics,
 };
 
+mod backlog;
 mod delete;
 mod desired;
 mod kind;
@@ -75,6 +78,9 @@ pub async fn run(
             writer: Writer::new(client.clone(), pod, leader.clone(), metrics.clone()),
             pauses: Pauses::default(),
             events: Events::default(),
+            backlog: Backlog::default(),
+            concerns: (index.consents(), keys.changes()),
+            before: None,
             differing: None,
         };
         let mut rounds = Rounds::new([
@@ -105,6 +111,11 @@ struct Term<'a> {
     writer: Writer,
     pauses: Pauses,
     events: Events,
+    backlog: Backlog,
+    /// What any of them depends on: the policies and the keys,
+    concerns: (watch::Receiver<()>, watch::Receiver<u64>),
+    /// and the other replicas, as they were in the last round: whether there are any, and what they leave out.
+    before: Option<(bool, Elsewhere)>,
     /// Since when another replica leaves out what this one does not.
     differing: Option<Instant>,
 }
@@ -113,18 +124,22 @@ impl Term<'_> {
     /// Brings a bounded number of statuses up to date. Returns when to look again, if at all.
     async fn round(&mut self, snapshot: &Snapshot) -> Option<Instant> {
         let (round, later) = self.plan(snapshot).await;
-        let more = round.is_full();
+        // What waits for its turn while nothing can be done is looked at when a pause ends.
+        let more = self.backlog.has_more() && !round.is_idle();
         let Round {
             own,
             cluster,
             deletions,
-            ..
+            looked,
         } = round;
+        let written = own.len() + cluster.len();
+        debug!(looked, written, "revocations were looked at");
         let pauses = &mut self.pauses;
         self.writer.carry_out(cluster, pauses).await;
         self.writer.carry_out(own, pauses).await;
         delete::carry_out(self.client, &self.leader, deletions, pauses).await;
         let now = Instant::now();
+        self.backlog.doubt(pauses.doubt(now));
         if more {
             return Some(now);
         }
@@ -139,14 +154,14 @@ impl Term<'_> {
             .filter(|r| matches!(r.why, NotInForce::Unreadable(_)));
         let unreadable: BTreeSet<&str> = unreadable.map(|r| &*r.uid).collect();
         self.pauses.tidy(Instant::now(), &unreadable);
-        let mut round = Round::default();
         if self.pauses.is_full() {
-            return (round, None);
+            return (Round::default(), None);
         }
         let agreement = *self.agreement.borrow();
         let here = *revocations.observed().borrow();
         let elsewhere = Elsewhere::new(&here, &agreement);
         let (elsewhere, settles) = self.lasting(elsewhere);
+        self.compare((agreement.replicas == 0, elsewhere));
         let rules = snapshot.rules();
         let view = View {
             agreement: &agreement,
@@ -158,11 +173,23 @@ impl Term<'_> {
             home: &self.context.operator.namespace,
             now: (self.context.clock)(),
         };
-        let (pauses, events) = (&self.pauses, &mut self.events);
-        let stored = (revocations, &refused);
-        round.look(stored, &view, pauses, events).await;
-        let later = round.later(view.now.as_second());
+        let (pauses, events) = (&mut self.pauses, &mut self.events);
+        let round = self.backlog.round(&refused, &view, pauses, events).await;
+        let later = self.backlog.later(view.now.as_second());
         (round, [later, settles].into_iter().flatten().min())
+    }
+
+    /// Has all of them looked at where something changed that any of them depends on.
+    fn compare(&mut self, others: (bool, Elsewhere)) {
+        let (policies, keys) = &mut self.concerns;
+        let mut changed = self.before.replace(others) != Some(others);
+        changed |= policies.has_changed().unwrap_or_default();
+        changed |= keys.has_changed().unwrap_or_default();
+        policies.mark_unchanged();
+        keys.mark_unchanged();
+        if changed {
+            self.backlog.spoil();
+        }
     }
 
     /// The same with how long that has been so, and when that is long.

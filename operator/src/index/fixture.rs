@@ -257,6 +257,14 @@ impl Index {
         self.take_revocations(vec![Event::Apply(DeserializeGuard(Ok(revocation)))]);
     }
 
+    /// The watch delivers these revocations, new or changed.
+    pub(crate) fn deliver_cluster_revocations(&self, all: Vec<ClusterTokenRevocation>) {
+        let events = all
+            .into_iter()
+            .map(|one| Event::Apply(DeserializeGuard(Ok(one))));
+        self.take_cluster_revocations(events.collect());
+    }
+
     /// The watch tells that this revocation was deleted.
     pub(crate) fn delete_cluster_revocation(&self, revocation: ClusterTokenRevocation) {
         self.take_cluster_revocations(vec![Event::Delete(DeserializeGuard(Ok(revocation)))]);

@@ -7,7 +7,7 @@ use std::{
 
 use hallpass_core::{
     fault::Faults,
-    revocation::{Full, Kind, Missing, RawRevocation, Reported, RevocationSet},
+    revocation::{Full, Handle, Kind, Missing, RawRevocation, Reported, RevocationSet},
 };
 use hallpass_crds::revocation::RevocationStatus;
 use jiff::Timestamp;
@@ -108,6 +108,11 @@ impl Revocations {
     /// Asks the set. It does not change meanwhile, so what is asked should be little.
     pub fn ask<R>(&self, question: impl FnOnce(&RevocationSet) -> R) -> R {
         self.read(|state| question(&state.set))
+    }
+
+    /// Those that came or have another status since the last call: for one reader. [`None`] if it may be any.
+    pub(crate) fn changed(&self) -> Option<Vec<Handle>> {
+        self.write(|state| state.set.changed())
     }
 
     /// How far this replica has read. Told whenever a revocation came, changed or went.

@@ -15,6 +15,15 @@ use super::super::{
 pub(super) struct Groups {
     table: HashTable<Box<Group>>,
     hasher: RandomState,
+    /// Counts how often they may have been put in other places of the table.
+    moved: u64,
+}
+
+/// How far somebody has looked who looks at all, some at a time. The default is the start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cursor {
+    bucket: usize,
+    moved: u64,
 }
 
 impl Groups {
@@ -48,7 +57,13 @@ impl Groups {
             group.put(member);
             return;
         }
-        let Self { table, hasher } = self;
+        let Self {
+            table,
+            hasher,
+            moved,
+        } = self;
+        // The next one that comes into a full table has all of them moved.
+        *moved += u64::from(table.len() >= table.capacity());
         let group = Box::new(Group::new(target, member));
         table.insert_unique(hasher.hash_one(target), group, |group| {
             hasher.hash_one(group.target())
@@ -56,14 +71,41 @@ impl Groups {
     }
 
     pub(super) fn remove(&mut self, target: &Target<'_>) {
-        let Self { table, hasher } = self;
+        let Self {
+            table,
+            hasher,
+            moved,
+        } = self;
         let hash = hasher.hash_one(target);
         if let Ok(entry) = table.find_entry(hash, |group| group.target() == *target) {
             entry.remove();
         }
         if table.len() < table.capacity() / 8 {
+            *moved += 1;
             table.shrink_to(2 * table.len(), |group| hasher.hash_one(group.target()));
         }
+    }
+
+    /// The next ones, of so many places of the table, and how far that is; [`None`] if there are no more.
+    /// Where they were moved meanwhile it begins again: who is there all the time is not left out.
+    pub(super) fn page(
+        &self,
+        from: Cursor,
+        most: usize,
+    ) -> (impl Iterator<Item = &Group>, Option<Cursor>) {
+        let start = if from.moved == self.moved {
+            from.bucket
+        } else {
+            0
+        };
+        let all = self.table.num_buckets();
+        let end = start.saturating_add(most).min(all);
+        let page = (start..end).filter_map(|bucket| self.table.get_bucket(bucket));
+        let next = (end < all).then_some(Cursor {
+            bucket: end,
+            moved: self.moved,
+        });
+        (page.map(|group| &**group), next)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Group> {

@@ -30,8 +30,12 @@ impl RevocationSet {
         {
             // Its spec cannot change, and the version under which it was first seen is the lowest.
             known.revocation.epoch = known.revocation.epoch.min(revocation.epoch);
-            known.revocation.reported = revocation.reported;
             known.round = round;
+            if mem::replace(&mut known.revocation.reported, revocation.reported)
+                != revocation.reported
+            {
+                self.note(target, revocation.uid);
+            }
             return Ok(());
         }
         let crowd = self.crowd.as_mut();
@@ -282,6 +286,7 @@ impl RevocationSet {
         if let Target::Key(kid) = target {
             self.keys.insert((**kid).into());
         }
+        self.note(target, revocation.uid);
         let member = Member {
             revocation,
             round,

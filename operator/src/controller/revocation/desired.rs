@@ -50,7 +50,7 @@ pub(super) struct Report {
 
 /// What another replica leaves out of what this one has in force. Whoever has read the same has the same in
 /// force, so that is over soon, or they do not run the same version.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Elsewhere {
     no_room: bool,
     unreadable: bool,

@@ -23,9 +23,20 @@ pub(super) struct Pauses(BTreeMap<Box<str>, Pause>);
 enum Pause {
     /// This was written, and the watch has not surely brought it back.
     Wrote(Reported, Instant),
+    /// It has brought it back.
+    Settled(Reported, Instant),
     /// The API server was asked to delete it.
     Deleted(Instant),
     Failed(Backoff),
+}
+
+impl Pause {
+    fn end(&self) -> Option<Instant> {
+        match self {
+            Self::Wrote(_, at) | Self::Settled(_, at) | Self::Deleted(at) => Some(*at + SETTLE),
+            Self::Failed(backoff) => backoff.retry(),
+        }
+    }
 }
 
 impl Pauses {
@@ -33,7 +44,7 @@ impl Pauses {
     pub(super) fn tidy(&mut self, now: Instant, unreadable: &BTreeSet<&str>) {
         self.0.retain(|uid, pause| match pause {
             Pause::Wrote(..) if unreadable.contains(&**uid) => true,
-            Pause::Wrote(_, at) | Pause::Deleted(at) => now < *at + SETTLE,
+            Pause::Wrote(_, at) | Pause::Settled(_, at) | Pause::Deleted(at) => now < *at + SETTLE,
             // Whoever is still there was tried again by then.
             Pause::Failed(backoff) => backoff.retry().is_some_and(|retry| now < retry + FORGOTTEN),
         });
@@ -52,7 +63,7 @@ impl Pauses {
     /// Whether that is not to be written now.
     pub(super) fn hold(&self, uid: &str, says: Reported, now: Instant) -> bool {
         match self.0.get(uid) {
-            Some(Pause::Wrote(said, _)) => *said == says,
+            Some(Pause::Wrote(said, _) | Pause::Settled(said, _)) => *said == says,
             Some(Pause::Deleted(_)) => true,
             Some(Pause::Failed(backoff)) => backoff.retry().is_some_and(|retry| now < retry),
             None => false,
@@ -64,7 +75,7 @@ impl Pauses {
         match self.0.get(uid) {
             Some(Pause::Deleted(_)) => true,
             Some(Pause::Failed(backoff)) => backoff.retry().is_some_and(|retry| now < retry),
-            Some(Pause::Wrote(..)) | None => false,
+            Some(Pause::Wrote(..) | Pause::Settled(..)) | None => false,
         }
     }
 
@@ -76,20 +87,35 @@ impl Pauses {
     pub(super) fn failed(&mut self, uid: &str, now: Instant, jitter: f64) -> u32 {
         let mut backoff = match self.0.get(uid) {
             Some(Pause::Failed(backoff)) => *backoff,
-            Some(Pause::Wrote(..) | Pause::Deleted(_)) | None => Backoff::default(),
+            Some(Pause::Wrote(..) | Pause::Settled(..) | Pause::Deleted(_)) | None => {
+                Backoff::default()
+            }
         };
         let failures = backoff.failed(now, jitter);
         self.0.insert(uid.into(), Pause::Failed(backoff));
         failures
     }
 
+    /// The status that the watch brought says that.
+    pub(super) fn brought(&mut self, uid: &str, reported: Reported) {
+        if let Some(pause) = self.0.get_mut(uid)
+            && let Pause::Wrote(said, at) = *pause
+            && said == reported
+        {
+            *pause = Pause::Settled(said, at);
+        }
+    }
+
     /// When the first of them is over.
     pub(super) fn end(&self, now: Instant) -> Option<Instant> {
-        let ends = self.0.values().filter_map(|pause| match pause {
-            Pause::Wrote(_, at) | Pause::Deleted(at) => Some(*at + SETTLE),
-            Pause::Failed(backoff) => backoff.retry(),
-        });
+        let ends = self.0.values().filter_map(Pause::end);
         ends.filter(|end| *end > now).min()
+    }
+
+    /// When the first of them is over of which it is not known then that all is well.
+    pub(super) fn doubt(&self, now: Instant) -> Option<Instant> {
+        let open = self.0.values().filter(|p| !matches!(p, Pause::Settled(..)));
+        open.filter_map(Pause::end).filter(|end| *end > now).min()
     }
 }
 

@@ -1,4 +1,4 @@
-use hallpass_core::revocation::{Epochs, MOST_OF_NAMESPACE};
+use hallpass_core::revocation::{Cursor, Epochs, MOST_OF_NAMESPACE};
 use hallpass_crds::{
     cluster_token_revocation::ClusterTokenRevocation, token_policy::TokenPolicy,
     token_revocation::TokenRevocation,
@@ -88,10 +88,10 @@ impl Scene {
             now: Timestamp::from_second(now().as_second() + self.after).unwrap(),
         };
         index.revocations().ask(|set| {
-            let mut all = set.iter();
-            let named = all.find(|(_, revocation, _)| revocation.name.as_str() == "inc-1");
-            let (target, revocation, namespace) = named.unwrap();
-            desired(&target, revocation, namespace, &view)
+            let (mut all, _) = set.page(Cursor::default(), usize::MAX);
+            let named = all.find(|one| one.revocation.name.as_str() == "inc-1");
+            let one = named.unwrap();
+            desired(&one.target, one.revocation, one.namespace, &view)
         })
     }
 

@@ -45,18 +45,21 @@ async fn nothing_to_say_about_a_hundred_thousand_costs_one_pass_in_small_steps()
         now: now(),
     };
     let none = BTreeMap::new();
-    let (mut round, pauses, mut events) = (Round::default(), Pauses::default(), Events::default());
-    let mut look = Box::pin(round.look((index.revocations(), &none), &view, &pauses, &mut events));
+    let (mut pauses, mut events) = (Pauses::default(), Events::default());
+    let mut backlog = Backlog::default();
+    let mut looking = Box::pin(backlog.round(&none, &view, &mut pauses, &mut events));
     let mut steps = 1;
-    while look.as_mut().now_or_never().is_none() {
-        steps += 1;
-    }
-    drop(look);
+    let round = loop {
+        match looking.as_mut().now_or_never() {
+            Some(round) => break round,
+            None => steps += 1,
+        }
+    };
+    drop(looking);
     assert!((20..=100).contains(&steps), "{steps} steps");
-    assert!(round.own.is_empty() && round.cluster.is_empty());
-    assert!(round.deletions.is_empty() && !round.is_full());
+    assert!(round.is_idle() && !backlog.has_more());
     // It is looked again when the first of them expires, and not before.
-    let again = round.later(now().as_second()).unwrap() - Instant::now();
+    let again = backlog.later(now().as_second()).unwrap() - Instant::now();
     assert_eq!(again, Duration::from_secs(3601));
 }
 
@@ -90,13 +93,99 @@ async fn ten_thousand_and_a_thousand_policies_are_one_quick_look() {
         now: now(),
     };
     let none = BTreeMap::new();
-    let (mut round, pauses, mut events) = (Round::default(), Pauses::default(), Events::default());
+    let (mut pauses, mut events) = (Pauses::default(), Events::default());
+    let mut backlog = Backlog::default();
     let began = std::time::Instant::now();
-    let look = round.look((index.revocations(), &none), &view, &pauses, &mut events);
-    look.await;
+    let round = backlog.round(&none, &view, &mut pauses, &mut events).await;
     let took = began.elapsed();
     assert!(round.own.is_empty(), "{}", round.own.len());
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+/// Rounds of a leader whose writes the watch brings back at once.
+#[derive(Default)]
+struct Leader {
+    backlog: Backlog,
+    pauses: Pauses,
+    events: Events,
+}
+
+impl Leader {
+    /// One of them: who is written to, and how many were looked at.
+    async fn round(&mut self, index: &Index, agreement: Agreement) -> (Vec<String>, usize) {
+        let snapshot = index.snapshot().unwrap();
+        let (elsewhere, outside) = (Elsewhere::default(), Outside::default());
+        let view = View {
+            agreement: &agreement,
+            elsewhere: &elsewhere,
+            outside: &outside,
+            revocations: index.revocations(),
+            keys: &Keys::of(&[]),
+            snapshot: &snapshot,
+            home: "hallpass-system",
+            now: now(),
+        };
+        let (none, pauses) = (BTreeMap::new(), &mut self.pauses);
+        let round = self.backlog.round(&none, &view, pauses, &mut self.events);
+        let round = round.await;
+        let names = round.cluster.iter().map(|write| write.name.to_string());
+        (names.collect(), round.looked)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_thousand_statuses_take_a_few_looks_at_all_of_them() {
+    let index = index();
+    index.revoke(vec![], many(MOST, false));
+    let mut said: BTreeMap<String, ClusterTokenRevocation> = BTreeMap::new();
+    let name = |one: &ClusterTokenRevocation| one.metadata.name.clone().unwrap();
+    said.extend(many(MOST, true).into_iter().map(|one| (name(&one), one)));
+    let (mut leader, mut looked, mut rounds) = (Leader::default(), 0, 0);
+    while !said.is_empty() {
+        rounds += 1;
+        // What is written moves the versions on.
+        let (names, count) = leader.round(&index, read(1000 + rounds)).await;
+        looked += count;
+        assert!(!names.is_empty(), "{} are left", said.len());
+        let stored = names.iter().map(|name| said.remove(name).unwrap());
+        index.deliver_cluster_revocations(stored.collect());
+    }
+    assert!((391..=391 + 13).contains(&rounds), "{rounds}");
+    // All of them thirteen times at most, and each when it is written and when it comes back.
+    assert!(looked <= 15 * MOST, "{looked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_while_there_are_many_is_looked_at_alone() {
+    let index = index();
+    index.revoke(vec![], many(50_000, true));
+    let mut leader = Leader::default();
+    assert_eq!(leader.round(&index, read(7)).await, (vec![], 50_000));
+    assert_eq!(leader.round(&index, read(8)).await, (vec![], 0));
+    let deliver = |version, reason: Option<&str>| {
+        let mut one = many(50_001, true).pop().unwrap();
+        one.metadata.resource_version = Some(version);
+        match (reason, &mut one.status) {
+            (Some(reason), Some(status)) => status.conditions[0].reason = reason.to_owned(),
+            (_, status) => *status = None,
+        }
+        if let Some(status) = &mut one.status {
+            status.epoch = Some("20".to_owned());
+        }
+        index.deliver_cluster_revocations(vec![one]);
+    };
+    let name = vec!["inc-50000".to_owned()];
+    // It is pending, and so when the others have read it.
+    deliver("20".to_owned(), None);
+    let (names, looked) = leader.round(&index, read(9)).await;
+    assert_eq!((names, looked), (name.clone(), 2));
+    deliver("21".to_owned(), Some("Pending"));
+    let (names, looked) = leader.round(&index, read(10)).await;
+    assert!(names.is_empty() && looked <= 2, "{names:?} {looked}");
+    let (names, looked) = leader.round(&index, read(20)).await;
+    assert!(names == name && looked <= 3, "{names:?} {looked}");
+    deliver("22".to_owned(), Some("Enforced"));
+    assert_eq!(leader.round(&index, read(22)).await, (vec![], 1));
 }
 
 #[tokio::test(start_paused = true)]
