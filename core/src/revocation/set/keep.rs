@@ -71,7 +71,11 @@ impl RevocationSet {
     pub fn remove(&mut self, target: &Target<'static>, revocation: &Revocation) -> bool {
         let crowd = self.crowd.as_mut();
         let waited = crowd.and_then(|crowd| crowd.leave(Rank::of(revocation)));
-        self.take_out(target, |member| is_named(member, revocation)) || waited.is_some()
+        // Another one of that name may have been read already, and is not what was deleted.
+        let same = |member: &Member| {
+            member.revocation.uid == revocation.uid && is_named(member, revocation)
+        };
+        self.take_out(target, same) || waited.is_some()
     }
 
     /// Takes note that the watch of that kind has delivered everything up to that resourceVersion.

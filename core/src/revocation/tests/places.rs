@@ -40,6 +40,18 @@ fn another_one_of_the_same_name_takes_its_place() {
 }
 
 #[test]
+fn one_of_the_same_name_that_was_read_before_the_first_is_told_to_be_gone_stays() {
+    let first = raw("a", account("orders"));
+    let mut second = lock(first.clone(), None);
+    second.uid = "1f2f4b9c-7c1c-4c5e-9f43-1a1c7a6f0b11".into();
+    let mut set = set(&[first.clone(), second]);
+    let (target, revocation) = first.parse().unwrap();
+    assert!(!set.remove(&target, &revocation));
+    set.settle(time(MADE));
+    assert!(set.admit(marks(), time(MADE)).is_err(), "the lock is there");
+}
+
+#[test]
 fn what_was_deleted_is_in_force_no_more() {
     let mut set = set(&[
         raw("a", account("orders")),

@@ -21,6 +21,16 @@ fn lock(name: &str, version: u64) -> DeserializeGuard<TokenRevocation> {
     DeserializeGuard(Ok(revocation(name, version, &spec)))
 }
 
+/// A later version of it.
+fn later(
+    object: DeserializeGuard<TokenRevocation>,
+    version: u64,
+) -> DeserializeGuard<TokenRevocation> {
+    let mut object = object.0.unwrap();
+    object.metadata.resource_version = Some(version.to_string());
+    DeserializeGuard(Ok(object))
+}
+
 fn policy(index: usize, version: u64) -> DeserializeGuard<TokenRevocation> {
     let spec = json!({"target": {"policy": format!("p-{index}")}});
     DeserializeGuard(Ok(revocation(&format!("r-{index}"), version, &spec)))
@@ -64,7 +74,7 @@ fn follows_what_the_watch_delivers() {
         revocations.ask(RevocationSet::epochs),
         Epochs::only(Kind::Namespaced, 70)
     );
-    revocations.take(vec![Event::Delete(lock("a", 71))]);
+    revocations.take(vec![Event::Delete(later(lock("a", 70), 71))]);
     assert!(!is_locked(&revocations));
     assert_eq!(revocations.ask(RevocationSet::epochs).namespaced, 71);
 }
@@ -147,7 +157,7 @@ fn t23_what_has_no_room_is_told_and_comes_in_when_there_is_some() {
         "{told:?}"
     );
     assert_eq!(revocations.observed().borrow().refused, 1);
-    revocations.take(vec![Event::Delete(policy(0, 20_001))]);
+    revocations.take(vec![Event::Delete(later(policy(0, 1), 20_001))]);
     assert!(is_locked(&revocations), "nothing has to be read for it");
     assert_eq!(
         (
