@@ -26,12 +26,14 @@ use crate::replica::Observed;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) set: RevocationSet,
-    /// What is stored and says what cannot be in force.
+    /// What is stored and says what cannot be in force: some of it, for its status,
     pub(super) invalid: BTreeMap<Place, RefusedRevocation>,
+    /// and of each kind all of it, a number for each.
+    pub(super) unread: [HashSet<u64>; 2],
     pub(super) synced: [bool; 2],
-    /// While a list comes in: the newest version in it, and what of the invalid ones it has.
+    /// While a list comes in: the newest version in it, and the invalid ones that it has.
     pub(super) newest: [u64; 2],
-    pub(super) listed: [HashSet<Place>; 2],
+    pub(super) listed: [HashSet<u64>; 2],
     pub(super) filling: Option<Filling>,
     /// Of each kind, that it is to be filled up again, since it was not to the end.
     pub(super) unfilled: [bool; 2],
@@ -70,7 +72,8 @@ impl State {
                 self.synced[kind as usize] = true;
                 let listed = std::mem::take(&mut self.listed[kind as usize]);
                 self.invalid
-                    .retain(|place, _| place.0 != kind || listed.contains(place));
+                    .retain(|place, one| place.0 != kind || listed.contains(&number(&one.uid)));
+                self.unread[kind as usize] = listed;
                 let newest = self.newest[kind as usize];
                 return Some(self.set.finish(kind, newest, now));
             }
@@ -109,6 +112,9 @@ impl State {
             why,
             reported: status.map(RevocationStatus::reported).unwrap_or_default(),
         };
+        // Whatever was read first, and whether it is described or not: replicas that have read the same agree.
+        self.unread[place.0 as usize].insert(number(&refused.uid));
+        self.listed[place.0 as usize].insert(number(&refused.uid));
         let known = self.invalid.get(&place);
         if known.is_none() && self.invalid.len() >= MOST_LISTED {
             return;
@@ -118,7 +124,6 @@ impl State {
             let (kind, namespace) = (kind.as_str(), namespace.as_deref().unwrap_or_default());
             error!(object.kind = kind, object.namespace = namespace, object.name = &**name, error = %refused.why, "a revocation is NOT in force");
         }
-        self.listed[place.0 as usize].insert(place.clone());
         self.invalid.insert(place, refused);
     }
 
@@ -126,9 +131,9 @@ impl State {
         if let Some(place) = place(object) {
             self.invalid.remove(&place);
         }
-        if let Some(filling) = &mut self.filling
-            && let Some(uid) = object.meta().uid.as_deref()
-        {
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        self.unread[K::KIND as usize].remove(&number(uid));
+        if let Some(filling) = &mut self.filling {
             filling.gone.insert(uid.into());
         }
         if let Ok((target, revocation)) = parse(object) {
@@ -140,7 +145,7 @@ impl State {
     /// What of it the other replicas are told.
     pub(super) fn told(&self) -> Observed {
         let epochs = self.set.epochs();
-        let unread = self.invalid.values().map(|invalid| number(&invalid.uid));
+        let unread = self.unread.iter().flatten().copied();
         Observed {
             epochs: [epochs.namespaced, epochs.cluster],
             refused: self.set.without_place(),

@@ -40,6 +40,7 @@ fn policy(index: usize, version: u64) -> DeserializeGuard<TokenRevocation> {
 fn unreadable(name: &str) -> DeserializeGuard<TokenRevocation> {
     let mut stored = serde_json::to_value(revocation(name, 9, &json!({"target": {}}))).unwrap();
     stored["spec"]["issuedBefore"] = "yesterday".into();
+    stored["metadata"]["uid"] = format!("uid-{name}").into();
     serde_json::from_value(stored).unwrap()
 }
 
@@ -276,4 +277,28 @@ fn who_was_told_that_there_is_no_room_makes_place_for_who_was_not() {
     let rest = refused(&revocations);
     assert_eq!(rest.len(), 3);
     assert!(rest.iter().all(|one| !first.contains(one)));
+}
+
+#[test]
+fn replicas_that_cannot_read_the_same_agree_however_many_and_in_whatever_order() {
+    let all: Vec<_> = (0..MOST_LISTED + 5)
+        .map(|i| unreadable(&format!("odd-{i}")))
+        .collect();
+    let (one, other) = (revocations(), revocations());
+    let unread = |of: &Revocations| of.observed().borrow().unread;
+    one.take(listed(all.iter().cloned()));
+    other.take(all.iter().rev().cloned().map(Event::Apply).collect());
+    assert_ne!(unread(&one), 0);
+    assert_eq!(unread(&one), unread(&other));
+    one.take(vec![Event::Delete(all[3].clone())]);
+    assert_ne!(unread(&one), unread(&other));
+    other.take(listed(
+        all.iter()
+            .rev()
+            .filter(|o| o.meta() != all[3].meta())
+            .cloned(),
+    ));
+    assert_eq!(unread(&one), unread(&other));
+    one.take(all.into_iter().map(Event::Delete).collect());
+    assert_eq!(unread(&one), 0);
 }
