@@ -326,11 +326,14 @@ pub const MOST: usize = 100_000;
 /// The most of them that are `TokenRevocation`s: the rest is kept for those who answer for the cluster.
 pub const MOST_OWN: usize = 90_000;
 
-/// The most of them that one namespace has.
+/// The most of those that name a single token. Pods make them themselves, by giving back what they have, and are
+/// not to take the places of those who lock something, however many namespaces they are in.
+pub const MOST_TOKENS: usize = MOST_OWN / 2;
+
+/// The most of them that one namespace has, beside those that name a single token.
 pub const MOST_OF_NAMESPACE: usize = 10_000;
 
-/// The most of a namespace that name a single token. Pods make those themselves, by giving back what they
-/// have, and are not to keep their namespace from locking them.
+/// The most of a namespace that name a single token.
 pub const MOST_TOKENS_OF_NAMESPACE: usize = 5_000;
 
 /// The namespace of a target of a namespaced revocation.

@@ -40,7 +40,8 @@ pub use self::{
 ///
 /// # Guarantees
 /// It refuses a token if one of them does, whatever else is in it. There are at most
-/// [`MOST`](super::MOST), and at most [`MOST_OF_NAMESPACE`](super::MOST_OF_NAMESPACE) of one namespace.
+/// [`MOST`](super::MOST), and at most [`MOST_OF_NAMESPACE`](super::MOST_OF_NAMESPACE) of one namespace
+/// beside those of single tokens.
 /// Where there are more, those that were created first are in force, whatever the order in which they
 /// came: every replica that has read the same has the same in force. The time of a question does not
 /// grow with their number.

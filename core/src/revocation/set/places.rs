@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::super::{
-    Kind, MOST, MOST_OF_NAMESPACE, MOST_OWN, MOST_TOKENS_OF_NAMESPACE, Target, words::within_of,
+    Kind, MOST, MOST_OF_NAMESPACE, MOST_OWN, MOST_TOKENS, MOST_TOKENS_OF_NAMESPACE, Target,
+    words::within_of,
 };
 
 /// There is no room for another revocation.
@@ -17,9 +18,14 @@ pub enum Full {
         "{MOST_OWN} TokenRevocations are in force in this cluster, which is the most there can be"
     )]
     Own,
-    /// In its namespace.
+    /// For single tokens, in all namespaces.
     #[error(
-        "{MOST_OF_NAMESPACE} revocations are in force in this namespace, which is the most there can be"
+        "{MOST_TOKENS} TokenRevocations of single tokens are in force in this cluster, which is the most there can be"
+    )]
+    AllTokens,
+    /// In its namespace, beside those for single tokens.
+    #[error(
+        "{MOST_OF_NAMESPACE} revocations are in force in this namespace beside those of single tokens, which is the most there can be"
     )]
     Namespace,
     /// For a single token, in its namespace.
@@ -55,8 +61,8 @@ impl Share {
         match full {
             Full::Cluster => true,
             Full::Own => *self != Self::Cluster,
-            Full::Namespace => self.namespace() == wanted.namespace(),
-            Full::Tokens => self == wanted,
+            Full::AllTokens => matches!(self, Self::Tokens(_)),
+            Full::Namespace | Full::Tokens => self == wanted,
         }
     }
 
@@ -66,20 +72,16 @@ impl Share {
             Self::Tokens(_) | Self::Namespace(_) => Kind::Namespaced,
         }
     }
-
-    fn namespace(&self) -> Option<&str> {
-        match self {
-            Self::Cluster => None,
-            Self::Tokens(namespace) | Self::Namespace(namespace) => Some(namespace),
-        }
-    }
 }
 
-/// How many places there are.
+/// How many places there are. What is counted in two of them is in one counted whole in the other: so whoever goes
+/// from the smallest that is full makes room in all of them, and the oldest have the places in whatever order
+/// they came.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Bounds {
     pub(in super::super) all: usize,
     pub(in super::super) own: usize,
+    pub(in super::super) all_tokens: usize,
     pub(in super::super) namespace: usize,
     pub(in super::super) tokens: usize,
     /// How many are kept that have none.
@@ -91,6 +93,7 @@ impl Default for Bounds {
         Self {
             all: MOST,
             own: MOST_OWN,
+            all_tokens: MOST_TOKENS,
             namespace: MOST_OF_NAMESPACE,
             tokens: MOST_TOKENS_OF_NAMESPACE,
             waiting: MOST_WAITING,
@@ -103,13 +106,10 @@ impl Default for Bounds {
 pub(super) struct Places {
     pub(super) bounds: Bounds,
     kinds: [usize; 2],
-    namespaces: HashMap<Box<str>, Taken>,
-}
-
-#[derive(Debug, Default)]
-struct Taken {
-    all: usize,
+    /// Of all namespaces.
     tokens: usize,
+    /// Of each but that of the cluster.
+    shares: HashMap<Share, usize>,
 }
 
 impl Places {
@@ -125,50 +125,36 @@ impl Places {
     pub(super) fn room(&self, share: &Share) -> Result<(), Full> {
         let [own, cluster] = self.kinds;
         let bounds = self.bounds;
-        if let Some(namespace) = share.namespace() {
-            let taken = self.namespaces.get(namespace);
-            let (all, tokens) = taken.map_or((0, 0), |taken| (taken.all, taken.tokens));
-            if matches!(share, Share::Tokens(_)) && tokens >= bounds.tokens {
-                return Err(Full::Tokens);
-            }
-            if all >= bounds.namespace {
-                return Err(Full::Namespace);
-            }
-            if own >= bounds.own {
-                return Err(Full::Own);
+        let taken = self.shares.get(share).copied().unwrap_or_default();
+        match share {
+            Share::Tokens(_) if taken >= bounds.tokens => Err(Full::Tokens),
+            Share::Tokens(_) if self.tokens >= bounds.all_tokens => Err(Full::AllTokens),
+            Share::Namespace(_) if taken >= bounds.namespace => Err(Full::Namespace),
+            Share::Tokens(_) | Share::Namespace(_) if own >= bounds.own => Err(Full::Own),
+            Share::Cluster | Share::Tokens(_) | Share::Namespace(_) => {
+                let all = own + cluster;
+                (all < bounds.all).then_some(()).ok_or(Full::Cluster)
             }
         }
-        if own + cluster >= bounds.all {
-            return Err(Full::Cluster);
-        }
-        Ok(())
     }
 
     pub(super) fn take(&mut self, share: &Share) {
-        let [own, cluster] = &mut self.kinds;
-        let Some(namespace) = share.namespace() else {
-            *cluster += 1;
-            return;
-        };
-        *own += 1;
-        let taken = self.namespaces.entry(namespace.into()).or_default();
-        taken.all += 1;
-        taken.tokens += usize::from(matches!(share, Share::Tokens(_)));
+        self.kinds[share.kind() as usize] += 1;
+        self.tokens += usize::from(matches!(share, Share::Tokens(_)));
+        if *share != Share::Cluster {
+            *self.shares.entry(share.clone()).or_default() += 1;
+        }
     }
 
     pub(super) fn free(&mut self, share: &Share) {
-        let [own, cluster] = &mut self.kinds;
-        let Some(namespace) = share.namespace() else {
-            *cluster = cluster.saturating_sub(1);
-            return;
-        };
-        *own = own.saturating_sub(1);
-        if let Some(taken) = self.namespaces.get_mut(namespace) {
-            let tokens = usize::from(matches!(share, Share::Tokens(_)));
-            taken.all = taken.all.saturating_sub(1);
-            taken.tokens = taken.tokens.saturating_sub(tokens);
-            if taken.all == 0 {
-                self.namespaces.remove(namespace);
+        let tokens = usize::from(matches!(share, Share::Tokens(_)));
+        self.tokens = self.tokens.saturating_sub(tokens);
+        let kind = &mut self.kinds[share.kind() as usize];
+        *kind = kind.saturating_sub(1);
+        if let Some(taken) = self.shares.get_mut(share) {
+            *taken = taken.saturating_sub(1);
+            if *taken == 0 {
+                self.shares.remove(share);
             }
         }
     }

@@ -7,6 +7,7 @@ mod kept;
 const FEW: Bounds = Bounds {
     all: 8,
     own: 6,
+    all_tokens: 3,
     namespace: 4,
     tokens: 2,
     waiting: 30,
@@ -49,10 +50,15 @@ impl Stored {
         for one in all {
             let count = |of: &dyn Fn(&Self) -> bool| placed.iter().filter(|p| of(p)).count();
             let same = |p: &Self| p.namespace == one.namespace;
+            let tokens = |p: &Self| p.namespace.is_some() && p.token;
+            let of_share = count(&|p| same(p) && p.token == one.token);
             let own = one.namespace.is_none()
                 || (count(&|p| p.namespace.is_some()) < FEW.own
-                    && count(&same) < FEW.namespace
-                    && !(one.token && count(&|p| same(p) && p.token) >= FEW.tokens));
+                    && if one.token {
+                        of_share < FEW.tokens && count(&tokens) < FEW.all_tokens
+                    } else {
+                        of_share < FEW.namespace
+                    });
             if own && placed.len() < FEW.all {
                 placed.push(one);
             }
@@ -168,6 +174,27 @@ fn t23_tokens_that_pods_give_back_leave_room_for_a_lock() {
     };
     assert_eq!(set.has_room(Kind::Namespaced, &lock.parse().0), Ok(()));
     assert_eq!(puts(&mut set, lock, MADE), Ok(()));
+}
+
+#[test]
+fn t23_tokens_that_are_given_back_in_many_namespaces_leave_room_for_the_locks_of_others() {
+    let mut set = RevocationSet::bounded(FEW);
+    let of = |number, namespace| Stored {
+        namespace: Some(namespace),
+        ..given_back(number)
+    };
+    for number in 0..3 {
+        assert_eq!(puts(&mut set, of(number, number), MADE), Ok(()));
+    }
+    assert_eq!(puts(&mut set, of(3, 3), MADE), Err(Full::AllTokens));
+    for number in 4..7 {
+        let lock = Stored {
+            token: false,
+            age: 9,
+            ..of(number, 3)
+        };
+        assert_eq!(puts(&mut set, lock, MADE), Ok(()));
+    }
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn room(full: Full, namespace: Option<&str>) -> String {
             format!("kubectl -n {namespace} get {OWN}"),
             format!("kubectl -n {namespace} delete {OWN} NAME"),
         ),
-        (Full::Namespace | Full::Tokens | Full::Own | Full::Cluster, _) => (
+        (Full::Namespace | Full::Tokens | Full::AllTokens | Full::Own | Full::Cluster, _) => (
             format!("kubectl get {OWN},{CLUSTER} -A"),
             format!("kubectl -n NAMESPACE delete {OWN} NAME"),
         ),

@@ -2,7 +2,7 @@
 
 use hallpass_core::{
     name::IssuerId,
-    revocation::MOST_OF_NAMESPACE,
+    revocation::MOST_TOKENS_OF_NAMESPACE,
     token::{jwt, opaque},
 };
 use hallpass_crds::token_revocation::TokenRevocation;
@@ -59,10 +59,10 @@ fn give_back<'a>(identity: &'a str, token: &'a str) -> [(&'a str, &'a str); 3] {
     ]
 }
 
-/// As many as one namespace has at most.
+/// As many of single tokens as one namespace has at most.
 fn many() -> Vec<TokenRevocation> {
-    let many = (0..MOST_OF_NAMESPACE as u64).map(|i| {
-        let spec = json!({"target": {"policy": format!("p-{i}")}});
+    let many = (0..MOST_TOKENS_OF_NAMESPACE as u64).map(|i| {
+        let spec = json!({"target": {"tokenID": format!("id-{i}")}});
         revocation(&format!("r-{i}"), i + 1, &spec)
     });
     many.collect()

@@ -327,7 +327,7 @@ fn what_is_not_in_force_says_so_and_what_to_do() {
     };
     assert_eq!(
         said(NotInForce::Full(Full::Namespace)),
-        "False TooMany: NOT in force: 10000 revocations are in force in this namespace, which is the most there can be; delete locks that are over and those whose tokens another one names too, such as all of a service account (kubectl -n shop get tokenrevocations.hallpass.dev; kubectl -n shop delete tokenrevocations.hallpass.dev NAME); those that have expired take no room, and this one comes into force by itself as soon as there is some"
+        "False TooMany: NOT in force: 10000 revocations are in force in this namespace beside those of single tokens, which is the most there can be; delete locks that are over and those whose tokens another one names too, such as all of a service account (kubectl -n shop get tokenrevocations.hallpass.dev; kubectl -n shop delete tokenrevocations.hallpass.dev NAME); those that have expired take no room, and this one comes into force by itself as soon as there is some"
     );
     let cluster = said(NotInForce::Full(Full::Cluster));
     assert!(
