@@ -79,18 +79,6 @@ impl VerifiedCache {
         }
         self.young.insert(hash, verified);
     }
-
-    /// How many it holds.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.young.len() + self.old.len()
-    }
-
-    /// Whether it holds none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 #[cfg(test)]
@@ -207,12 +195,26 @@ mod tests {
         let wanted = world.token(0);
         for id in 1..40 {
             world.token(id);
-            assert!(world.cache.len() <= 8);
+            assert!(world.cache.young.len() + world.cache.old.len() <= 8);
             let World { keys, cache, .. } = &mut world;
             assert!(
                 cache.get(&wanted, keys, &EXPECTED, at(START)).is_some(),
                 "{id}"
             );
+        }
+    }
+
+    #[test]
+    fn finds_the_last_ones_that_it_was_made_for() {
+        let mut world = world(4);
+        let mut hashes = Vec::new();
+        for id in 0..11 {
+            hashes.push(world.token(id));
+            let World { keys, cache, .. } = &mut world;
+            for (back, hash) in hashes.iter().rev().take(4).enumerate() {
+                let found = cache.get(hash, keys, &EXPECTED, at(START));
+                assert!(found.is_some(), "{back} before {id}");
+            }
         }
     }
 }
