@@ -200,3 +200,20 @@ fn signs_nothing_that_it_would_not_accept() {
     assert_eq!(long(5000), None);
     assert_eq!(long(6000), Some(MintFault::Claims(Flaw::TooLong)));
 }
+
+#[test]
+fn the_longest_token_that_it_signs_is_the_longest_that_it_reads() {
+    let issuer = issuer();
+    let key = issuer.es256.key();
+    let long = |length| {
+        let claim = (ClaimName::parse("long").unwrap(), "x".repeat(length).into());
+        let claims = Claims {
+            extra: [claim].into(),
+            ..access()
+        };
+        sign(&key, &claims).ok()
+    };
+    let longest = (5000..6000).map_while(long).last().unwrap();
+    assert_eq!(longest.expose().len(), LONGEST_TOKEN);
+    assert!(issuer.verify_at(longest.expose(), at(START)).is_ok());
+}
