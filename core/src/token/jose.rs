@@ -248,4 +248,11 @@ mod tests {
         }
         assert_eq!(object(b" {} ").map(|o| o.len()), Ok(0));
     }
+
+    #[test]
+    fn reads_every_other_object_as_serde_json_does() {
+        let json =
+            br#"{"a":[true,false,null,-1,18446744073709551615,1.5,"\u00e9",[],{}],"b":{"c":0}}"#;
+        assert_eq!(object(json), Ok(serde_json::from_slice(json).unwrap()));
+    }
 }
