@@ -38,6 +38,25 @@ fn t26_a_lock_that_spares_what_was_issued_since_refuses_what_nobody_was_to_issue
 }
 
 #[test]
+fn t21_a_key_that_several_revoke_is_revoked_while_one_of_them_is_left() {
+    let target = || RawTarget {
+        key: Some("kid-1".into()),
+        ..RawTarget::default()
+    };
+    let names = ["a", "b", "c"];
+    let mut set = set(&names.map(|name| cluster(name, target())));
+    // Its issuer knew of them all, and it was issued after them all: it is the key that refuses it.
+    let later = token(MADE + 60);
+    for name in names {
+        assert!(refuses(&set, &later), "{name}");
+        let (target, revocation) = cluster(name, target()).parse().unwrap();
+        assert!(set.remove(&target, &revocation));
+        set.settle(time(MADE));
+    }
+    assert!(!refuses(&set, &later));
+}
+
+#[test]
 fn nothing_refuses_nothing() {
     assert!(!Severity::default().refuses(0, Epochs::default()));
 }
