@@ -73,6 +73,7 @@ fn t15_passes_over_and_counts_what_cannot_verify() {
     }
     let longest = with(&p256, "kid", "k".repeat(1024).into());
     assert_eq!(counts(&[longest]), (1, 0));
+    assert!(parse(&[json!({})]).unwrap().is_empty());
     assert_eq!(counts(&[p256, json!({})]), (1, 1));
 }
 
