@@ -16,7 +16,7 @@ use self::{
     desired::{Elsewhere, LASTING, View},
     outside::Outside,
     pause::Pauses,
-    round::{Events, Round},
+    round::Round,
 };
 use super::{
     Context,
@@ -77,7 +77,6 @@ pub async fn run(
             context: &context,
             writer: Writer::new(client.clone(), pod, leader.clone(), metrics.clone()),
             pauses: Pauses::default(),
-            events: Events::default(),
             backlog: Backlog::default(),
             concerns: (index.consents(), keys.changes()),
             before: None,
@@ -110,7 +109,6 @@ struct Term<'a> {
     context: &'a Context,
     writer: Writer,
     pauses: Pauses,
-    events: Events,
     backlog: Backlog,
     /// What any of them depends on: the policies and the keys,
     concerns: (watch::Receiver<()>, watch::Receiver<u64>),
@@ -173,8 +171,8 @@ impl Term<'_> {
             home: &self.context.operator.namespace,
             now: (self.context.clock)(),
         };
-        let (pauses, events) = (&mut self.pauses, &mut self.events);
-        let round = self.backlog.round(&refused, &view, pauses, events).await;
+        let pauses = &mut self.pauses;
+        let round = self.backlog.round(&refused, &view, pauses).await;
         let later = self.backlog.later(view.now.as_second());
         (round, [later, settles].into_iter().flatten().min())
     }

@@ -1,6 +1,9 @@
 //! How a status and its event reach the API server.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -17,6 +20,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
+    events::Events,
     plan::Write,
     status::{Status, reported, shortened},
 };
@@ -40,6 +44,7 @@ pub(super) struct Writer {
     reporter: Reporter,
     leader: watch::Receiver<bool>,
     metrics: Metrics,
+    events: Mutex<Events>,
 }
 
 /// Why a status was not stored.
@@ -73,6 +78,7 @@ impl Writer {
             reporter,
             leader,
             metrics,
+            events: Mutex::default(),
         }
     }
 
@@ -87,7 +93,7 @@ impl Writer {
                 return None;
             }
             let stored = self.status(&write).await;
-            if stored.is_ok() && write.transition {
+            if stored.is_ok() && write.transition && self.may_tell(&write.namespace) {
                 self.event(&write).await;
             }
             Some((write, stored))
@@ -98,6 +104,12 @@ impl Writer {
             self.metrics.status_write(note(write, outcome, memories));
         }
         memories.retry(Instant::now())
+    }
+
+    fn may_tell(&self, namespace: &str) -> bool {
+        // Whatever a panic leaves behind is a count.
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.take(namespace)
     }
 
     /// Stores the status of exactly that object: the uid is a precondition, not a name of it.

@@ -16,7 +16,7 @@ use super::{
     desired::{View, desired, refused, says},
     pause::Pauses,
     queue::{Due, KEPT, Queue},
-    round::{Events, MOST, Round},
+    round::{MOST, Round},
 };
 use crate::{
     controller::round::FULL,
@@ -89,7 +89,6 @@ impl Backlog {
         not_in_force: &BTreeMap<Place, RefusedRevocation>,
         view: &View<'_>,
         pauses: &mut Pauses,
-        events: &mut Events,
     ) -> Round {
         let mut round = Round::default();
         let changed = view.revocations.changed();
@@ -115,7 +114,7 @@ impl Backlog {
             says != stored.reported && !pauses.hold(&stored.uid, says, Instant::now())
         });
         self.queue.refused(due.map(|(place, _)| place.clone()));
-        self.take_up(&mut round, not_in_force, view, pauses, events);
+        self.take_up(&mut round, not_in_force, view, pauses);
         self.delete(&mut round, view, pauses);
         round
     }
@@ -237,7 +236,6 @@ impl Backlog {
         not_in_force: &BTreeMap<Place, RefusedRevocation>,
         view: &View<'_>,
         pauses: &Pauses,
-        events: &mut Events,
     ) {
         // What remembers only those of the cluster yet has room for no others.
         let others = !pauses.is_nearly_full();
@@ -256,7 +254,7 @@ impl Backlog {
                     let report = desired(&one.target, revocation, namespace, view);
                     let held = |says| pauses.hold(&uid, says, Instant::now());
                     if let Some(report) = report.filter(|report| !held(report.says)) {
-                        round.write(object, report, events);
+                        round.write(object, report);
                     }
                 }
                 Due::Refused(place) => {
@@ -264,7 +262,7 @@ impl Backlog {
                         let report = refused(&place, stored, view.now);
                         let (kind, namespace, name) = &*place;
                         let object = (*kind, namespace.as_deref(), &**name, &*stored.uid);
-                        round.write(object, report, events);
+                        round.write(object, report);
                     }
                 }
             }

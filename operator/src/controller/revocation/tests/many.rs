@@ -45,9 +45,9 @@ async fn nothing_to_say_about_a_hundred_thousand_costs_one_pass_in_small_steps()
         now: now(),
     };
     let none = BTreeMap::new();
-    let (mut pauses, mut events) = (Pauses::default(), Events::default());
+    let mut pauses = Pauses::default();
     let mut backlog = Backlog::default();
-    let mut looking = Box::pin(backlog.round(&none, &view, &mut pauses, &mut events));
+    let mut looking = Box::pin(backlog.round(&none, &view, &mut pauses));
     let mut steps = 1;
     let round = loop {
         match looking.as_mut().now_or_never() {
@@ -93,10 +93,10 @@ async fn ten_thousand_and_a_thousand_policies_are_one_quick_look() {
         now: now(),
     };
     let none = BTreeMap::new();
-    let (mut pauses, mut events) = (Pauses::default(), Events::default());
+    let mut pauses = Pauses::default();
     let mut backlog = Backlog::default();
     let began = std::time::Instant::now();
-    let round = backlog.round(&none, &view, &mut pauses, &mut events).await;
+    let round = backlog.round(&none, &view, &mut pauses).await;
     let took = began.elapsed();
     assert!(round.own.is_empty(), "{}", round.own.len());
     assert!(took < Duration::from_secs(2), "{took:?}");
@@ -107,7 +107,6 @@ async fn ten_thousand_and_a_thousand_policies_are_one_quick_look() {
 struct Leader {
     backlog: Backlog,
     pauses: Pauses,
-    events: Events,
 }
 
 impl Leader {
@@ -126,7 +125,7 @@ impl Leader {
             now: now(),
         };
         let (none, pauses) = (BTreeMap::new(), &mut self.pauses);
-        let round = self.backlog.round(&none, &view, pauses, &mut self.events);
+        let round = self.backlog.round(&none, &view, pauses);
         let round = round.await;
         let names = round.cluster.iter().map(|write| write.name.to_string());
         (names.collect(), round.looked)
