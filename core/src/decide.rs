@@ -2,10 +2,7 @@
 //!
 //! [`decide`] is the only maker of a [`Grant`], and a token is made from nothing but a grant.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -15,17 +12,19 @@ use crate::{
     denial::{Code, Denial},
     issuer::IssuerUrl,
     name::{ClaimName, Namespace, PodName, ServiceAccount, TokenName, Uid},
-    policy::{Policy, PolicyId, PolicyToken, Wanted},
+    policy::{Policy, PolicyToken, Wanted},
     revocation::{Marks, RevocationSet},
     scope::ScopeSet,
 };
 
 mod grant;
 mod policies;
+mod standing;
 
 pub use self::{
     grant::{Grant, Own, Source},
     policies::PolicySet,
+    standing::{PodGroups, Reach, Standing, Standings},
 };
 
 /// Who asks: a pod under its service account, as attested. Identity is the uids; names are for people.
@@ -291,34 +290,6 @@ fn missing<'a>(
         format!("this pod may have: {}", held.join(", "))
     };
     format!("no TokenPolicy in namespace \"{namespace}\" gives pod \"{pod}\" {token}; {has}")
-}
-
-/// The tokens of `policy` whose name an older policy of its namespace gives to one of the same pods,
-/// with that older policy. `pods` are the live pods of the namespace: service account and labels.
-#[must_use]
-pub fn taken_names<'a>(
-    policies: &'a PolicySet,
-    policy: &'a Policy,
-    pods: &[(&str, &BTreeMap<String, String>)],
-) -> BTreeMap<&'a TokenName, &'a PolicyId> {
-    let older: Vec<&Arc<Policy>> = policies
-        .of(policy.id.namespace.as_str())
-        .iter()
-        .take_while(|p| p.seniority < policy.seniority)
-        .collect();
-    let mut taken = BTreeMap::new();
-    for (service_account, labels) in pods {
-        if !policy.selects(service_account, labels) {
-            continue;
-        }
-        for older in older.iter().filter(|p| p.selects(service_account, labels)) {
-            let names: BTreeSet<&TokenName> = older.tokens.iter().map(|t| &t.name).collect();
-            for token in policy.tokens.iter().filter(|t| names.contains(&t.name)) {
-                taken.entry(&token.name).or_insert(&older.id);
-            }
-        }
-    }
-    taken
 }
 
 #[cfg(test)]

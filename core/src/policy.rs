@@ -219,6 +219,8 @@ impl Policy {
     /// Whether a pod under `service_account` with these `labels` is one of the subjects.
     #[must_use]
     pub fn selects(&self, service_account: &str, labels: &BTreeMap<String, String>) -> bool {
+        #[cfg(test)]
+        ASKED.set(ASKED.get() + 1);
         self.subjects
             .iter()
             .any(|s| s.selects(service_account, labels))
@@ -366,6 +368,17 @@ fn parse_lifetime(
 
 /// The most scopes that one token asks for.
 const MOST_SCOPES: usize = 32;
+
+#[cfg(test)]
+thread_local! {
+    static ASKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How often a policy was asked on this thread whether it selects a pod.
+#[cfg(test)]
+pub(crate) fn asked() -> usize {
+    ASKED.get()
+}
 
 #[cfg(test)]
 mod tests;

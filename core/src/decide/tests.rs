@@ -1,4 +1,4 @@
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -178,7 +178,7 @@ fn a_denial_names_what_the_pod_has_and_nothing_of_others() {
 }
 
 #[test]
-fn the_older_of_two_policies_gives_the_token_and_the_younger_is_told() {
+fn the_older_of_two_policies_gives_the_token() {
     let older = policy(
         "shop",
         "z-older",
@@ -207,24 +207,6 @@ fn the_older_of_two_policies_gives_the_token_and_the_younger_is_told() {
         .map(|t| t.token.name.as_str())
         .collect();
     assert_eq!(names, ["mail", "queue", "vault"]);
-
-    let labels = BTreeMap::new();
-    let pods = [("orders", &labels)];
-    let taken = taken_names(&policies.policies, &younger, &pods);
-    assert_eq!(taken, BTreeMap::from([(&name("vault"), &older.id)]));
-    assert_eq!(
-        taken_names(&policies.policies, &older, &pods),
-        BTreeMap::new()
-    );
-    assert_eq!(
-        taken_names(&policies.policies, &younger, &[]),
-        BTreeMap::new(),
-        "judged on live pods"
-    );
-    assert_eq!(
-        taken_names(&policies.policies, &younger, &[("other", &labels)]),
-        BTreeMap::new()
-    );
 }
 
 #[test]
@@ -355,3 +337,4 @@ proptest! {
 
 mod locked;
 mod own;
+mod standing;

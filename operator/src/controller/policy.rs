@@ -4,19 +4,26 @@
 //! Level-triggered: a change marks its namespace, and what is then looked at is the state of the
 //! namespace. Nothing else depends on what is written here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use hallpass_core::name::Namespace;
+use hallpass_core::{
+    decide::{PodGroups, Standings},
+    name::Namespace,
+    policy::Policy,
+};
 use hallpass_crds::token_policy::TokenPolicyStatus;
-use jiff::Timestamp;
 use kube::Client;
 use tokio::{
     sync::watch,
+    task::yield_now,
     time::{Instant, sleep_until},
 };
 
 use self::{
-    desired::{View, desired},
+    desired::{View, desired, selected_by},
     rights::{Right, Rights},
 };
 use super::{
@@ -26,7 +33,7 @@ use super::{
     write::Writer,
 };
 use crate::{
-    index::{Index, PolicyRecord, Snapshot},
+    index::{Index, PodRecord, PolicyRecord},
     telemetry::Metrics,
 };
 
@@ -128,56 +135,59 @@ impl Term<'_> {
         let (right, until) = self.rights.of(namespace).await;
         let operator = &self.context.operator;
         let grant_command = operator.grant_command(namespace.as_str());
-        let view = view(
-            &snapshot,
+        let now = (self.context.clock)();
+        let pods = snapshot.pods(namespace.as_str()).into_values();
+        let pods: Vec<PodRecord> = pods.filter(|pod| pod.is_live(now)).collect();
+        let records = snapshot.policies(namespace.as_str());
+        let policies = records.values().filter_map(|r| r.spec.as_ref().ok());
+        let policies: Vec<Arc<Policy>> = policies.cloned().collect();
+        let view = View {
             namespace,
+            rules: snapshot.rules(),
+            standings: standings(&policies, &pods).await,
+            service_accounts: snapshot.service_accounts(namespace.as_str()),
             right,
-            &grant_command,
-            (self.context.clock)(),
-        );
-        let (writes, later) = self.plan(&snapshot, &view);
+            grant_command: &grant_command,
+        };
+        let (writes, later) = self.plan(records, &view).await;
         let memories = self.memory.entry(namespace.clone()).or_default();
         let retry = self.writer.carry_out(writes, memories).await;
         [Some(until), later, retry].into_iter().flatten().min()
     }
 
-    fn plan(
+    async fn plan(
         &mut self,
-        snapshot: &Snapshot,
+        records: BTreeMap<Box<str>, PolicyRecord>,
         view: &View<'_>,
     ) -> (Vec<Write<TokenPolicyStatus>>, Option<Instant>) {
         let namespace = view.namespace.as_str();
-        let records = snapshot.policies(namespace);
         let now = (self.context.clock)();
         let memories = self.memory.entry(view.namespace.clone()).or_default();
         let alive: BTreeSet<&str> = records.values().map(|r| &*r.uid).collect();
         memories.retain(&alive);
-        let mut writes = Vec::new();
+        let (mut writes, mut later) = (Vec::new(), None);
         // What was said when the right was known stands until it is known again.
         let stands = |r: &PolicyRecord| view.right == Right::Unknown && r.status.is_some();
-        let records = records.into_values().filter(|r| !stands(r));
-        let desired = |record: &_, old: Option<&_>| desired(record, view, now, old);
-        let later = memories.plan(namespace, records, desired, &mut writes);
+        for record in records.into_values().filter(|r| !stands(r)) {
+            let desired = |record: &_, old: Option<&_>| desired(record, view, now, old);
+            let at = memories.plan(namespace, [record], desired, &mut writes);
+            later = [later, at].into_iter().flatten().min();
+            yield_now().await;
+        }
         (writes, later)
     }
 }
 
-fn view<'a>(
-    snapshot: &'a Snapshot,
-    namespace: &'a Namespace,
-    right: Right,
-    grant_command: &'a str,
-    now: Timestamp,
-) -> View<'a> {
-    let pods = snapshot.pods(namespace.as_str()).into_values();
-    View {
-        namespace,
-        rules: snapshot.rules(),
-        pods: pods.filter(|pod| pod.is_live(now)).collect(),
-        service_accounts: snapshot.service_accounts(namespace.as_str()),
-        right,
-        grant_command,
+/// What comes of the policies of a namespace on those pods. There may be thousands of both, and everything
+/// else that a leader does, and each request, has its turn in between.
+async fn standings<'a>(policies: &'a [Arc<Policy>], pods: &[PodRecord]) -> Standings<'a> {
+    let groups = PodGroups::new(policies, pods.iter().map(selected_by));
+    let mut reaches = Vec::with_capacity(policies.len());
+    for policy in policies {
+        reaches.push(groups.reach(policy));
+        yield_now().await;
     }
+    Standings::new(reaches)
 }
 
 async fn reached(next: Option<(Namespace, Instant)>) -> Namespace {

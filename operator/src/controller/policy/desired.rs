@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hallpass_core::{
     audience::AudienceId,
-    decide::{Rules, taken_names},
+    decide::{Rules, Standing, Standings},
     denial::{Code, Denial},
     name::{Namespace, ServiceAccount, TokenName},
     policy::{Policy, PolicyId, PolicyToken, Wanted},
@@ -24,8 +24,8 @@ use crate::{
 pub(super) struct View<'a> {
     pub(super) namespace: &'a Namespace,
     pub(super) rules: &'a Rules,
-    /// The live pods.
-    pub(super) pods: Vec<PodRecord>,
+    /// What comes of its policies on its live pods.
+    pub(super) standings: Standings<'a>,
     /// The names of the service accounts that exist.
     pub(super) service_accounts: BTreeSet<Box<str>>,
     /// Whether Hallpass may mint there.
@@ -46,13 +46,14 @@ pub(super) fn desired(
 ) -> TokenPolicyStatus {
     let (pods, verdicts, summary) = match &record.spec {
         Ok(policy) => {
-            let pods = view.pods();
-            let selected = pods
-                .iter()
-                .filter(|(sa, labels)| policy.selects(sa, labels));
-            let verdicts = verdicts(policy, view, &pods);
+            let standing = view.standings.of(&policy.id);
+            let verdicts = verdicts(policy, view, standing);
             let summary = summary(&verdicts);
-            (selected.count(), verdicts, summary)
+            (
+                standing.map_or(0, |standing| standing.pods),
+                verdicts,
+                summary,
+            )
         }
         Err(unusable) => {
             let verdict = Verdict::refused(Code::Invalid, unusable.to_string());
@@ -69,16 +70,13 @@ pub(super) fn desired(
     }
 }
 
-impl View<'_> {
-    fn pods(&self) -> Vec<(&str, &BTreeMap<String, String>)> {
-        let pods = self.pods.iter();
-        pods.map(|pod| {
-            let service_account = pod.service_account.as_deref();
-            (service_account.unwrap_or(DEFAULT), &*pod.labels)
-        })
-        .collect()
-    }
+/// What a policy selects the pod by.
+pub(super) fn selected_by(pod: &PodRecord) -> (&str, &BTreeMap<String, String>) {
+    let service_account = pod.service_account.as_deref();
+    (service_account.unwrap_or(DEFAULT), &*pod.labels)
+}
 
+impl View<'_> {
     fn missing<'p>(&self, policy: &'p Policy) -> BTreeSet<&'p str> {
         let subjects = policy.subjects.iter().map(|s| s.service_account.as_str());
         subjects
@@ -90,12 +88,11 @@ impl View<'_> {
 fn verdicts<'p>(
     policy: &'p Policy,
     view: &View<'_>,
-    pods: &[(&str, &BTreeMap<String, String>)],
+    standing: Option<&Standing<'_>>,
 ) -> Vec<(&'p TokenName, Verdict)> {
-    let taken = taken_names(&view.rules.policies, policy, pods);
     let missing = view.missing(policy);
     let verdict = |token: &PolicyToken| {
-        let taken = taken.get(&token.name).copied();
+        let taken = standing.and_then(|standing| standing.taken.get(&token.name).copied());
         judge(policy, token, view, &missing, taken)
     };
     let tokens = policy.tokens.iter();

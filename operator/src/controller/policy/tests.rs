@@ -8,6 +8,7 @@ use std::{
 use hallpass_crds::token_policy::TokenPolicy;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use kube::{client::Body, core::DeserializeGuard};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -387,3 +388,5 @@ async fn a_status_that_somebody_else_changed_is_put_right() {
     running.index.deliver(DeserializeGuard(Ok(changed)));
     assert_eq!(reasons(&running.after(1).await), ["Ready"]);
 }
+
+mod turns;

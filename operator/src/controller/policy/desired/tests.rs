@@ -1,3 +1,4 @@
+use hallpass_core::decide::PodGroups;
 use hallpass_crds::{selector::PodSelector, token_policy::TokenPolicy};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -5,7 +6,7 @@ use super::*;
 use crate::{
     controller::status::reported,
     index::{
-        Index, PolicyRecord,
+        Index, PolicyRecord, Snapshot,
         fixture::{pod, policy, service_account, subject, token, unreadable},
     },
 };
@@ -48,7 +49,7 @@ impl Shop {
         let view = View {
             namespace: &namespace,
             rules: snapshot.rules(),
-            pods: snapshot.pods("shop").into_values().collect(),
+            standings: standings(&snapshot),
             service_accounts: snapshot.service_accounts("shop"),
             right: self.right,
             grant_command: GRANT,
@@ -59,6 +60,13 @@ impl Shop {
     fn status(&self, name: &str) -> TokenPolicyStatus {
         self.desired(name, None, NOON)
     }
+}
+
+fn standings(snapshot: &Snapshot) -> Standings<'_> {
+    let pods = snapshot.pods("shop");
+    let policies = snapshot.rules().policies.of("shop");
+    let groups = PodGroups::new(policies, pods.values().map(selected_by));
+    Standings::new(policies.iter().map(|p| groups.reach(p)).collect())
 }
 
 const NOON: &str = "2026-11-01T12:00:00Z";
@@ -277,7 +285,7 @@ fn a_pod_that_names_no_service_account_runs_under_default() {
     let view = View {
         namespace: &namespace,
         rules: snapshot.rules(),
-        pods: snapshot.pods("shop").into_values().collect(),
+        standings: standings(&snapshot),
         service_accounts: snapshot.service_accounts("shop"),
         right: Right::Granted,
         grant_command: GRANT,
@@ -330,7 +338,7 @@ fn an_object_that_cannot_be_read_says_so() {
     let view = View {
         namespace: &namespace,
         rules: snapshot.rules(),
-        pods: vec![],
+        standings: Standings::default(),
         service_accounts: BTreeSet::new(),
         right: Right::Granted,
         grant_command: GRANT,

@@ -32,7 +32,7 @@ fn told(index: &Index) -> (String, String) {
     let view = View {
         namespace: &namespace,
         rules: snapshot.rules(),
-        pods: vec![],
+        standings: Standings::default(),
         service_accounts: snapshot.service_accounts("shop"),
         right: Right::Withheld,
         grant_command: GRANT,
