@@ -1,6 +1,9 @@
 //! The revocations of one target, and what they come to together.
 
-use std::{cmp::Reverse, mem, slice};
+use std::{
+    cmp::{Ordering, Reverse},
+    mem, slice,
+};
 
 use jiff::Timestamp;
 
@@ -48,6 +51,9 @@ struct Many {
     members: Vec<Member>,
     /// What they come to.
     most: Severity,
+    /// The place of the one that refuses the longest what is issued now: the last of several. [`None`] since it
+    /// was taken out, until the rest is [combined](Group::combine).
+    latest: Option<usize>,
 }
 
 /// A hundred thousand of them are held in a small program: with the text of the target, the name of the
@@ -92,13 +98,13 @@ impl Group {
 
     /// Until when what is issued now is refused because of its time, and by which of them.
     pub(super) fn refuses_until(&self, now: Timestamp) -> Option<(i64, &Revocation)> {
-        if let Members::Many(many) = &self.members
-            && many.most.before() <= now.as_second()
-        {
-            return None;
-        }
-        let each = self.members().iter().map(|member| &member.revocation);
-        let last = each.max_by_key(|revocation| revocation.before())?;
+        let last = match &self.members {
+            Members::None => None,
+            Members::One(only) => Some(only),
+            Members::Many(many) if many.most.before() <= now.as_second() => None,
+            Members::Many(many) => many.latest(),
+        };
+        let last = &last?.revocation;
         (now.as_second() < last.before()).then(|| (last.before(), last))
     }
 
@@ -112,7 +118,7 @@ impl Group {
         let mut many = self.many();
         let order = |member: &Member| lasting(&member.revocation);
         let place = many.members.partition_point(|m| order(m) >= order(&member));
-        many.members.insert(place, member);
+        many.insert(place, member);
         many.most.add(one);
         self.members = Members::Many(many);
     }
@@ -122,7 +128,7 @@ impl Group {
     pub(super) fn take(&mut self, out: impl Fn(&Member) -> bool) -> (Vec<Member>, bool) {
         let closed = self.is_closed();
         let mut many = self.many();
-        let gone: Vec<Member> = many.members.extract_if(.., |m| out(m)).collect();
+        let gone = many.extract(out);
         let needs = |member: &Member| many.most.needs(One::of(&member.revocation, closed));
         // Of thousands of one target most say less than the last.
         let combine = many.members.len() < 2 || gone.iter().any(needs);
@@ -163,6 +169,7 @@ impl Group {
         let each = many.members.iter();
         let each = each.map(|member| One::of(&member.revocation, closed));
         many.most = each.collect();
+        many.latest = many.find_latest();
     }
 
     fn one(&self, member: &Member) -> One {
@@ -188,9 +195,57 @@ impl Group {
             Members::One(only) => Box::new(Many {
                 most: [self.one(&only)].into_iter().collect(),
                 members: vec![only],
+                latest: Some(0),
             }),
             Members::Many(many) => many,
         }
+    }
+}
+
+impl Many {
+    fn insert(&mut self, place: usize, member: Member) {
+        let before = member.revocation.before();
+        self.members.insert(place, member);
+        let Some(latest) = self.latest else { return };
+        let latest = if place <= latest { latest + 1 } else { latest };
+        let known = self.members.get(latest).map(|m| m.revocation.before());
+        let later = known.map_or(Ordering::Greater, |known| before.cmp(&known));
+        self.latest = Some(match later {
+            Ordering::Less => latest,
+            Ordering::Equal => latest.max(place),
+            Ordering::Greater => place,
+        });
+    }
+
+    fn extract(&mut self, out: impl Fn(&Member) -> bool) -> Vec<Member> {
+        let (mut place, mut latest) = (0, self.latest);
+        let taken = |member: &mut Member| {
+            let taken = out(member);
+            if taken && let Some(known) = self.latest {
+                latest = match place.cmp(&known) {
+                    Ordering::Less => latest.and_then(|latest| latest.checked_sub(1)),
+                    Ordering::Equal => None,
+                    Ordering::Greater => latest,
+                };
+            }
+            place += 1;
+            taken
+        };
+        let gone = self.members.extract_if(.., taken).collect();
+        self.latest = latest;
+        gone
+    }
+
+    /// Who asks does not look at thousands, except while some of them are being taken out.
+    fn latest(&self) -> Option<&Member> {
+        let latest = self.latest.or_else(|| self.find_latest());
+        latest.and_then(|latest| self.members.get(latest))
+    }
+
+    fn find_latest(&self) -> Option<usize> {
+        let each = self.members.iter().map(|member| member.revocation.before());
+        let (latest, _) = each.enumerate().max_by_key(|(_, before)| *before)?;
+        Some(latest)
     }
 }
 
@@ -225,3 +280,6 @@ impl Member {
         revocation.epoch = 0;
     }
 }
+
+#[cfg(test)]
+mod tests;
