@@ -71,13 +71,15 @@ async fn restored(test: &str, bump: &[&str]) -> Result<()> {
     let mut watched = Watched::new(&scene, [&revoked[0], &revoked[1], &locked], &of_leaked);
     let since = Instant::now();
     watched.during(restore(bump, &snapshot)).await?;
-    let answers = since.elapsed();
+    let (answers, restored) = (since.elapsed(), Instant::now());
     watched.during(noticed(&scene, &went_back)).await?;
     let noticed = since.elapsed();
     watched.during(rotated(&scene, &leaked)).await?;
+    let rotated = since.elapsed();
+    watched.during(current(&scene, restored)).await?;
     remark(&format!(
         "restored {bump:?}: the API server answers after {answers:?}, it is noticed after {noticed:?}, the \
-         removed key is gone again after {:?}; meanwhile {}",
+         removed key is gone again after {rotated:?}, all is read anew after {:?}; meanwhile {}",
         since.elapsed(),
         watched.said(&leaked)?
     ));
@@ -187,6 +189,25 @@ async fn rotated(scene: &Scene, leaked: &str) -> Result<()> {
             return Err(not_yet((active, next)));
         }
         scene.issuer.gone(leaked).await
+    })
+    .await
+}
+
+/// All that each replica knows is of after that moment. Until then it may say that it cannot decide, and it
+/// may say so although it decided a moment ago: a watch that is not back grows older than counts.
+async fn current(scene: &Scene, since: Instant) -> Result<()> {
+    until(MINUTE, "all is read anew", || async {
+        for replica in &scene.guard.replicas {
+            let age = replica.metric("hallpass_state_age_seconds").await?;
+            // it is told in whole seconds, once a second
+            let at_most = Duration::from_secs_f64(age) + Duration::from_secs(2);
+            ensure!(
+                at_most < since.elapsed(),
+                "{} knows what is {age} s old",
+                replica.pod
+            );
+        }
+        Ok(())
     })
     .await
 }
