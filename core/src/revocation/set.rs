@@ -27,6 +27,7 @@ mod groups;
 mod keep;
 mod look;
 mod places;
+mod room;
 
 #[cfg(test)]
 pub(super) use self::places::Bounds;

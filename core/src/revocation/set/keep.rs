@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{
     super::group::{Group, Member},
-    Crowd, Epochs, Full, Kind, Missing, Rank, Reported, Revocation, RevocationSet, Share, Target,
-    Waiting, Wanted,
+    Epochs, Full, Kind, Missing, Rank, Reported, Revocation, RevocationSet, Share, Target, Waiting,
+    Wanted,
 };
 
 impl RevocationSet {
@@ -175,96 +175,9 @@ impl RevocationSet {
         }
     }
 
-    /// Makes room for an older one. The one that goes has no place any more.
-    fn make_room(
-        &mut self,
-        full: Full,
-        share: &Share,
-        revocation: &Revocation,
-    ) -> Result<(), Full> {
-        let (rank, hash) = self.crowd().youngest(full, share).ok_or(full)?;
-        if rank <= Rank::of(revocation) {
-            return Err(full);
-        }
-        let of = |member: &Member| Rank::of(&member.revocation) == rank;
-        let group = self.groups.with(hash, of).ok_or(full)?;
-        let target = group.target().into_owned();
-        for member in self.take_out_all(&target, of) {
-            let share = Share::of(member.revocation.kind, &target);
-            self.wait(Waiting {
-                target: target.clone(),
-                revocation: member.revocation,
-                share,
-                round: member.round,
-                why: full,
-            });
-        }
-        Ok(())
-    }
-
-    /// Gives the places that became free to those without one, the oldest first.
-    fn fill(&mut self, now: Timestamp) {
-        if !mem::take(&mut self.freed) {
-            return;
-        }
-        let Some(mut crowd) = self.crowd.take() else {
-            return;
-        };
-        let mut heads = crowd.heads();
-        while let Some((rank, share)) = heads.pop_first() {
-            if self.places.room(&share).is_err() {
-                continue;
-            }
-            let Some(one) = crowd.leave(rank) else {
-                // The place is for one that is not kept: who is younger comes with the list that brings it.
-                let open = heads.values().filter(|s| self.places.room(s).is_ok());
-                open.for_each(|share| crowd.drop_all(share));
-                break;
-            };
-            if one.revocation.has_expired(now) {
-                self.hold(&one.target, one.revocation, one.round);
-            } else {
-                crowd.place(rank, one.share.clone(), self.groups.hash(&one.target));
-                self.insert(&one.target, &one.share, one.revocation, one.round);
-            }
-            heads.extend(crowd.head(&share).map(|rank| (rank, share)));
-        }
-        self.crowd = Some(crowd);
-    }
-
-    fn wait(&mut self, waiting: Waiting) {
-        let most = self.places.bounds.waiting;
-        self.crowd().wait(waiting, most);
-    }
-
-    fn place(
-        &mut self,
-        target: &Target<'static>,
-        share: Share,
-        revocation: Revocation,
-        round: u32,
-    ) {
-        let rank = Rank::of(&revocation);
-        self.insert(target, &share, revocation, round);
-        if let Some(crowd) = &mut self.crowd {
-            crowd.place(rank, share, self.groups.hash(target));
-        }
-    }
-
-    fn insert(
-        &mut self,
-        target: &Target<'static>,
-        share: &Share,
-        revocation: Revocation,
-        round: u32,
-    ) {
-        self.places.take(share);
-        self.add(target, revocation, round, false);
-    }
-
     /// Holds one that has nothing left to refuse, for its status and until it is deleted. That of a key is
     /// always held: the key may live longer than any token.
-    fn hold(&mut self, target: &Target<'static>, revocation: Revocation, round: u32) {
+    pub(super) fn hold(&mut self, target: &Target<'static>, revocation: Revocation, round: u32) {
         if self.spent >= MOST_SPENT && mem::take(&mut self.may_let_go) {
             self.let_go();
         }
@@ -286,7 +199,13 @@ impl RevocationSet {
         }
     }
 
-    fn add(&mut self, target: &Target<'static>, revocation: Revocation, round: u32, spent: bool) {
+    pub(super) fn add(
+        &mut self,
+        target: &Target<'static>,
+        revocation: Revocation,
+        round: u32,
+        spent: bool,
+    ) {
         if let Target::Key(kid) = target {
             self.keys.insert((**kid).into());
         }
@@ -310,24 +229,6 @@ impl RevocationSet {
         self.rounds[kind as usize]
     }
 
-    /// The crowd, which is made of those with a place where there was none.
-    fn crowd(&mut self) -> &mut Crowd {
-        let groups = &self.groups;
-        self.crowd.get_or_insert_with(|| {
-            let mut crowd = Box::<Crowd>::default();
-            for group in groups.iter() {
-                let target = &group.target();
-                let hash = groups.hash(target);
-                let placed = group.members().iter().filter(|m| !m.spent && !m.missing);
-                for Member { revocation, .. } in placed {
-                    let share = Share::of(revocation.kind, target);
-                    crowd.place(Rank::of(revocation), share, hash);
-                }
-            }
-            crowd
-        })
-    }
-
     /// Takes out those of a target that are wanted out. Returns whether there was one.
     fn take_out(&mut self, target: &Target<'static>, out: impl Fn(&Member) -> bool) -> bool {
         let group = self.groups.get(target);
@@ -336,7 +237,7 @@ impl RevocationSet {
         any && !self.take_out_all(target, out).is_empty()
     }
 
-    fn take_out_all(
+    pub(super) fn take_out_all(
         &mut self,
         target: &Target<'static>,
         out: impl Fn(&Member) -> bool,
