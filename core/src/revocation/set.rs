@@ -71,7 +71,7 @@ pub struct RevocationSet {
 /// Whether a new list would bring something that was not kept.
 #[derive(Debug, Clone, Copy, Default)]
 struct Wanted {
-    /// A place became free.
+    /// A place became free, or one went that was not kept.
     place: bool,
     /// Some that have nothing left to refuse were let go before their status said so or they were deleted.
     spent: bool,

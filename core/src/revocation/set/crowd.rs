@@ -90,13 +90,14 @@ impl Crowd {
         }
     }
 
-    pub(super) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+    pub(super) fn waiting(&self) -> impl ExactSizeIterator<Item = &Waiting> {
         self.waiting.values()
     }
 
-    /// How many wait, and one for each share of which more are not kept.
+    /// How many wait, and one more if some are not kept. Of how many shares those are goes by who came first,
+    /// which is not the same for all replicas.
     pub(super) fn count(&self) -> usize {
-        self.waiting.len() + self.dropped.len()
+        self.waiting.len() + usize::from(!self.dropped.is_empty())
     }
 
     pub(super) fn find(&mut self, rank: Rank) -> Option<&mut Waiting> {

@@ -75,7 +75,10 @@ impl RevocationSet {
         let same = |member: &Member| {
             member.revocation.uid == revocation.uid && is_named(member, revocation)
         };
-        self.take_out(target, same) || waited.is_some()
+        let known = self.take_out(target, same) || waited.is_some();
+        // It may have been the last one that is not kept.
+        self.wanted[revocation.kind as usize].place |= !known;
+        known
     }
 
     /// Takes note that the watch of that kind has delivered everything up to that resourceVersion.
@@ -157,14 +160,16 @@ impl RevocationSet {
         self.fill(now);
     }
 
-    /// Whether a new list of that kind would bring some that have no place here although there is one, or
-    /// that have nothing left to refuse and nobody has said so.
+    /// Whether a new list of that kind would bring some that have no place here although there is one or that
+    /// are to be kept while they wait, or that have nothing left to refuse and nobody has said so.
     #[must_use]
     pub fn wants_list(&self, kind: Kind) -> bool {
         let wanted = self.wanted[kind as usize];
         let crowd = self.crowd.as_ref();
-        let dropped = crowd.is_some_and(|crowd| crowd.has_dropped(kind));
-        (dropped && wanted.place) || (wanted.spent && self.spent < MOST_SPENT / 2)
+        let dropped = crowd.filter(|crowd| crowd.has_dropped(kind));
+        let most = self.places.bounds.waiting;
+        dropped.is_some_and(|crowd| wanted.place || crowd.waiting().len() < most)
+            || (wanted.spent && self.spent < MOST_SPENT / 2)
     }
 
     /// Such a list begins. Those that are known are known already, so it says nothing of what has gone.

@@ -50,6 +50,37 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Otherwise replicas never agree on how many have no place, nor on what is in force everywhere.
+    #[test]
+    fn who_has_seen_much_come_and_go_counts_as_who_reads_it_all_anew(
+        coming in prop::collection::vec(any_stored(), 0..40),
+        going in prop::collection::vec(0usize..40, 0..40),
+    ) {
+        let mut seen = BTreeSet::new();
+        let mut left: Vec<Stored> = coming.into_iter().filter(|s| seen.insert(s.number)).collect();
+        let mut set = RevocationSet::bounded(FEWER);
+        for one in &left {
+            let _placed = puts(&mut set, *one, MADE);
+        }
+        list(&mut set, &left);
+        for index in going.into_iter().chain(0..40) {
+            if !left.is_empty() {
+                let (target, revocation) = left.remove(index % left.len()).parse();
+                set.remove(&target, &revocation);
+                set.settle(time(MADE));
+            }
+            list(&mut set, &left);
+            let mut anew = RevocationSet::bounded(FEWER);
+            for one in &left {
+                let _placed = puts(&mut anew, *one, MADE);
+            }
+            prop_assert_eq!(in_force(&set), in_force(&anew));
+            prop_assert_eq!(set.without_place(), anew.without_place());
+        }
+    }
+}
+
 #[test]
 fn beyond_what_is_kept_a_new_list_is_wanted_as_soon_as_there_is_room() {
     let mut set = RevocationSet::default();
