@@ -85,9 +85,13 @@ impl Crowd {
 
     fn drop(&mut self, rank: Rank) {
         if let Some(gone) = self.leave(rank) {
-            let oldest = self.dropped.entry(gone.share).or_insert(rank);
-            *oldest = rank.min(*oldest);
+            self.lacks(rank, gone.share);
         }
+    }
+
+    fn lacks(&mut self, rank: Rank, share: Share) {
+        let oldest = self.dropped.entry(share).or_insert(rank);
+        *oldest = rank.min(*oldest);
     }
 
     pub(super) fn waiting(&self) -> impl ExactSizeIterator<Item = &Waiting> {
@@ -132,6 +136,12 @@ impl Crowd {
     pub(super) fn drop_all(&mut self, share: &Share) {
         let line = self.lines.get(share).cloned();
         line.into_iter().flatten().for_each(|rank| self.drop(rank));
+    }
+
+    /// Keeps none of that share, nor that one, which is about to come.
+    pub(super) fn skip(&mut self, rank: Rank, share: &Share) {
+        self.drop_all(share);
+        self.lacks(rank, share.clone());
     }
 
     /// Takes out those that have nothing left to refuse.

@@ -230,7 +230,7 @@ impl RevocationSet {
         groups.map(|group| group.target().into_owned()).collect()
     }
 
-    fn round(&self, kind: Kind) -> u32 {
+    pub(super) fn round(&self, kind: Kind) -> u32 {
         self.rounds[kind as usize]
     }
 

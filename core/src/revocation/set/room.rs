@@ -22,6 +22,14 @@ impl RevocationSet {
         }
         let of = |member: &Member| Rank::of(&member.revocation) == rank;
         let group = self.groups.with(hash, of).ok_or(full)?;
+        let unlisted = |m: &Member| of(m) && m.round != self.round(m.revocation.kind);
+        if group.members().iter().any(unlisted) {
+            // Nobody knows yet whether it is still stored: if not, it keeps its place, and else the older one
+            // takes it with the list after this one.
+            self.wanted[revocation.kind as usize].place = true;
+            self.crowd().skip(Rank::of(revocation), share);
+            return Err(full);
+        }
         let target = group.target().into_owned();
         for member in self.take_out_all(&target, of) {
             let share = Share::of(member.revocation.kind, &target);

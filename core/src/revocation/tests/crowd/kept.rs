@@ -1,6 +1,7 @@
 //! How many of those without a place are kept, and whose.
 
 use super::*;
+use crate::name::TokenId;
 
 /// So few are kept that a new list is wanted often.
 const FEWER: Bounds = Bounds { waiting: 3, ..FEW };
@@ -200,6 +201,76 @@ fn a_place_is_kept_for_an_older_one_until_a_list_brings_it() {
     list(&mut set, &[first.split_at(3).1, &rest].concat());
     assert_eq!(in_force(&set), names([3, 4, 5, 6, 7, 8]));
     assert_eq!(waiting(&set), names([9, 10]));
+}
+
+/// Whether the token is refused that one names.
+fn is_refused(set: &RevocationSet, stored: Stored) -> bool {
+    let (target, _) = stored.parse();
+    let Target::Token(Some(namespace), id) = target else {
+        panic!("{target:?}");
+    };
+    let claims = Claims {
+        namespace: Namespace::parse(&namespace).unwrap(),
+        id: TokenId::parse(&id).unwrap(),
+        ..token(MADE - 60)
+    };
+    refuses(set, &claims)
+}
+
+#[test]
+fn t23_what_a_list_lacks_stays_in_force_though_the_list_brings_older_ones() {
+    let mut set = RevocationSet::bounded(FEW);
+    let young = [7, 8].map(|number| token_of(1, number));
+    for one in young {
+        assert_eq!(puts(&mut set, one, MADE), Ok(()));
+    }
+    // The state of before they were made is restored, with others that were deleted since.
+    let old = [1, 2].map(|number| token_of(1, number));
+    set.begin(Kind::Namespaced);
+    for one in old {
+        assert_eq!(puts(&mut set, one, MADE), Err(Full::Tokens));
+    }
+    let missing = set.finish(Kind::Namespaced, 9, time(MADE));
+    assert_eq!(missing, Missing(2));
+    list(&mut set, &old);
+    assert!(young.iter().all(|one| is_refused(&set, *one)));
+    assert_eq!(waiting(&set), names([1, 2]));
+}
+
+/// Something, and whether it was stored before a list, and is in it.
+fn any_listed() -> impl Strategy<Value = (Stored, bool, bool)> {
+    (any_stored(), any::<bool>(), prop::bool::weighted(0.9))
+}
+
+proptest! {
+    #[test]
+    fn t23_a_list_gives_the_places_to_the_oldest_but_not_those_of_what_it_lacks(
+        all in prop::collection::vec(any_listed(), 0..40),
+    ) {
+        let mut seen = BTreeSet::new();
+        let all: Vec<_> = all.into_iter().filter(|(one, ..)| seen.insert(one.number)).collect();
+        let before = all.iter().filter(|(_, before, _)| *before).map(|(one, ..)| *one);
+        let before: Vec<Stored> = before.collect();
+        let listed = all.iter().filter(|(.., listed)| *listed).map(|(one, ..)| *one);
+        let listed: Vec<Stored> = listed.collect();
+        let mut set = RevocationSet::bounded(FEWER);
+        for one in &before {
+            let _placed = puts(&mut set, *one, MADE);
+        }
+        list(&mut set, &before);
+        let lacks = |name: &String| !listed.iter().any(|one| *name == format!("r-{}", one.number));
+        let lacking = in_force(&set).iter().filter(|name| lacks(name)).count();
+        Kind::ALL.into_iter().for_each(|kind| set.begin(kind));
+        for one in &listed {
+            let _placed = puts(&mut set, *one, MADE);
+        }
+        let missing = Kind::ALL.map(|kind| set.finish(kind, 9, time(MADE)).0);
+        prop_assert_eq!(missing.iter().sum::<usize>(), lacking);
+        list(&mut set, &listed);
+        if lacking == 0 {
+            prop_assert_eq!(in_force(&set), Stored::placed(&listed));
+        }
+    }
 }
 
 fn names<const N: usize>(numbers: [u8; N]) -> BTreeSet<String> {
