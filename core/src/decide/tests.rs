@@ -226,6 +226,17 @@ fn a_pod_holds_at_most_64_tokens_those_of_the_older_policies() {
 }
 
 #[test]
+fn the_policies_of_a_namespace_are_its_own_the_older_first() {
+    let of = |namespace, name, age| policy(namespace, name, age, "orders", &[("vault", "v")]);
+    let all = [of("shop", "a", 2), of("shop", "b", 1), of("bank", "c", 1)];
+    let set: PolicySet = all.iter().cloned().collect();
+    let [younger, older, other] = all;
+    assert_eq!(set.of("shop"), [older, younger]);
+    assert_eq!(set.of("bank"), [other]);
+    assert_eq!(set.of("team"), []);
+}
+
+#[test]
 fn policies_of_one_second_are_ordered_by_uid() {
     let a = policy("shop", "a", 1, "orders", &[("vault", "a")]);
     let b = policy("shop", "b", 1, "orders", &[("vault", "b")]);
