@@ -61,6 +61,23 @@ fn nothing_refuses_nothing() {
     assert!(!Severity::default().refuses(0, Epochs::default()));
 }
 
+#[test]
+fn without_what_says_less_than_the_rest_they_are_as_severe() {
+    let of = |before: i64, epoch: u64| {
+        let (_, revocation) = raw("a", account("orders")).parse().unwrap();
+        let revocation = Revocation {
+            created: before,
+            epoch,
+            ..revocation
+        };
+        One::of(&revocation, false)
+    };
+    let (less, by_time, by_epoch) = (of(MADE, 5), of(MADE + 1, 4), of(MADE - 1, 6));
+    let together: Severity = [less, by_time, by_epoch].into_iter().collect();
+    assert!(!together.needs(less));
+    assert!(together.needs(by_time) && together.needs(by_epoch));
+}
+
 prop_compose! {
     fn any_one()(
         of_cluster in any::<bool>(),
