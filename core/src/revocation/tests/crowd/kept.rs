@@ -179,28 +179,32 @@ fn who_has_many_that_wait_hides_not_those_of_the_others() {
 
 #[test]
 fn a_place_is_kept_for_an_older_one_until_a_list_brings_it() {
-    let mut set = RevocationSet::bounded(FEWER);
     let of = |number: u8, namespace| Stored {
         age: number.into(),
         number,
         namespace: Some(namespace),
         token: false,
     };
-    let first: Vec<Stored> = (0..6).map(|number| of(number, number / 4)).collect();
+    let first = (0..6).map(|number| of(number, number / 4));
     let rest = (6..10).map(|number| of(number, 2)).chain([of(10, 1)]);
-    let rest: Vec<Stored> = rest.collect();
-    for stored in first.iter().chain(&rest) {
-        let _full = puts(&mut set, *stored, MADE);
+    let all: Vec<Stored> = first.chain(rest).collect();
+    // The youngest is brought by the list too, whether there is a place left for it or not.
+    for (gone, before, after, wait) in [(3, 3..8, 3..9, 9..11), (5, 5..8, 5..11, 11..11)] {
+        let mut set = RevocationSet::bounded(FEWER);
+        for stored in &all {
+            let _full = puts(&mut set, *stored, MADE);
+        }
+        assert_eq!(waiting(&set), names([6, 7, 10]));
+        let (gone, left) = all.split_at(gone);
+        for (target, revocation) in gone.iter().map(|one| one.parse()) {
+            assert!(set.remove(&target, &revocation));
+        }
+        set.settle(time(MADE));
+        assert_eq!(in_force(&set), names(before));
+        list(&mut set, left);
+        assert_eq!(in_force(&set), names(after));
+        assert_eq!(waiting(&set), names(wait));
     }
-    assert_eq!(waiting(&set), names([6, 7, 10]));
-    for (target, revocation) in first.iter().take(3).map(|one| one.parse()) {
-        assert!(set.remove(&target, &revocation));
-    }
-    set.settle(time(MADE));
-    assert_eq!(in_force(&set), names([3, 4, 5, 6, 7]));
-    list(&mut set, &[first.split_at(3).1, &rest].concat());
-    assert_eq!(in_force(&set), names([3, 4, 5, 6, 7, 8]));
-    assert_eq!(waiting(&set), names([9, 10]));
 }
 
 /// Whether the token is refused that one names.
@@ -273,6 +277,7 @@ proptest! {
     }
 }
 
-fn names<const N: usize>(numbers: [u8; N]) -> BTreeSet<String> {
-    numbers.map(|number| format!("r-{number}")).into()
+fn names(numbers: impl IntoIterator<Item = u8>) -> BTreeSet<String> {
+    let names = numbers.into_iter().map(|number| format!("r-{number}"));
+    names.collect()
 }
