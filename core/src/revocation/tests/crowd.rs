@@ -284,6 +284,26 @@ fn t23_what_a_list_lacks_keeps_its_place() {
 }
 
 #[test]
+fn what_waits_and_is_not_in_a_list_of_its_kind_waits_no_more() {
+    let mut set = RevocationSet::bounded(Bounds { all: 2, ..FEW });
+    let cluster = Stored {
+        namespace: None,
+        ..given_back(9)
+    };
+    for stored in [1, 2, 3, 4].map(given_back).into_iter().chain([cluster]) {
+        let _full = puts(&mut set, stored, MADE);
+    }
+    assert_eq!(in_force(&set).len(), 2);
+    set.begin(Kind::Namespaced);
+    for number in [1, 2, 4] {
+        let _full = puts(&mut set, given_back(number), MADE);
+    }
+    assert_eq!(set.finish(Kind::Namespaced, 9, time(MADE)), Missing(0));
+    let expected = ["r-4", "r-9"].map(str::to_owned);
+    assert_eq!(waiting(&set), BTreeSet::from(expected));
+}
+
+#[test]
 fn those_whose_status_says_that_they_are_over_go_for_those_of_which_it_does_not() {
     let mut set = RevocationSet::default();
     let over = |index: usize, reported| {
