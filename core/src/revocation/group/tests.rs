@@ -29,6 +29,19 @@ fn is_known(group: &Group) -> bool {
     }
 }
 
+#[test]
+fn one_that_is_left_alone_is_held_as_one_that_always_was() {
+    for (several, alone) in [(2, true), (3, false)] {
+        let (target, less) = member(1, 1, None);
+        let mut group = Group::new(&target, less);
+        (2..=several).for_each(|name| group.put(member(name, 10, None).1));
+        let (_, combine) = group.take(|member| member.revocation.name.as_str() == "r-1");
+        assert_eq!(combine, alone);
+        group.combine();
+        assert_eq!(matches!(group.members, Members::One(_)), alone);
+    }
+}
+
 /// By looking at each of them.
 fn simple(group: &Group, now: i64) -> Option<(i64, &ObjectName)> {
     let each = group.members().iter().map(|member| &member.revocation);
