@@ -101,7 +101,6 @@ impl Group {
         let last = match &self.members {
             Members::None => None,
             Members::One(only) => Some(only),
-            Members::Many(many) if many.most.before() <= now.as_second() => None,
             Members::Many(many) => many.latest(),
         };
         let last = &last?.revocation;
