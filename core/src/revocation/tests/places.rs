@@ -246,6 +246,8 @@ fn what_has_nothing_left_to_refuse_is_held_up_to_a_bound() {
     assert_eq!((set.len(), set.iter().count()), (11_000, 11_000));
     set.tidy(time(later));
     assert_eq!((set.len(), set.iter().count()), (0, 10_000));
+    let wanted = set.wants_list(Kind::Cluster);
+    assert!(!wanted, "what it would bring could not be held");
     put_at(&mut set, 20_000, later);
     assert_eq!(set.iter().count(), 10_000);
     let held = set
