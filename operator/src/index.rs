@@ -36,12 +36,14 @@ pub(crate) mod fixture;
 pub(crate) mod freshness;
 mod intake;
 mod limit;
+mod page;
 mod record;
 pub mod revocations;
 mod shelf;
 mod snapshot;
 pub(crate) mod watch;
 
+pub(crate) use self::page::Turn;
 pub(crate) use self::record::{
     AudienceRecord, IssuerRecord, PolicyRecord, Record, Unusable, annotations,
 };
@@ -70,6 +72,8 @@ struct Shelves {
     /// Told whenever a policy, an audience, an issuer or a namespace is not what it was.
     consents: channel::Sender<()>,
     standing: Standing,
+    /// Of the lists of all kinds one page is in memory at a time.
+    turn: Turn,
     metrics: Metrics,
 }
 
@@ -102,6 +106,7 @@ impl Index {
             changes: Changes::default(),
             consents: channel::Sender::default(),
             standing: Standing::default(),
+            turn: Turn::default(),
             metrics,
         }))
     }
@@ -135,7 +140,7 @@ impl Index {
         take: impl Fn(&Self, Vec<Event<K>>),
     ) -> Kind {
         let stamp = self.0.standing.freshness().stamp(kind);
-        let api = Api::all(proving(client.clone(), stamp));
+        let api = Api::all(proving(client.clone(), stamp, &self.0.turn));
         let (metrics, restores) = (&self.0.metrics, restores.clone());
         watch::follow(api, config, kind, metrics, restores, |events| {
             take(self, events)
@@ -164,7 +169,7 @@ impl Index {
 
     async fn fill(&self, client: &Client, kind: revocation::Kind) {
         let freshness = self.0.standing.freshness();
-        let client = |kind| proving(client.clone(), freshness.stamp(kind));
+        let client = |kind| proving(client.clone(), freshness.stamp(kind), &self.0.turn);
         let revocations = &self.0.revocations;
         match kind {
             revocation::Kind::Namespaced => {
@@ -230,9 +235,9 @@ impl Index {
     }
 }
 
-/// A client for one watch, whose proofs go to `stamp`.
-pub(crate) fn proving(client: Client, stamp: Stamp) -> Client {
-    limit::limited(client, watch::SILENCE, stamp)
+/// A client for one watch, whose proofs go to `stamp` and which lists in `turn`.
+pub(crate) fn proving(client: Client, stamp: Stamp, turn: &Turn) -> Client {
+    limit::limited(client, watch::SILENCE, stamp, turn.clone())
 }
 
 /// The events of a watch whose first list has these objects.

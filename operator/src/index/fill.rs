@@ -68,7 +68,7 @@ mod tests {
         let service = tower::service_fn(move |request: Request<Body>| {
             let query = request.uri().query().unwrap_or_default();
             let second = query.contains("continue=more");
-            assert!(query.contains("limit=50"), "{query}");
+            assert!(query.contains("limit=500"), "{query}");
             let failed = second && first.swap(false, std::sync::atomic::Ordering::Relaxed);
             let (index, more) = if second {
                 (20_001, "")

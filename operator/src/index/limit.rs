@@ -5,57 +5,83 @@ use std::time::Duration;
 use axum::body::Bytes;
 use futures::{Stream, stream};
 use http::Request;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Either, StreamBody};
 use hyper::body::Frame;
 use kube::{Client, client::Body};
 use tokio::time::{Instant, timeout};
 use tower::BoxError;
 
-use super::freshness::Stamp;
+use super::{
+    freshness::Stamp,
+    page::{self, Pages, Turn},
+};
+
+/// How long the API server may say nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Silence(pub(super) Duration);
 
 /// The API server went silent in the middle of something.
 #[derive(Debug, thiserror::Error)]
 #[error("the API server was silent for {0:?}")]
-struct Silence(Duration);
+struct Silent(Duration);
 
 /// The same client, but a request fails when no answer begins, or an answer does not go on, within
 /// `silence`. Without that a list whose packets are dropped would be waited for until the kernel gives
-/// up, a quarter of an hour later. Every watch that the API server grants is put down in `stamp`.
-pub(super) fn limited(client: Client, silence: Duration, stamp: Stamp) -> Client {
+/// up, a quarter of an hour later. Every watch that the API server grants is put down in `stamp`. Lists
+/// are read in `turn`, a page at a time and each [bounded](Pages::list).
+pub(super) fn limited(client: Client, silence: Duration, stamp: Stamp, turn: Turn) -> Client {
     let namespace = client.default_namespace().to_owned();
+    let (silence, pages) = (Silence(silence), Pages::new(turn));
     let service = tower::service_fn(move |request: Request<Body>| {
-        let (client, stamp) = (client.clone(), stamp.clone());
+        let (client, stamp, pages) = (client.clone(), stamp.clone(), pages.clone());
         async move {
+            if let Some(most) = page::wanted(&request) {
+                let page = pages.list(&client, request, most, silence).await?;
+                return Ok(page.map(Either::Left));
+            }
             let (watches, sent) = (is_watch(&request), Instant::now());
-            let answer = timeout(silence, client.send(request)).await;
-            let answer = answer.map_err(|_elapsed| Silence(silence))??;
+            let answer = silence.begun(client.send(request)).await?;
             if watches && answer.status().is_success() {
                 stamp.proven(sent);
             }
-            Ok::<_, BoxError>(answer.map(|body| limited_body(body, silence)))
+            Ok::<_, BoxError>(answer.map(|body| Either::Right(silence.body(body))))
         }
     });
     Client::new(service, namespace)
 }
 
-fn is_watch(request: &Request<Body>) -> bool {
+pub(super) fn is_watch(request: &Request<Body>) -> bool {
     let query = request.uri().query().unwrap_or_default();
     query.split('&').any(|pair| pair == "watch=true")
 }
 
-fn limited_body(
-    body: Body,
-    silence: Duration,
-) -> StreamBody<impl Stream<Item = Result<Frame<Bytes>, BoxError>>> {
-    StreamBody::new(stream::unfold(Some(body), move |body| async move {
-        let mut body = body?;
-        match timeout(silence, body.frame()).await {
-            Ok(Some(Ok(frame))) => Some((Ok(frame), Some(body))),
-            Ok(Some(Err(error))) => Some((Err(BoxError::from(error)), None)),
-            Ok(None) => None,
-            Err(_elapsed) => Some((Err(Silence(silence).into()), None)),
-        }
-    }))
+impl Silence {
+    /// What is answered, if that begins in time.
+    pub(super) async fn begun<T, E: Into<BoxError>>(
+        self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, BoxError> {
+        let answer = timeout(self.0, answer).await;
+        answer
+            .map_err(|_elapsed| Silent(self.0))?
+            .map_err(Into::into)
+    }
+
+    /// The same body, as long as it goes on.
+    pub(super) fn body(
+        self,
+        body: Body,
+    ) -> StreamBody<impl Stream<Item = Result<Frame<Bytes>, BoxError>>> {
+        StreamBody::new(stream::unfold(Some(body), move |body| async move {
+            let mut body = body?;
+            match timeout(self.0, body.frame()).await {
+                Ok(Some(Ok(frame))) => Some((Ok(frame), Some(body))),
+                Ok(Some(Err(error))) => Some((Err(BoxError::from(error)), None)),
+                Ok(None) => None,
+                Err(_elapsed) => Some((Err(Silent(self.0).into()), None)),
+            }
+        }))
+    }
 }
 
 #[cfg(test)]
@@ -82,7 +108,8 @@ mod tests {
 
     async fn read(chunks: &'static [&'static str]) -> String {
         let stamp = Freshness::default().stamp(Kind::Pod);
-        let client = limited(silent_after(chunks), Duration::from_secs(20), stamp);
+        let silence = Duration::from_secs(20);
+        let client = limited(silent_after(chunks), silence, stamp, Turn::default());
         let request = Request::get("/version").body(Vec::new()).unwrap();
         let error = client.request_text(request).await.unwrap_err();
         crate::telemetry::log::Chain(&error).to_string()
@@ -112,6 +139,7 @@ mod tests {
             Client::new(service, "default"),
             Duration::from_secs(20),
             freshness.stamp(Kind::Pod),
+            Turn::default(),
         );
         let request = Request::get(path).body(Body::empty()).unwrap();
         client.send(request).await.unwrap();

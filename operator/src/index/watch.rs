@@ -133,8 +133,8 @@ fn pause(failures: u32, jitter: f64) -> Duration {
     lifetime::retry_after(failures, None, jitter).min(LONGEST_PAUSE)
 }
 
-/// Objects in one answer to a list: each may have a megabyte, and a page is read as a whole.
-pub(super) const PAGE: u32 = 50;
+/// The most objects in one answer to a list: fewer where they are [large](super::page).
+pub(super) const PAGE: u32 = 500;
 
 /// How long the API server lets one watch request run: the next one is a proof that the watch lives. A
 /// connection that died in silence is noticed 3 s later, so that its watch is back before anybody takes

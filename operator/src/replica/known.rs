@@ -80,7 +80,8 @@ impl Replicas {
         self.be(&identity.pod);
         let kind = Kind::ReplicaLease;
         let stamp = freshness.stamp(kind);
-        let api: Api<Lease> = Api::namespaced(index::proving(client, stamp), &identity.namespace);
+        let client = index::proving(client, stamp, &index::Turn::default());
+        let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
         let config = watcher::Config::default().labels(&identity.selector());
         index::watch::follow(api, config, kind, metrics, restores.watch(), |events| {
             self.take(events, Instant::now());
