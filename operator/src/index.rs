@@ -22,7 +22,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use self::{freshness::Stamp, revocations::Revocations, shelf::Shelf};
+use self::{
+    freshness::Stamp,
+    revocations::{Read, Revocations},
+    shelf::Shelf,
+};
 use crate::{
     replica::standing::Standing,
     restore::Restores,
@@ -118,31 +122,31 @@ impl Index {
         let all = watcher::Config::default;
         let pods = all().labels(OURS).fields(UNFINISHED);
         let kind = tokio::select! {
-            kind = self.follow(from, Kind::TokenPolicy, all(), Self::take_policies) => kind,
-            kind = self.follow(from, Kind::TokenAudience, all(), Self::take_audiences) => kind,
-            kind = self.follow(from, Kind::TokenIssuer, all(), Self::take_issuers) => kind,
-            kind = self.follow(from, Kind::TokenRevocation, all(), Self::take_revocations) => kind,
-            kind = self.follow(from, Kind::ClusterTokenRevocation, all(), Self::take_cluster_revocations) => kind,
+            kind = self.follow(from, (Kind::TokenPolicy, all()), record::policy, Self::take_policies) => kind,
+            kind = self.follow(from, (Kind::TokenAudience, all()), record::audience, Self::take_audiences) => kind,
+            kind = self.follow(from, (Kind::TokenIssuer, all()), record::issuer, Self::take_issuers) => kind,
+            kind = self.follow(from, (Kind::TokenRevocation, all()), Read::of::<TokenRevocation>, Self::take_revocations) => kind,
+            kind = self.follow(from, (Kind::ClusterTokenRevocation, all()), Read::of::<ClusterTokenRevocation>, Self::take_cluster_revocations) => kind,
             kind = self.tidy() => kind,
             kind = self.fill_up(&from.0) => kind,
-            kind = self.follow(from, Kind::Namespace, all(), Self::take_namespaces) => kind,
-            kind = self.follow(from, Kind::Pod, pods, Self::take_pods) => kind,
-            kind = self.follow(from, Kind::ServiceAccount, all(), Self::take_service_accounts) => kind,
+            kind = self.follow(from, (Kind::Namespace, all()), record::namespace, Self::take_namespaces) => kind,
+            kind = self.follow(from, (Kind::Pod, pods), record::pod, Self::take_pods) => kind,
+            kind = self.follow(from, (Kind::ServiceAccount, all()), record::service_account, Self::take_service_accounts) => kind,
         };
         WatchEnded { kind }
     }
 
-    async fn follow<K: watch::Watched>(
+    async fn follow<K: watch::Watched, F>(
         &self,
         (client, restores): &(Client, channel::Receiver<Option<Timestamp>>),
-        kind: Kind,
-        config: watcher::Config,
-        take: impl Fn(&Self, Vec<Event<K>>),
+        (kind, config): (Kind, watcher::Config),
+        file: impl Fn(K) -> Option<F>,
+        take: impl Fn(&Self, Vec<Event<F>>),
     ) -> Kind {
         let stamp = self.0.standing.freshness().stamp(kind);
         let api = Api::all(proving(client.clone(), stamp, &self.0.turn));
         let (metrics, restores) = (&self.0.metrics, restores.clone());
-        watch::follow(api, config, kind, metrics, restores, |events| {
+        watch::follow(api, config, kind, metrics, restores, file, |events| {
             take(self, events)
         })
         .await;
@@ -247,6 +251,15 @@ pub(crate) fn listed<K>(objects: impl IntoIterator<Item = K>) -> Vec<Event<K>> {
     std::iter::once(Event::Init)
         .chain(objects)
         .chain([Event::InitDone])
+        .collect()
+}
+
+/// What a watch makes of its events.
+#[cfg(test)]
+pub(crate) fn filed<K, F>(events: Vec<Event<K>>, file: impl Fn(K) -> Option<F>) -> Vec<Event<F>> {
+    let events = events.into_iter();
+    events
+        .filter_map(|event| watch::filed(event, &file))
         .collect()
 }
 

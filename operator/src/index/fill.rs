@@ -4,7 +4,7 @@ use kube::{Api, api::ListParams, core::DeserializeGuard};
 use tracing::warn;
 
 use super::{
-    revocations::{Revocations, Revokes},
+    revocations::{Read, Revocations, Revokes},
     watch::{PAGE, Watched},
 };
 use crate::telemetry::log::Chain;
@@ -34,13 +34,12 @@ async fn pages<K: Revokes + Watched>(
     loop {
         let page = api.list(&params).await?;
         let more = page.metadata.continue_.filter(|more| !more.is_empty());
+        let read = page.items.into_iter().filter_map(Read::of).collect();
+        let on = revocations.fill(K::KIND, read);
         match more {
-            Some(more) if revocations.fill(&page.items) => params.continue_token = Some(more),
-            Some(_the_watch_began_anew) => return Ok(()),
-            None => {
-                revocations.fill(&page.items);
-                return Ok(());
-            }
+            Some(more) if on => params.continue_token = Some(more),
+            // The watch began anew, or that is all.
+            _ => return Ok(()),
         }
     }
 }
@@ -91,8 +90,8 @@ mod tests {
         let index = Index::filled(vec![], vec![], vec![]);
         let revocations = index.revocations().clone();
         let guarded = |i| DeserializeGuard(Ok(policy(i)));
-        revocations.take(listed((0..MOST_OF_NAMESPACE + 10_002).map(guarded)));
-        revocations.take((0..10_002).map(|i| Event::Delete(guarded(i))).collect());
+        revocations.deliver(listed((0..MOST_OF_NAMESPACE + 10_002).map(guarded)));
+        revocations.deliver((0..10_002).map(|i| Event::Delete(guarded(i))).collect());
         assert_eq!(revocations.ask(|set| set.len()), MOST_OF_NAMESPACE - 2);
         revocations
     }

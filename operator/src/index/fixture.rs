@@ -19,7 +19,7 @@ use kube::{
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Index, Metrics, listed};
+use super::{Index, Metrics, Read, filed, listed, record};
 use crate::issuer::fixture::now;
 
 /// A pod with the sidecar under that service account, labelled `app: <service account>`. Its uid is
@@ -189,8 +189,8 @@ impl Index {
         pods: Vec<PartialObjectMeta<Pod>>,
         service_accounts: Vec<PartialObjectMeta<ServiceAccount>>,
     ) {
-        self.take_pods(listed(pods));
-        self.take_service_accounts(listed(service_accounts));
+        self.take_pods(filed(listed(pods), record::pod));
+        self.take_service_accounts(filed(listed(service_accounts), record::service_account));
     }
 }
 
@@ -219,9 +219,9 @@ impl Index {
     ) -> Self {
         let index = Self::new(Metrics::default(), now);
         let guarded = policies.into_iter().map(|p| DeserializeGuard(Ok(p)));
-        index.take_policies(listed(guarded));
-        index.take_pods(listed(pods));
-        index.take_service_accounts(listed(service_accounts));
+        index.take_policies(filed(listed(guarded), record::policy));
+        index.take_pods(filed(listed(pods), record::pod));
+        index.take_service_accounts(filed(listed(service_accounts), record::service_account));
         index.allow(vec![], vec![], vec![]);
         index.revoke(vec![], vec![]);
         index.0.standing.be_current(Instant::now());
@@ -236,25 +236,28 @@ impl Index {
         namespaces: Vec<PartialObjectMeta<Namespace>>,
     ) {
         let audiences = audiences.into_iter().map(|a| DeserializeGuard(Ok(a)));
-        self.take_audiences(listed(audiences));
+        self.take_audiences(filed(listed(audiences), record::audience));
         let issuers = issuers.into_iter().map(|i| DeserializeGuard(Ok(i)));
-        self.take_issuers(listed(issuers));
-        self.take_namespaces(listed(namespaces));
+        self.take_issuers(filed(listed(issuers), record::issuer));
+        self.take_namespaces(filed(listed(namespaces), record::namespace));
     }
 
     /// The watches have delivered exactly these revocations.
     pub(crate) fn revoke(&self, own: Vec<TokenRevocation>, cluster: Vec<ClusterTokenRevocation>) {
         let own = own.into_iter().map(|object| DeserializeGuard(Ok(object)));
-        self.take_revocations(listed(own));
+        self.take_revocations(filed(listed(own), Read::of::<TokenRevocation>));
         let cluster = cluster
             .into_iter()
             .map(|object| DeserializeGuard(Ok(object)));
-        self.take_cluster_revocations(listed(cluster));
+        self.take_cluster_revocations(filed(listed(cluster), Read::of::<ClusterTokenRevocation>));
     }
 
     /// The watch delivers this revocation, new or changed.
     pub(crate) fn deliver_revocation(&self, revocation: TokenRevocation) {
-        self.take_revocations(vec![Event::Apply(DeserializeGuard(Ok(revocation)))]);
+        self.take_revocations(filed(
+            vec![Event::Apply(DeserializeGuard(Ok(revocation)))],
+            Read::of::<TokenRevocation>,
+        ));
     }
 
     /// The watch delivers these revocations, new or changed.
@@ -262,33 +265,42 @@ impl Index {
         let events = all
             .into_iter()
             .map(|one| Event::Apply(DeserializeGuard(Ok(one))));
-        self.take_cluster_revocations(events.collect());
+        self.take_cluster_revocations(filed(events.collect(), Read::of::<ClusterTokenRevocation>));
     }
 
     /// The watch tells that this revocation was deleted.
     pub(crate) fn delete_cluster_revocation(&self, revocation: ClusterTokenRevocation) {
-        self.take_cluster_revocations(vec![Event::Delete(DeserializeGuard(Ok(revocation)))]);
+        self.take_cluster_revocations(filed(
+            vec![Event::Delete(DeserializeGuard(Ok(revocation)))],
+            Read::of::<ClusterTokenRevocation>,
+        ));
     }
 
     /// The watch says that this revocation was deleted.
     pub(crate) fn withdraw_revocation(&self, revocation: TokenRevocation) {
-        self.take_revocations(vec![Event::Delete(DeserializeGuard(Ok(revocation)))]);
+        self.take_revocations(filed(
+            vec![Event::Delete(DeserializeGuard(Ok(revocation)))],
+            Read::of::<TokenRevocation>,
+        ));
     }
 
     /// The watch delivers a revocation of that name in `shop` that was stored under another schema.
     pub(crate) fn deliver_unreadable_revocation(&self, name: &str) {
         let stored = json!({"metadata": metadata("shop", name), "spec": {"target": "everybody"}});
         let stored = serde_json::from_value(stored).unwrap();
-        self.take_revocations(vec![Event::Apply(stored)]);
+        self.take_revocations(filed(
+            vec![Event::Apply(stored)],
+            Read::of::<TokenRevocation>,
+        ));
     }
 
     /// The watch delivers this policy, new or changed.
     pub(crate) fn deliver(&self, policy: DeserializeGuard<TokenPolicy>) {
-        self.take_policies(vec![Event::Apply(policy)]);
+        self.take_policies(filed(vec![Event::Apply(policy)], record::policy));
     }
 
     /// The watch delivers this pod, new or changed.
     pub(crate) fn deliver_pod(&self, pod: PartialObjectMeta<Pod>) {
-        self.take_pods(vec![Event::Apply(pod)]);
+        self.take_pods(filed(vec![Event::Apply(pod)], record::pod));
     }
 }

@@ -3,77 +3,69 @@
 use std::{collections::BTreeSet, hash::Hash, sync::Arc};
 
 use hallpass_core::{
-    consent::AudienceSet,
+    consent::{AudienceSet, Labels},
     decide::{PolicySet, Rules},
     name::Namespace,
+    revocation,
 };
-use hallpass_crds::{
-    cluster_token_revocation::ClusterTokenRevocation, token_audience::TokenAudience,
-    token_issuer::TokenIssuer, token_policy::TokenPolicy, token_revocation::TokenRevocation,
-};
-use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod, ServiceAccount};
-use kube::{
-    core::{DeserializeGuard, PartialObjectMeta},
-    runtime::watcher::Event,
-};
+use kube::runtime::watcher::Event;
 use tracing::warn;
 
 use super::{
     Index, Shelves,
-    record::{self, Record},
+    record::{AccountRecord, AudienceRecord, IssuerRecord, PodRecord, PolicyRecord, Record},
+    revocations::Read,
     shelf::{Filed, Shelf},
 };
 use crate::telemetry::{Metrics, label::Kind};
 
 impl Index {
-    pub(super) fn take_revocations(&self, events: Vec<Event<DeserializeGuard<TokenRevocation>>>) {
-        self.0.revocations.take(events);
+    pub(super) fn take_revocations(&self, events: Vec<Event<Read>>) {
+        self.0
+            .revocations
+            .take(revocation::Kind::Namespaced, events);
     }
 
-    pub(super) fn take_cluster_revocations(
-        &self,
-        events: Vec<Event<DeserializeGuard<ClusterTokenRevocation>>>,
-    ) {
-        self.0.revocations.take(events);
+    pub(super) fn take_cluster_revocations(&self, events: Vec<Event<Read>>) {
+        self.0.revocations.take(revocation::Kind::Cluster, events);
     }
 
-    pub(super) fn take_pods(&self, events: Vec<Event<PartialObjectMeta<Pod>>>) {
+    pub(super) fn take_pods(&self, events: Vec<Event<Filed<Namespace, PodRecord>>>) {
         let Shelves { pods, metrics, .. } = &*self.0;
-        self.0.changes.add(take(events, pods, record::pod));
+        self.0.changes.add(take(events, pods, |_| ()));
         metrics.watch_objects(Kind::Pod, pods.count(|_| true));
     }
 
     pub(super) fn take_service_accounts(
         &self,
-        events: Vec<Event<PartialObjectMeta<ServiceAccount>>>,
+        events: Vec<Event<Filed<Namespace, AccountRecord>>>,
     ) {
         let Shelves {
             service_accounts,
             metrics,
             ..
         } = &*self.0;
-        let touched = take(events, service_accounts, record::service_account);
+        let touched = take(events, service_accounts, |_| ());
         self.0.changes.add(touched);
         metrics.watch_objects(Kind::ServiceAccount, service_accounts.count(|_| true));
     }
 
-    pub(super) fn take_namespaces(&self, events: Vec<Event<PartialObjectMeta<NamespaceObject>>>) {
+    pub(super) fn take_namespaces(&self, events: Vec<Event<Filed<(), (Namespace, Labels)>>>) {
         let Shelves {
             namespaces,
             metrics,
             ..
         } = &*self.0;
-        let touched = take(events, namespaces, record::namespace);
+        let touched = take(events, namespaces, |_| ());
         metrics.watch_objects(Kind::Namespace, namespaces.count(|_| true));
         self.renew_audiences(!touched.is_empty());
     }
 
-    pub(super) fn take_audiences(&self, events: Vec<Event<DeserializeGuard<TokenAudience>>>) {
+    pub(super) fn take_audiences(&self, events: Vec<Event<Filed<Namespace, AudienceRecord>>>) {
         let Shelves {
             audiences, metrics, ..
         } = &*self.0;
-        let touched = take(events, audiences, |object| {
-            let mut filed = record::audience(object)?;
+        let touched = take(events, audiences, |filed| {
             let known = audiences.get(&filed.within, &filed.name);
             report_unusable(
                 Kind::TokenAudience,
@@ -82,33 +74,29 @@ impl Index {
                 &filed.record,
             );
             share(known, &mut filed.record);
-            Some(filed)
         });
         count(metrics, Kind::TokenAudience, audiences);
         self.renew_audiences(!touched.is_empty());
     }
 
-    pub(super) fn take_issuers(&self, events: Vec<Event<DeserializeGuard<TokenIssuer>>>) {
+    pub(super) fn take_issuers(&self, events: Vec<Event<Filed<(), IssuerRecord>>>) {
         let Shelves {
             issuers, metrics, ..
         } = &*self.0;
-        let touched = take(events, issuers, |object| {
-            let mut filed = record::issuer(object)?;
+        let touched = take(events, issuers, |filed| {
             let known = issuers.get(&(), &filed.name);
             report_unusable(Kind::TokenIssuer, "", known.as_ref(), &filed.record);
             share(known, &mut filed.record);
-            Some(filed)
         });
         count(metrics, Kind::TokenIssuer, issuers);
         self.renew_audiences(!touched.is_empty());
     }
 
-    pub(super) fn take_policies(&self, events: Vec<Event<DeserializeGuard<TokenPolicy>>>) {
+    pub(super) fn take_policies(&self, events: Vec<Event<Filed<Namespace, PolicyRecord>>>) {
         let Shelves {
             policies, metrics, ..
         } = &*self.0;
-        let touched = take(events, policies, |object| {
-            let mut filed = record::policy(object)?;
+        let touched = take(events, policies, |filed| {
             let known = policies.get(&filed.within, &filed.name);
             report_unusable(
                 Kind::TokenPolicy,
@@ -117,7 +105,6 @@ impl Index {
                 &filed.record,
             );
             share(known, &mut filed.record);
-            Some(filed)
         });
         count(metrics, Kind::TokenPolicy, policies);
         self.renew_policies(&touched);
@@ -213,23 +200,16 @@ fn count<K: Clone + Ord + Hash, T: Clone + PartialEq, S: Clone + PartialEq>(
     metrics.unreadable_objects(kind, shelf.count(|record| record.spec.is_err()));
 }
 
-/// Files the objects of the events and returns the namespaces that are not what they were. An object
-/// that cannot even be filed is passed over, and the watch goes on.
-fn take<K, N: Clone + Ord + Hash, T: Clone + PartialEq>(
-    events: Vec<Event<K>>,
+/// Takes in the events, each object after `look` has seen it, and returns the namespaces that are not what
+/// they were.
+fn take<N: Clone + Ord + Hash, T: Clone + PartialEq>(
+    events: Vec<Event<Filed<N, T>>>,
     shelf: &Shelf<N, T>,
-    file: impl Fn(K) -> Option<Filed<N, T>>,
+    mut look: impl FnMut(&mut Filed<N, T>),
 ) -> BTreeSet<N> {
     let mut touched = BTreeSet::new();
     for event in events {
-        let filed = match event {
-            Event::Init => Some(Event::Init),
-            Event::InitDone => Some(Event::InitDone),
-            Event::InitApply(object) => file(object).map(Event::InitApply),
-            Event::Apply(object) => file(object).map(Event::Apply),
-            Event::Delete(object) => file(object).map(Event::Delete),
-        };
-        touched.extend(filed.map(|event| shelf.take(event)).unwrap_or_default());
+        touched.extend(shelf.take(event.modify(&mut look)));
     }
     touched
 }

@@ -7,24 +7,21 @@ use std::{
 
 use hallpass_core::{
     fault::Faults,
-    revocation::{Full, Handle, Kind, Missing, RawRevocation, Reported, RevocationSet},
+    revocation::{Full, Handle, Kind, Missing, Reported, RevocationSet},
 };
-use hallpass_crds::revocation::RevocationStatus;
 use jiff::Timestamp;
-use kube::{
-    Resource,
-    core::{DeserializeGuard, object::HasStatus},
-    runtime::watcher::Event,
-};
+use kube::runtime::watcher::Event;
 use tokio::{sync::watch as channel, time::Instant};
 use tracing::error;
 
-use self::state::{Filling, State, parse};
+pub(super) use self::read::{Read, Revokes};
+use self::state::{Filling, State};
 use crate::{
     replica::Observed,
     telemetry::{Metrics, label},
 };
 
+mod read;
 mod state;
 
 /// The revocations. Cheap to clone.
@@ -66,28 +63,6 @@ pub(crate) enum NotInForce {
     /// It says what none of its kind may say.
     #[error(transparent)]
     Invalid(#[from] Faults),
-}
-
-/// A kind that revokes.
-pub(super) trait Revokes:
-    Resource<DynamicType = ()> + HasStatus<Status = RevocationStatus>
-{
-    const KIND: Kind;
-    fn raw(&self) -> RawRevocation;
-}
-
-impl Revokes for hallpass_crds::token_revocation::TokenRevocation {
-    const KIND: Kind = Kind::Namespaced;
-    fn raw(&self) -> RawRevocation {
-        self.into()
-    }
-}
-
-impl Revokes for hallpass_crds::cluster_token_revocation::ClusterTokenRevocation {
-    const KIND: Kind = Kind::Cluster;
-    fn raw(&self) -> RawRevocation {
-        self.into()
-    }
 }
 
 impl Revocations {
@@ -172,17 +147,16 @@ impl Revocations {
 
     /// Takes in a page of it. Returns whether to go on: the watch may have begun anew meanwhile, and then
     /// it brings all of them.
-    pub(super) fn fill<K: Revokes>(&self, page: &[DeserializeGuard<K>]) -> bool {
+    pub(super) fn fill(&self, kind: Kind, page: Vec<Read>) -> bool {
         let now = (self.0.clock)();
         self.write(|state| {
-            let Some(filling) = state.filling.take().filter(|f| f.kind == K::KIND) else {
+            let Some(filling) = state.filling.take().filter(|f| f.kind == kind) else {
                 return false;
             };
-            for object in page {
-                let uid = object.meta().uid.as_deref().unwrap_or_default();
+            for read in page {
                 // What cannot be read has no room to wait for.
-                if !filling.gone.contains(uid)
-                    && let Ok((target, revocation)) = parse(object)
+                if !filling.gone.contains(&read.uid)
+                    && let Ok((target, revocation)) = read.says
                 {
                     let _no_room = state.set.put(&target, revocation, now);
                 }
@@ -202,12 +176,13 @@ impl Revocations {
         self.tell(kind);
     }
 
-    pub(super) fn take<K: Revokes>(&self, events: Vec<Event<DeserializeGuard<K>>>) {
+    /// Takes in what the watch of that kind delivered.
+    pub(super) fn take(&self, kind: Kind, events: Vec<Event<Read>>) {
         let now = (self.0.clock)();
         let missing = self.write(|state| {
             let mut missing = 0;
             for event in events {
-                if let Some(Missing(count)) = state.take(event, now) {
+                if let Some(Missing(count)) = state.take(kind, event, now) {
                     missing += count;
                 }
             }
@@ -215,14 +190,13 @@ impl Revocations {
             missing
         });
         if missing > 0 {
-            let kind = K::KIND.as_str();
             error!(
-                watch.kind = kind,
+                watch.kind = kind.as_str(),
                 count = missing,
                 "revocations are missing that nobody has seen deleted: they stay in force until they would have expired"
             );
         }
-        self.tell(K::KIND);
+        self.tell(kind);
     }
 
     /// Tells what has become of those of that kind.

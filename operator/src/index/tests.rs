@@ -18,15 +18,15 @@ fn names(policies: &[Arc<Policy>]) -> Vec<&str> {
 #[test]
 fn gives_no_view_before_every_watch_has_delivered() {
     let index = Index::new(Metrics::default(), now);
-    index.take_policies(listed([]));
-    index.take_pods(listed([]));
-    index.take_service_accounts(listed([]));
-    index.take_audiences(listed([]));
-    index.take_issuers(listed([]));
-    index.take_namespaces(listed([]));
-    index.take_revocations(listed([]));
+    index.take_policies(filed(listed([]), record::policy));
+    index.take_pods(filed(listed([]), record::pod));
+    index.take_service_accounts(filed(listed([]), record::service_account));
+    index.take_audiences(filed(listed([]), record::audience));
+    index.take_issuers(filed(listed([]), record::issuer));
+    index.take_namespaces(filed(listed([]), record::namespace));
+    index.take_revocations(filed(listed([]), Read::of::<TokenRevocation>));
     assert_eq!(index.snapshot().unwrap_err(), NotSynced);
-    index.take_cluster_revocations(listed([]));
+    index.take_cluster_revocations(filed(listed([]), Read::of::<ClusterTokenRevocation>));
     assert!(index.snapshot().is_ok());
 }
 
@@ -53,10 +53,13 @@ fn a_pod_is_what_its_metadata_says() {
 #[test]
 fn a_policy_that_cannot_be_read_does_not_stop_the_watch() {
     let index = Index::filled(vec![policy("shop", "old", "orders")], vec![], vec![]);
-    index.take_policies(vec![
-        Event::Apply(unreadable("shop", "broken")),
-        Event::Apply(DeserializeGuard(Ok(policy("shop", "new", "orders")))),
-    ]);
+    index.take_policies(filed(
+        vec![
+            Event::Apply(unreadable("shop", "broken")),
+            Event::Apply(DeserializeGuard(Ok(policy("shop", "new", "orders")))),
+        ],
+        record::policy,
+    ));
     let snapshot = index.snapshot().unwrap();
     assert_eq!(names(snapshot.rules().policies.of("shop")), ["new", "old"]);
     let records = snapshot.policies("shop");
@@ -86,7 +89,10 @@ fn a_policy_that_breaks_a_rule_is_left_out_and_remembered() {
 #[test]
 fn a_policy_that_becomes_unusable_no_longer_counts() {
     let index = Index::filled(vec![policy("shop", "orders", "orders")], vec![], vec![]);
-    index.take_policies(vec![Event::Apply(unreadable("shop", "orders"))]);
+    index.take_policies(filed(
+        vec![Event::Apply(unreadable("shop", "orders"))],
+        record::policy,
+    ));
     assert_eq!(
         index.snapshot().unwrap().rules().policies.of("shop").len(),
         0
@@ -98,7 +104,7 @@ fn a_view_in_hand_keeps_its_policies() {
     let index = Index::filled(vec![policy("shop", "orders", "orders")], vec![], vec![]);
     let before = index.snapshot().unwrap();
     let deleted = DeserializeGuard(Ok(policy("shop", "orders", "orders")));
-    index.take_policies(vec![Event::Delete(deleted)]);
+    index.take_policies(filed(vec![Event::Delete(deleted)], record::policy));
     assert_eq!(before.rules().policies.of("shop").len(), 1);
     assert_eq!(
         index.snapshot().unwrap().rules().policies.of("shop").len(),
@@ -114,7 +120,10 @@ fn a_written_status_touches_the_namespace_but_not_the_policies() {
     let mut written = policy("shop", "orders", "orders");
     written.metadata.resource_version = Some("2".to_owned());
     written.status = Some(hallpass_crds::token_policy::TokenPolicyStatus::default());
-    index.take_policies(vec![Event::Apply(DeserializeGuard(Ok(written)))]);
+    index.take_policies(filed(
+        vec![Event::Apply(DeserializeGuard(Ok(written)))],
+        record::policy,
+    ));
     assert_eq!(index.changes().take().len(), 1);
     let after = index.snapshot().unwrap();
     assert!(Arc::ptr_eq(before.rules(), after.rules()));
@@ -158,7 +167,10 @@ fn an_audience_counts_once_its_issuer_is_there() {
     drop(index.changes().take());
     let mut consents = index.consents();
     consents.mark_unchanged();
-    index.take_issuers(vec![Event::Apply(DeserializeGuard(Ok(issuer())))]);
+    index.take_issuers(filed(
+        vec![Event::Apply(DeserializeGuard(Ok(issuer())))],
+        record::issuer,
+    ));
     assert_eq!(counting(&index), ["payments/payments"]);
     let shop = Namespace::parse("shop").unwrap();
     let touched = BTreeSet::from([shop]);
@@ -182,7 +194,10 @@ fn a_written_status_of_an_audience_is_told_and_changes_no_rule() {
     drop(index.changes().take());
     let mut written = audience("payments", "JWT");
     written.metadata.resource_version = Some("2".to_owned());
-    index.take_audiences(vec![Event::Apply(DeserializeGuard(Ok(written)))]);
+    index.take_audiences(filed(
+        vec![Event::Apply(DeserializeGuard(Ok(written)))],
+        record::audience,
+    ));
     let after = index.snapshot().unwrap();
     assert!(Arc::ptr_eq(before.rules(), after.rules()));
     assert_eq!(index.changes().take(), BTreeSet::new());

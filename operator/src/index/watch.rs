@@ -31,25 +31,25 @@ impl<K> Watched for K where
 }
 
 /// Delivers the events of a watch in batches to `take`, and returns only when the watch ends, which
-/// none does.
+/// none does. Of each object it keeps what `file` makes of it, and passes over those of which it makes
+/// nothing.
 ///
 /// # Guarantees
-/// An error is counted, logged once per outage, and waited out; nothing that was delivered is taken
+/// No two whole objects wait in a batch: each may have a megabyte. An error is counted, logged once per outage, and waited out; nothing that was delivered is taken
 /// back. When `restores` changes the watch is given up and all is listed anew: it may hang on a version
 /// that the cluster, whose state went back, has not reached yet, and the API server does not say so.
-pub(crate) async fn follow<K>(
+pub(crate) async fn follow<K: Watched, F>(
     api: Api<K>,
     config: watcher::Config,
     kind: Kind,
     metrics: &Metrics,
     mut restores: channel::Receiver<Option<Timestamp>>,
-    mut take: impl FnMut(Vec<Event<K>>),
-) where
-    K: Watched,
-{
+    file: impl Fn(K) -> Option<F>,
+    mut take: impl FnMut(Vec<Event<F>>),
+) {
     loop {
         tokio::select! {
-            () = once(api.clone(), config.clone(), kind, metrics, &mut take) => return,
+            () = once(api.clone(), config.clone(), kind, metrics, &file, &mut take) => return,
             // Its error says that nobody is left who would notice, and then the process ends too.
             Ok(()) = restores.changed() => {
                 warn!(watch.kind = kind.as_str(), "the state of the cluster went back: listing anew");
@@ -59,24 +59,24 @@ pub(crate) async fn follow<K>(
 }
 
 /// One watch, from its first list on.
-async fn once<K>(
+async fn once<K: Watched, F>(
     api: Api<K>,
     config: watcher::Config,
     kind: Kind,
     metrics: &Metrics,
-    take: &mut impl FnMut(Vec<Event<K>>),
-) where
-    K: Watched,
-{
+    file: impl Fn(K) -> Option<F>,
+    take: &mut impl FnMut(Vec<Event<F>>),
+) {
     let config = config.timeout(TIMEOUT_SECONDS).page_size(PAGE);
     let events = watcher(api, config).backoff(Pause::default());
-    let mut batches = std::pin::pin!(events.ready_chunks(BATCH));
+    let filed = events.map(|event| event.map(|event| filed(event, &file)));
+    let mut batches = std::pin::pin!(filed.ready_chunks(BATCH));
     let mut failing = false;
     while let Some(batch) = batches.next().await {
         let mut events = Vec::with_capacity(batch.len());
         for item in batch {
             match item {
-                Ok(event) => events.push(event),
+                Ok(event) => events.extend(event),
                 Err(error) => {
                     metrics.watch_error(kind);
                     report(kind, &error, failing);
@@ -93,6 +93,17 @@ async fn once<K>(
             take(events);
         }
     }
+}
+
+/// The event with what `file` makes of its object, if that is anything.
+pub(super) fn filed<K, F>(event: Event<K>, file: impl Fn(K) -> Option<F>) -> Option<Event<F>> {
+    Some(match event {
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+        Event::InitApply(object) => Event::InitApply(file(object)?),
+        Event::Apply(object) => Event::Apply(file(object)?),
+        Event::Delete(object) => Event::Delete(file(object)?),
+    })
 }
 
 fn report(kind: Kind, error: &watcher::Error, again: bool) {
@@ -151,20 +162,4 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const BATCH: usize = 512;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pause_doubles_up_to_five_seconds() {
-        let of = |failures| pause(failures, 1.0).as_secs();
-        assert_eq!((1..=6).map(of).collect::<Vec<_>>(), [1, 2, 4, 5, 5, 5]);
-        assert_eq!(pause(1, 0.0), Duration::from_millis(500));
-    }
-
-    #[test]
-    fn a_success_starts_the_pauses_anew() {
-        let mut pause = Pause { failures: 9 };
-        pause.reset();
-        assert!(pause.next() <= Some(Duration::from_secs(1)));
-    }
-}
+mod tests;

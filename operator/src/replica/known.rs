@@ -83,13 +83,21 @@ impl Replicas {
         let client = index::proving(client, stamp, &index::Turn::default());
         let api: Api<Lease> = Api::namespaced(client, &identity.namespace);
         let config = watcher::Config::default().labels(&identity.selector());
-        index::watch::follow(api, config, kind, metrics, restores.watch(), |events| {
-            self.take(events, Instant::now());
-            metrics.watch_objects(kind, self.state().current.len());
-            for at in self.went_back() {
-                restores.note(at, clock());
-            }
-        })
+        index::watch::follow(
+            api,
+            config,
+            kind,
+            metrics,
+            restores.watch(),
+            Some,
+            |events| {
+                self.take(events, Instant::now());
+                metrics.watch_objects(kind, self.state().current.len());
+                for at in self.went_back() {
+                    restores.note(at, clock());
+                }
+            },
+        )
         .await;
         WatchEnded { kind }
     }

@@ -5,22 +5,14 @@ use std::{
     time::Duration,
 };
 
-use hallpass_core::{
-    name::Namespace,
-    revocation::{Kind, Missing, Revocation, RevocationSet, Target},
-};
-use hallpass_crds::revocation::RevocationStatus;
+use hallpass_core::revocation::{Kind, Missing, RevocationSet};
 use jiff::Timestamp;
-use kube::{
-    Resource,
-    core::{DeserializeGuard, object::HasStatus},
-    runtime::watcher::Event,
-};
+use kube::runtime::watcher::Event;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::error;
 
-use super::{MOST_LISTED, NotInForce, Place, RefusedRevocation, Revokes};
+use super::{MOST_LISTED, Place, Read, RefusedRevocation};
 use crate::replica::Observed;
 
 #[derive(Debug, Default)]
@@ -50,12 +42,12 @@ pub(super) struct Filling {
 }
 
 impl State {
-    pub(super) fn take<K: Revokes>(
+    pub(super) fn take(
         &mut self,
-        event: Event<DeserializeGuard<K>>,
+        kind: Kind,
+        event: Event<Read>,
         now: Timestamp,
     ) -> Option<Missing> {
-        let kind = K::KIND;
         match event {
             Event::Init => {
                 self.newest[kind as usize] = 0;
@@ -63,8 +55,8 @@ impl State {
                 self.filling = None;
                 self.set.begin(kind);
             }
-            Event::InitApply(object) => {
-                let version = self.put(&object, now);
+            Event::InitApply(read) => {
+                let version = self.put(read, now);
                 let newest = &mut self.newest[kind as usize];
                 *newest = version.max(*newest);
             }
@@ -77,12 +69,12 @@ impl State {
                 let newest = self.newest[kind as usize];
                 return Some(self.set.finish(kind, newest, now));
             }
-            Event::Apply(object) => {
-                let version = self.put(&object, now);
+            Event::Apply(read) => {
+                let version = self.put(read, now);
                 self.set.read_up_to(kind, version);
             }
-            Event::Delete(object) => {
-                let version = self.remove(&object);
+            Event::Delete(read) => {
+                let version = self.remove(kind, read);
                 self.set.read_up_to(kind, version);
             }
         }
@@ -90,28 +82,29 @@ impl State {
     }
 
     /// Puts in force what can be. Returns its version.
-    fn put<K: Revokes>(&mut self, object: &DeserializeGuard<K>, now: Timestamp) -> u64 {
-        let Some(place) = place(object) else {
+    fn put(&mut self, read: Read, now: Timestamp) -> u64 {
+        let Some(place) = read.place else {
             return 0;
         };
-        match parse(object) {
+        match read.says {
             Ok((target, revocation)) => {
                 // What has no room waits in the set.
                 let _no_room = self.set.put(&target, revocation, now);
                 self.invalid.remove(&place);
             }
-            Err(why) => self.refuse(place, object, why),
+            Err(why) => self.refuse(
+                place,
+                RefusedRevocation {
+                    uid: read.uid,
+                    why,
+                    reported: read.reported,
+                },
+            ),
         }
-        version(object)
+        read.version
     }
 
-    fn refuse<K: Revokes>(&mut self, place: Place, object: &DeserializeGuard<K>, why: NotInForce) {
-        let status = object.0.as_ref().ok().and_then(HasStatus::status);
-        let refused = RefusedRevocation {
-            uid: object.meta().uid.clone().unwrap_or_default().into(),
-            why,
-            reported: status.map(RevocationStatus::reported).unwrap_or_default(),
-        };
+    fn refuse(&mut self, place: Place, refused: RefusedRevocation) {
         // Whatever was read first, and whether it is described or not: replicas that have read the same agree.
         self.unread[place.0 as usize].insert(number(&refused.uid));
         self.listed[place.0 as usize].insert(number(&refused.uid));
@@ -127,19 +120,18 @@ impl State {
         self.invalid.insert(place, refused);
     }
 
-    fn remove<K: Revokes>(&mut self, object: &DeserializeGuard<K>) -> u64 {
-        if let Some(place) = place(object) {
-            self.invalid.remove(&place);
+    fn remove(&mut self, kind: Kind, read: Read) -> u64 {
+        if let Some(place) = &read.place {
+            self.invalid.remove(place);
         }
-        let uid = object.meta().uid.as_deref().unwrap_or_default();
-        self.unread[K::KIND as usize].remove(&number(uid));
+        self.unread[kind as usize].remove(&number(&read.uid));
         if let Some(filling) = &mut self.filling {
-            filling.gone.insert(uid.into());
+            filling.gone.insert(read.uid);
         }
-        if let Ok((target, revocation)) = parse(object) {
+        if let Ok((target, revocation)) = read.says {
             self.set.remove(&target, &revocation);
         }
-        version(object)
+        read.version
     }
 
     /// What of it the other replicas are told.
@@ -170,38 +162,10 @@ impl State {
     }
 }
 
-pub(super) fn parse<K: Revokes>(
-    object: &DeserializeGuard<K>,
-) -> Result<(Target<'static>, Revocation), NotInForce> {
-    match &object.0 {
-        Ok(object) => Ok(object.raw().parse()?),
-        Err(invalid) => Err(NotInForce::Unreadable(invalid.error.clone())),
-    }
-}
-
 /// A number that stands for that uid: of several, in whatever order, the exclusive or stands for all.
 fn number(uid: &str) -> u64 {
     let hash: [u8; 32] = Sha256::digest(uid.as_bytes()).into();
     hash.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
-}
-
-fn place<K: Revokes>(object: &DeserializeGuard<K>) -> Option<Place> {
-    let metadata = object.meta();
-    let namespace = metadata
-        .namespace
-        .as_deref()
-        .map(Namespace::parse)
-        .transpose()
-        .ok()?;
-    let namespace = namespace.map(|namespace| namespace.as_str().into());
-    Some((K::KIND, namespace, metadata.name.as_deref()?.into()))
-}
-
-fn version<K: Revokes>(object: &DeserializeGuard<K>) -> u64 {
-    let version = object.meta().resource_version.as_deref();
-    version
-        .and_then(|version| version.parse().ok())
-        .unwrap_or_default()
 }
 
 /// How often it is said that there is no room.

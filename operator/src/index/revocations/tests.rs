@@ -3,13 +3,21 @@ use hallpass_core::{
     revocation::{Epochs, MOST_OF_NAMESPACE, Marks},
 };
 use hallpass_crds::token_revocation::TokenRevocation;
+use kube::{Resource, core::DeserializeGuard};
 use serde_json::json;
 
 use super::{state::SAY, *};
 use crate::{
-    index::{Index, fixture::revocation, listed},
+    index::{Index, filed, fixture::revocation, listed},
     issuer::fixture::now,
 };
+
+impl Revocations {
+    /// The watch delivers these.
+    pub(in crate::index) fn deliver<K: Revokes>(&self, events: Vec<Event<DeserializeGuard<K>>>) {
+        self.take(K::KIND, filed(events, Read::of));
+    }
+}
 
 fn revocations() -> Revocations {
     let index = Index::filled(vec![], vec![], vec![]);
@@ -67,7 +75,7 @@ fn follows_what_the_watch_delivers() {
     let revocations = revocations();
     let mut changes = revocations.observed();
     changes.mark_unchanged();
-    revocations.take(vec![Event::Apply(lock("a", 70))]);
+    revocations.deliver(vec![Event::Apply(lock("a", 70))]);
     assert!(is_locked(&revocations));
     assert!(changes.has_changed().unwrap());
     assert_eq!(changes.borrow().epochs, [70, 0]);
@@ -75,7 +83,7 @@ fn follows_what_the_watch_delivers() {
         revocations.ask(RevocationSet::epochs),
         Epochs::only(Kind::Namespaced, 70)
     );
-    revocations.take(vec![Event::Delete(later(lock("a", 70), 71))]);
+    revocations.deliver(vec![Event::Delete(later(lock("a", 70), 71))]);
     assert!(!is_locked(&revocations));
     assert_eq!(revocations.ask(RevocationSet::epochs).namespaced, 71);
 }
@@ -83,11 +91,11 @@ fn follows_what_the_watch_delivers() {
 #[test]
 fn while_a_list_comes_in_nothing_is_let_go_and_nothing_is_claimed() {
     let revocations = revocations();
-    revocations.take(vec![Event::Apply(lock("a", 70))]);
-    revocations.take(vec![Event::Init, Event::InitApply(policy(1, 90))]);
+    revocations.deliver(vec![Event::Apply(lock("a", 70))]);
+    revocations.deliver(vec![Event::Init, Event::InitApply(policy(1, 90))]);
     assert!(is_locked(&revocations));
     assert_eq!(revocations.ask(RevocationSet::epochs).namespaced, 70);
-    revocations.take(vec![
+    revocations.deliver(vec![
         Event::InitApply(lock("a", 70)),
         Event::<DeserializeGuard<TokenRevocation>>::InitDone,
     ]);
@@ -100,7 +108,7 @@ fn what_cannot_be_read_is_not_in_force_and_is_told_so() {
     let revocations = revocations();
     let mut invalid = revocation("two", 8, &json!({"target": {"pod": "a"}}));
     invalid.spec.target.policy = Some("b".into());
-    revocations.take(vec![
+    revocations.deliver(vec![
         Event::Apply(unreadable("odd")),
         Event::Apply(DeserializeGuard(Ok(invalid))),
     ]);
@@ -117,7 +125,7 @@ fn what_cannot_be_read_is_not_in_force_and_is_told_so() {
         0,
         "room was not the matter"
     );
-    revocations.take(vec![
+    revocations.deliver(vec![
         Event::Apply(lock("odd", 10)),
         Event::Delete(policy(3, 11)),
     ]);
@@ -132,7 +140,7 @@ fn which_ones_cannot_be_read_is_told_in_one_number_whatever_their_order() {
             let mut object = revocation(name, 8, &json!({"target": {"pod": "a"}}));
             object.metadata.uid = Some(format!("uid-{name}"));
             object.spec.target.policy = Some("b".into());
-            revocations.take(vec![Event::Apply(DeserializeGuard(Ok(object)))]);
+            revocations.deliver(vec![Event::Apply(DeserializeGuard(Ok(object)))]);
         }
         revocations.observed().borrow().unread
     };
@@ -146,8 +154,8 @@ fn which_ones_cannot_be_read_is_told_in_one_number_whatever_their_order() {
 fn t23_what_has_no_room_is_told_and_comes_in_when_there_is_some() {
     let revocations = revocations();
     let all = (0..MOST_OF_NAMESPACE).map(|i| policy(i, i as u64 + 1));
-    revocations.take(listed(all));
-    revocations.take(vec![Event::Apply(lock("late", 20_000))]);
+    revocations.deliver(listed(all));
+    revocations.deliver(vec![Event::Apply(lock("late", 20_000))]);
     assert!(!is_locked(&revocations));
     let told = refused(&revocations);
     assert_eq!(told.len(), 1);
@@ -158,7 +166,7 @@ fn t23_what_has_no_room_is_told_and_comes_in_when_there_is_some() {
         "{told:?}"
     );
     assert_eq!(revocations.observed().borrow().refused, 1);
-    revocations.take(vec![Event::Delete(later(policy(0, 1), 20_001))]);
+    revocations.deliver(vec![Event::Delete(later(policy(0, 1), 20_001))]);
     assert!(is_locked(&revocations), "nothing has to be read for it");
     assert_eq!(
         (
@@ -174,11 +182,19 @@ fn overfull() -> Revocations {
     let revocations = revocations();
     let stored = MOST_OF_NAMESPACE + 10_002;
     let all = (0..stored).map(|i| policy(i, i as u64 + 1));
-    revocations.take(listed(all));
+    revocations.deliver(listed(all));
     assert_eq!(revocations.lacks(), None, "there is no room");
     let gone = (0..10_002).map(|i| Event::Delete(policy(i, i as u64 + 1)));
-    revocations.take(gone.collect());
+    revocations.deliver(gone.collect());
     revocations
+}
+
+fn fill<const N: usize>(
+    revocations: &Revocations,
+    page: [DeserializeGuard<TokenRevocation>; N],
+) -> bool {
+    let read = page.into_iter().filter_map(Read::of);
+    revocations.fill(Kind::Namespaced, read.collect())
 }
 
 #[test]
@@ -189,10 +205,13 @@ fn t23_more_than_is_kept_is_read_again_as_soon_as_there_is_room() {
     let count = || revocations.ask(|set| set.of_kind(own));
     assert_eq!(count(), MOST_OF_NAMESPACE - 2);
     revocations.begin_filling(own);
-    assert!(revocations.fill(&[policy(20_000, 20_001)]));
+    assert!(fill(&revocations, [policy(20_000, 20_001)]));
     // A page may still have what was deleted since.
-    revocations.take(vec![Event::Delete(policy(20_001, 20_002))]);
-    assert!(revocations.fill(&[policy(20_001, 20_002), policy(15_000, 15_001)]));
+    revocations.deliver(vec![Event::Delete(policy(20_001, 20_002))]);
+    assert!(fill(
+        &revocations,
+        [policy(20_001, 20_002), policy(15_000, 15_001)]
+    ));
     revocations.end_filling(own, true);
     assert_eq!(
         (count(), revocations.lacks()),
@@ -208,21 +227,21 @@ fn what_was_not_read_to_its_end_is_read_again_and_a_list_of_the_watch_comes_firs
     revocations.end_filling(own, false);
     assert_eq!(revocations.lacks(), Some(own));
     revocations.begin_filling(own);
-    revocations.take(vec![Event::<DeserializeGuard<TokenRevocation>>::Init]);
-    assert!(!revocations.fill(&[policy(20_000, 20_001)]));
+    revocations.deliver(vec![Event::<DeserializeGuard<TokenRevocation>>::Init]);
+    assert!(!fill(&revocations, [policy(20_000, 20_001)]));
     assert_eq!(revocations.ask(|set| set.of_kind(own)), 9_998);
 }
 
 #[test]
 fn what_a_new_list_lacks_is_reported_on_no_more() {
     let revocations = revocations();
-    revocations.take(vec![
+    revocations.deliver(vec![
         Event::Apply(unreadable("odd")),
         Event::Apply(unreadable("even")),
     ]);
-    revocations.take(vec![Event::<DeserializeGuard<TokenRevocation>>::Init]);
+    revocations.deliver(vec![Event::<DeserializeGuard<TokenRevocation>>::Init]);
     assert_eq!(refused(&revocations).len(), 2, "the list may still have it");
-    revocations.take(vec![
+    revocations.deliver(vec![
         Event::InitApply(unreadable("odd")),
         Event::<DeserializeGuard<TokenRevocation>>::InitDone,
     ]);
@@ -269,11 +288,11 @@ fn who_was_told_that_there_is_no_room_makes_place_for_who_was_not() {
     }]});
     let many = 0..MOST_OF_NAMESPACE + MOST_LISTED + 3;
     let many = many.map(|number| of(&format!("r-{number}"), json!(null)));
-    revocations.take(many.collect());
+    revocations.deliver(many.collect());
     let first = refused(&revocations);
     assert_eq!(first.len(), MOST_LISTED);
     let told = first.iter().map(|(name, _)| of(name, said.clone()));
-    revocations.take(told.collect());
+    revocations.deliver(told.collect());
     let rest = refused(&revocations);
     assert_eq!(rest.len(), 3);
     assert!(rest.iter().all(|one| !first.contains(one)));
@@ -286,19 +305,19 @@ fn replicas_that_cannot_read_the_same_agree_however_many_and_in_whatever_order()
         .collect();
     let (one, other) = (revocations(), revocations());
     let unread = |of: &Revocations| of.observed().borrow().unread;
-    one.take(listed(all.iter().cloned()));
-    other.take(all.iter().rev().cloned().map(Event::Apply).collect());
+    one.deliver(listed(all.iter().cloned()));
+    other.deliver(all.iter().rev().cloned().map(Event::Apply).collect());
     assert_ne!(unread(&one), 0);
     assert_eq!(unread(&one), unread(&other));
-    one.take(vec![Event::Delete(all[3].clone())]);
+    one.deliver(vec![Event::Delete(all[3].clone())]);
     assert_ne!(unread(&one), unread(&other));
-    other.take(listed(
+    other.deliver(listed(
         all.iter()
             .rev()
             .filter(|o| o.meta() != all[3].meta())
             .cloned(),
     ));
     assert_eq!(unread(&one), unread(&other));
-    one.take(all.into_iter().map(Event::Delete).collect());
+    one.deliver(all.into_iter().map(Event::Delete).collect());
     assert_eq!(unread(&one), 0);
 }
