@@ -14,6 +14,7 @@ use self::parse::{
     DEFAULT_LIFETIME, MOST_SCOPES, parse_allow, parse_claims, parse_format, parse_text,
     parse_verifiers,
 };
+pub use self::parse::{MOST_ACCOUNTS_IN_ALL, MOST_LABELS_IN_ALL, MOST_SCOPES_IN_ALL};
 pub(crate) use self::parse::{is_text, parse_scopes};
 use crate::{
     fault::Faults,

@@ -35,6 +35,14 @@ pub enum FaultKind {
         /// The most there may be.
         most: usize,
     },
+    /// More than there may be in the whole list.
+    #[error("must have at most {most} {what} in all")]
+    Sum {
+        /// Of what.
+        what: &'static str,
+        /// The most there may be.
+        most: usize,
+    },
     /// More than is kept of any object.
     #[error("must have at most {0} bytes in all")]
     Size(usize),
@@ -106,6 +114,19 @@ impl Faults {
     pub(crate) fn count(&mut self, field: &str, count: usize, most: usize) {
         if count == 0 || count > most {
             self.add(field, FaultKind::Count { most });
+        }
+    }
+
+    /// Each of the entries of a list has so many of `what`.
+    pub(crate) fn sum(
+        &mut self,
+        field: &str,
+        what: &'static str,
+        counts: impl Iterator<Item = usize>,
+        most: usize,
+    ) {
+        if counts.sum::<usize>() > most {
+            self.add(field, FaultKind::Sum { what, most });
         }
     }
 }

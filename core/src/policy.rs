@@ -235,6 +235,13 @@ impl Policy {
 
 fn parse_subjects(raw: &[RawSubject], faults: &mut Faults) -> Vec<SubjectSelector> {
     faults.count("spec.subjects", raw.len(), 16);
+    let labels = raw.iter().flat_map(|subject| &subject.match_labels);
+    faults.sum(
+        "spec.subjects",
+        "labels",
+        labels.map(BTreeMap::len),
+        MOST_LABELS_IN_ALL,
+    );
     let mut subjects = Vec::with_capacity(raw.len());
     for (i, subject) in raw.iter().enumerate() {
         let path = format!("spec.subjects[{i}]");
@@ -256,6 +263,20 @@ fn parse_subjects(raw: &[RawSubject], faults: &mut Faults) -> Vec<SubjectSelecto
 
 fn parse_tokens(raw: &[RawToken], faults: &mut Faults) -> Vec<PolicyToken> {
     faults.count("spec.tokens", raw.len(), 32);
+    let scopes = raw.iter().flat_map(|token| &token.scopes);
+    faults.sum(
+        "spec.tokens",
+        "scopes",
+        scopes.map(Vec::len),
+        MOST_SCOPES_IN_ALL,
+    );
+    let containers = raw.iter().flat_map(|token| &token.containers);
+    faults.sum(
+        "spec.tokens",
+        "containers",
+        containers.map(Vec::len),
+        MOST_CONTAINERS_IN_ALL,
+    );
     let (mut names, mut audiences) = (BTreeSet::new(), BTreeSet::new());
     let mut tokens = Vec::with_capacity(raw.len());
     for (i, token) in raw.iter().enumerate() {
@@ -368,6 +389,16 @@ fn parse_lifetime(
 
 /// The most scopes that one token asks for.
 const MOST_SCOPES: usize = 32;
+
+/// The most scopes of all tokens of a policy together. Every replica keeps every policy, and tenants make them
+/// by the thousand.
+pub const MOST_SCOPES_IN_ALL: usize = 256;
+
+/// The most containers that all tokens of a policy name together.
+pub const MOST_CONTAINERS_IN_ALL: usize = 128;
+
+/// The most labels of all subjects of a policy together.
+pub const MOST_LABELS_IN_ALL: usize = 64;
 
 #[cfg(test)]
 thread_local! {

@@ -39,7 +39,12 @@ impl ScopeSet {
     /// Whether `scope` is among them, compared as it is written.
     #[must_use]
     pub fn contains(&self, scope: &Scope) -> bool {
-        self.0.binary_search(scope).is_ok()
+        self.find(scope).is_some()
+    }
+
+    /// The one among them that is written like `scope`.
+    pub(crate) fn find(&self, scope: &Scope) -> Option<&Scope> {
+        self.0.get(self.0.binary_search(scope).ok()?)
     }
 
     /// Every scope once, sorted.

@@ -89,6 +89,13 @@ pub(crate) fn lifetime_syntax() -> Rule {
         .message("must be a duration in h, m and s, such as 10m, 30m or 1h")
 }
 
+/// Bounds what the entries of a list have together, each `of`, an expression about `e`. Every replica keeps it.
+fn most_in_all(of: &str, most: usize, what: &str, instead: &str) -> Rule {
+    Rule::new(format!("self.map(e, {of}).sum() <= {most}")).message(Message::Message(format!(
+        "must have at most {most} {what} in all: {instead}"
+    )))
+}
+
 /// A CEL expression: whether `field` is no lifetime at all, or one from `least` to 1 h.
 ///
 /// The syntax comes first: `duration()` of anything else is an error with a text of its own.

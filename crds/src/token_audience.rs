@@ -107,10 +107,16 @@ pub struct TokenAudienceSpec {
     )]
     pub scopes: Vec<AudienceScope>,
     /// Who may hold which scopes. A pod may hold what all entries that it fits allow together. Without
-    /// entries nobody gets a token. At most 64.
+    /// entries nobody gets a token. At most 64, with at most 512 scopes, 512 service accounts and 128
+    /// labels in all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
-    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    #[x_kube(
+        validation = rule::audience::most_allowed_scopes(),
+        validation = rule::audience::most_accounts(),
+        validation = rule::audience::most_labels(),
+        merge_strategy = ListMerge::Atomic
+    )]
     pub allow: Vec<AudienceAllow>,
     /// The longest that one token is valid, from 30s to 1h, such as 5m or 1h. Defaults to 15m. A policy
     /// may ask for less.

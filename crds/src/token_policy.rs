@@ -69,19 +69,25 @@ use crate::{condition, rule, selector::PodSelector};
 #[serde(rename_all = "camelCase")]
 pub struct TokenPolicySpec {
     /// Whose pods get the tokens. A pod that matches any of the subjects gets all the tokens.
-    /// From 1 to 16.
+    /// From 1 to 16, with at most 64 labels in all.
     ///
     /// Who writes a policy must be allowed to create tokens for the service accounts it names.
     #[schemars(length(max = 16))]
-    #[x_kube(validation = rule::policy::some_subject(), merge_strategy = ListMerge::Atomic)]
+    #[x_kube(
+        validation = rule::policy::some_subject(),
+        validation = rule::policy::most_labels(),
+        merge_strategy = ListMerge::Atomic
+    )]
     pub subjects: Vec<PolicySubject>,
     /// The tokens, each with a name of its own. A kubernetesAudience may be asked for once; an
     /// audienceRef may be asked for by several tokens, with other scopes for other containers. From
-    /// 1 to 32.
+    /// 1 to 32, with at most 256 scopes and 128 containers in all.
     #[schemars(length(max = 32))]
     #[x_kube(
         validation = rule::policy::some_token(),
         validation = rule::policy::distinct_audiences(),
+        validation = rule::policy::most_scopes(),
+        validation = rule::policy::most_containers(),
         merge_strategy = ListMerge::Map(vec!["name".into()])
     )]
     pub tokens: Vec<PolicyToken>,

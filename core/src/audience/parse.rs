@@ -36,10 +36,15 @@ pub(crate) fn parse_scopes(
         let Some(scope) = faults.note(&path, Scope::parse(text)) else {
             continue;
         };
-        if declared.is_some_and(|declared| !declared.contains(&scope)) {
-            faults.add(path, FaultKind::Undeclared);
-        } else if !scopes.insert(scope) {
-            faults.add(path, FaultKind::Duplicate);
+        // The text of a declared one is there already.
+        let scope = match declared {
+            Some(declared) => declared.find(&scope).cloned(),
+            None => Some(scope),
+        };
+        match scope.map(|scope| scopes.insert(scope)) {
+            Some(true) => {}
+            Some(false) => faults.add(path, FaultKind::Duplicate),
+            None => faults.add(path, FaultKind::Undeclared),
         }
     }
     ScopeSet::new(scopes)
@@ -53,8 +58,7 @@ pub(super) fn parse_allow(
     if raw.len() > 64 {
         faults.add("spec.allow", FaultKind::Count { most: 64 });
     }
-    if raw.iter().map(RawAllow::size).sum::<usize>() > LARGEST_ALLOW {
-        faults.add("spec.allow", FaultKind::Size(LARGEST_ALLOW));
+    if !fits(raw, faults) {
         return Vec::new();
     }
     let mut allow = Vec::with_capacity(raw.len());
@@ -74,6 +78,27 @@ pub(super) fn parse_allow(
         }
     }
     allow
+}
+
+/// Whether it is no more in all than is kept.
+fn fits(raw: &[RawAllow], faults: &mut Faults) -> bool {
+    if raw.iter().map(RawAllow::size).sum::<usize>() > LARGEST_ALLOW {
+        faults.add("spec.allow", FaultKind::Size(LARGEST_ALLOW));
+        return false;
+    }
+    let scopes = raw.iter().map(|line| line.scopes.len());
+    let accounts = raw.iter().map(|line| line.service_accounts.len());
+    let labels = raw.iter().map(|line| line.match_labels.len());
+    let before = faults.as_slice().len();
+    faults.sum("spec.allow", "scopes", scopes, MOST_SCOPES_IN_ALL);
+    faults.sum(
+        "spec.allow",
+        "service accounts",
+        accounts,
+        MOST_ACCOUNTS_IN_ALL,
+    );
+    faults.sum("spec.allow", "labels", labels, MOST_LABELS_IN_ALL);
+    faults.as_slice().len() == before
 }
 
 fn parse_accounts(path: &str, raw: &[String], faults: &mut Faults) -> Option<Accounts> {
@@ -173,6 +198,15 @@ pub(super) fn parse_verifiers(
 
 /// Every replica keeps what all audiences allow: an owner who allows more than this lists it in several.
 const LARGEST_ALLOW: usize = 64 * 1024;
+
+/// The most scopes of all entries of `spec.allow` together.
+pub const MOST_SCOPES_IN_ALL: usize = 512;
+
+/// The most service accounts of all entries together.
+pub const MOST_ACCOUNTS_IN_ALL: usize = 512;
+
+/// The most labels of all entries together.
+pub const MOST_LABELS_IN_ALL: usize = 128;
 
 /// The most scopes of an audience.
 pub(super) const MOST_SCOPES: usize = 64;

@@ -161,7 +161,39 @@ fn what_is_allowed_is_bounded_as_a_whole() {
         service_accounts: (0..64).map(|i| format!("{i:0>length$}")).collect(),
         scopes: vec!["payments:read".into()],
     };
-    assert!(parse(|s| s.allow = vec![line(50); 16]).is_ok());
-    let found = parse(|s| s.allow = vec![line(253); 16]).unwrap_err();
+    assert!(parse(|s| s.allow = vec![line(50); 8]).is_ok());
+    let found = parse(|s| s.allow = vec![line(253); 8]).unwrap_err();
     assert_eq!(found, ["spec.allow must have at most 65536 bytes in all"]);
+}
+
+#[test]
+fn what_all_entries_have_together_is_bounded() {
+    let names = |of: usize| (0..of).map(|i| format!("n{i}")).collect::<Vec<_>>();
+    let wide = |scopes: usize, accounts: usize, labels: usize| {
+        let entry = RawAllow {
+            match_labels: names(labels).into_iter().map(|n| (n, "x".into())).collect(),
+            service_accounts: names(accounts),
+            scopes: names(scopes),
+        };
+        parse(|s| (s.scopes, s.allow) = (names(64), vec![entry; 64]))
+    };
+    assert!(wide(8, 8, 2).is_ok());
+    for (wide, said) in [
+        (wide(9, 8, 2), "512 scopes"),
+        (wide(8, 9, 2), "512 service accounts"),
+        (wide(8, 8, 3), "128 labels"),
+    ] {
+        let said = format!("spec.allow must have at most {said} in all");
+        assert_eq!(wide.unwrap_err(), [said]);
+    }
+}
+
+#[test]
+fn the_text_of_a_scope_is_kept_once() {
+    let statement = parse(|_| {}).unwrap();
+    let [line] = &statement.allow[..] else {
+        panic!()
+    };
+    let [allowed, declared] = [&line.scopes, &statement.scopes].map(|s| s.iter().next().unwrap());
+    assert!(std::ptr::eq(allowed.as_str(), declared.as_str()));
 }

@@ -116,6 +116,43 @@ fn bounds_the_lists() {
     );
 }
 
+/// A policy of 32 tokens and 16 subjects with so much each.
+fn wide(scopes: usize, containers: usize, labels: usize) -> RawPolicy {
+    let names = |of: usize| (0..of).map(|i| format!("n{i}")).collect::<Vec<_>>();
+    let token = |i| RawToken {
+        name: format!("t{i}"),
+        containers: Some(names(containers)),
+        ..of_audience(|token| token.scopes = Some(names(scopes)))
+    };
+    let subject = RawSubject {
+        service_account: "orders".into(),
+        match_labels: Some(names(labels).into_iter().map(|n| (n, "x".into())).collect()),
+    };
+    RawPolicy {
+        tokens: (0..32).map(token).collect(),
+        subjects: vec![subject; 16],
+        ..raw()
+    }
+}
+
+#[test]
+fn bounds_what_all_entries_of_a_list_have_together() {
+    Policy::parse(&wide(8, 4, 4)).unwrap();
+    let refused = |raw| Policy::parse(&raw).unwrap_err().to_string();
+    assert_eq!(
+        refused(wide(9, 4, 4)),
+        "spec.tokens must have at most 256 scopes in all"
+    );
+    assert_eq!(
+        refused(wide(8, 5, 4)),
+        "spec.tokens must have at most 128 containers in all"
+    );
+    assert_eq!(
+        refused(wide(8, 4, 5)),
+        "spec.subjects must have at most 64 labels in all"
+    );
+}
+
 #[test]
 fn a_selector_wants_every_label() {
     let labels = |pairs: &[(&str, &str)]| {

@@ -1,9 +1,12 @@
 //! The rules of a `TokenAudience`.
 
-use hallpass_core::name::RESERVED_CLAIMS;
+use hallpass_core::{
+    audience::{MOST_ACCOUNTS_IN_ALL, MOST_LABELS_IN_ALL, MOST_SCOPES_IN_ALL},
+    name::RESERVED_CLAIMS,
+};
 use kube::core::{Message, Reason, Rule};
 
-use super::{SCOPE, lifetime_within};
+use super::{SCOPE, lifetime_within, most_in_all};
 
 pub(crate) fn immutable_audience() -> Rule {
     Rule::new("self == oldSelf")
@@ -38,6 +41,21 @@ pub(crate) fn allowed_scopes() -> Rule {
     .message(Message::Expression(format!(
         r#"'the scope "' + {names}.map(names, self.allow.map(a, a.scopes.exists(s, !(s in names)), a.scopes.map(s, !(s in names), s)[0])[0])[0] + '" is allowed but is none of spec.scopes: list it there, or allow one that is listed'"#
     )))
+}
+
+pub(crate) fn most_allowed_scopes() -> Rule {
+    let of = "e.scopes.size()";
+    most_in_all(of, MOST_SCOPES_IN_ALL, "scopes", SHARED)
+}
+
+pub(crate) fn most_accounts() -> Rule {
+    let of = "e.from.serviceAccounts.size()";
+    most_in_all(of, MOST_ACCOUNTS_IN_ALL, "service accounts", SHARED)
+}
+
+pub(crate) fn most_labels() -> Rule {
+    let of = "e.from.namespaceSelector.matchLabels.size()";
+    most_in_all(of, MOST_LABELS_IN_ALL, "labels", SHARED)
 }
 
 pub(crate) fn some_allowed_scope() -> Rule {
@@ -118,3 +136,6 @@ pub(crate) fn source_key() -> Rule {
 
 /// What `format.dns1123Subdomain()` says, at a price that is right for as many names as there may be.
 const SUBDOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
+
+const SHARED: &str =
+    "let consumers share an entry, by a label that their namespaces have in common";

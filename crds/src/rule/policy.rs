@@ -1,8 +1,9 @@
 //! The rules of a `TokenPolicy`.
 
+use hallpass_core::policy::{MOST_CONTAINERS_IN_ALL, MOST_LABELS_IN_ALL, MOST_SCOPES_IN_ALL};
 use kube::core::{Message, Reason, Rule};
 
-use super::{SCOPE, lifetime_within};
+use super::{SCOPE, lifetime_within, most_in_all};
 
 pub(crate) fn some_subject() -> Rule {
     Rule::new("self.size() > 0")
@@ -14,6 +15,21 @@ pub(crate) fn some_token() -> Rule {
     Rule::new("self.size() > 0")
         .reason(Reason::FieldValueRequired)
         .message("ask for at least one token; delete the policy to take all its tokens away")
+}
+
+pub(crate) fn most_labels() -> Rule {
+    let of = "has(e.podSelector) ? e.podSelector.matchLabels.size() : 0";
+    most_in_all(of, MOST_LABELS_IN_ALL, "labels", SECOND)
+}
+
+pub(crate) fn most_scopes() -> Rule {
+    let of = "has(e.scopes) ? e.scopes.size() : 0";
+    most_in_all(of, MOST_SCOPES_IN_ALL, "scopes", SECOND)
+}
+
+pub(crate) fn most_containers() -> Rule {
+    let of = "has(e.containers) ? e.containers.size() : 0";
+    most_in_all(of, MOST_CONTAINERS_IN_ALL, "containers", SECOND)
 }
 
 /// Only audiences that are written and not empty are compared: other rules speak about the rest.
@@ -105,3 +121,5 @@ pub(crate) fn container_names() -> Rule {
         ),
     )
 }
+
+const SECOND: &str = "write the rest into a second policy";

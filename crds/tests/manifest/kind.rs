@@ -20,7 +20,7 @@ pub(crate) const KINDS: [Kind; 5] = [
         scope: "Namespaced",
         short_name: Some("htp"),
         columns: &["Tokens", "Ready", "Reason", "Pods", "Age"],
-        rules: 23,
+        rules: 26,
         honoured: &[
             ".spec.subjects",
             ".spec.subjects[]",
@@ -48,7 +48,7 @@ pub(crate) const KINDS: [Kind; 5] = [
         scope: "Namespaced",
         short_name: Some("hta"),
         columns: &["Audience", "Format", "Ready", "Reason", "Refused", "Age"],
-        rules: 26,
+        rules: 29,
         honoured: &[
             ".spec.allow",
             ".spec.allow[]",

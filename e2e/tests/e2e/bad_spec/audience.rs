@@ -72,6 +72,9 @@ const BAD: &[Bad] = &[
     ("such a scope in the second entry", || good().with("/spec/allow", json!([entry(), {"from": entry()["from"], "scopes": ["b"]}])),
         "spec.allow", "the scope \"b\" is allowed but is none of spec.scopes"),
     ("every scope", || allowed(json!(["*"])), "spec.allow", "the scope \"*\" is allowed but is none of spec.scopes"),
+    ("64 entries of 9 scopes", || entries(9, 8, 2), "spec.allow", "must have at most 512 scopes in all"),
+    ("64 entries of 9 service accounts", || entries(8, 9, 2), "spec.allow", "must have at most 512 service accounts in all"),
+    ("64 entries of 3 labels", || entries(8, 8, 3), "spec.allow", "must have at most 128 labels in all"),
     ("a ceiling of 29 s", || spec("maxLifetime", json!("29s")), LIFETIME, BOUNDS),
     ("a ceiling of 3601 s", || spec("maxLifetime", json!("1h1s")), LIFETIME, BOUNDS),
     ("a ceiling in days", || spec("maxLifetime", json!("1d")), LIFETIME, "must be a duration in h, m and s"),
@@ -125,11 +128,7 @@ const GOOD: &[Good] = &[
     ("a contact in another language", || spec("contact", json!("Zürich, 支払い \u{1f4b6}"))),
     ("a guard", || spec("guard", json!({"serviceAccounts": ["payments"]}))),
     ("all there can be", || {
-        let entry = json!({
-            "from": {"namespaceSelector": {"matchLabels": labels(16)}, "serviceAccounts": accounts(64)},
-            "scopes": (0..64).map(|i| format!("{i:0>128}")).collect::<Vec<_>>(),
-        });
-        spec("scopes", names(64)).with("/spec/allow", vec![entry; 64].into())
+        entries(8, 8, 2)
             .with("/spec/claims", (0..16).map(|i| json!({"name": format!("c{i}"), "literal": "x"})).collect())
             .with("/spec/guard", json!({"serviceAccounts": accounts(16)}))
     }),
@@ -220,6 +219,15 @@ fn claim_of(name: &str) -> Value {
 
 fn claim(member: &str, value: Value) -> Manifest {
     spec("claims", json!([claim_of("team")])).with(&format!("/spec/claims/0/{member}"), value)
+}
+
+/// 64 entries of that size, of names of the greatest length.
+fn entries(scopes: usize, service_accounts: usize, of_labels: usize) -> Manifest {
+    let entry = json!({
+        "from": {"namespaceSelector": {"matchLabels": labels(of_labels)}, "serviceAccounts": accounts(service_accounts)},
+        "scopes": (0..scopes).map(|i| format!("{i:0>128}")).collect::<Vec<_>>(),
+    });
+    spec("scopes", names(64)).with("/spec/allow", vec![entry; 64].into())
 }
 
 /// A claim with that source alone.

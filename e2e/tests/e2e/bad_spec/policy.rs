@@ -79,6 +79,9 @@ const BAD: &[Bad] = &[
     ("no token", || tokens(json!([])), "spec.tokens", "ask for at least one token"),
     ("no list of tokens", || good().without("/spec/tokens"), "spec.tokens", REQUIRED),
     ("33 tokens", || tokens(many(33)), "spec.tokens", "must have at most 32 items"),
+    ("32 tokens of 9 scopes", || tokens(scoped(9)), "spec.tokens", "must have at most 256 scopes in all"),
+    ("32 tokens of 5 containers", || tokens(contained(5)), "spec.tokens", "must have at most 128 containers in all"),
+    ("16 subjects of 5 labels", || subjects(labelled(5)), "spec.subjects", "must have at most 64 labels in all"),
     ("no name", || good().without("/spec/tokens/0/name"), NAME, REQUIRED),
     ("an empty name", || token("name", json!("")), NAME, DNS_LABEL),
     ("a name with a capital", || token("name", json!("Vault")), NAME, DNS_LABEL),
@@ -120,9 +123,8 @@ const GOOD: &[Good] = &[
     ("32 scopes of 128 characters", || referred("scopes", scopes(32))),
     ("a scope of every kind of character", || referred("scopes", json!(["!#$%&'()+,-./09:;<=>?@AZ[]^_`az{|}~"]))),
     ("one audienceRef twice", || tokens(json!([asked_of("a"), asked_of("b"), asked("c", "https://x")]))),
-    ("32 tokens of 32 scopes", || tokens((0..32).map(|i| {
-        json!({"name": format!("t{i}"), "audienceRef": {"namespace": "payments", "name": "payments"}, "scopes": scopes(32)})
-    }).collect())),
+    ("32 tokens of 8 scopes", || tokens(scoped(8))),
+    ("32 tokens of 4 containers, 16 subjects of 4 labels", || tokens(contained(4)).with("/spec/subjects", labelled(4))),
     ("a name of 63 characters", || token("name", json!("a".repeat(63)))),
     ("all there is", || {
         let selector = json!({"matchLabels": {"app.example/name": "orders"}});
@@ -225,6 +227,34 @@ fn many(count: usize) -> Value {
     (0..count)
         .map(|i| asked(&format!("t{i}"), &format!("https://{i}.example")))
         .collect()
+}
+
+/// 32 tokens, each with so many scopes.
+fn scoped(count: usize) -> Value {
+    let mut tokens: Vec<Value> = (0..32).map(|i| asked_of(&format!("t{i}"))).collect();
+    for token in &mut tokens {
+        token["scopes"] = scopes(count);
+    }
+    tokens.into()
+}
+
+/// 32 tokens, each for so many containers.
+fn contained(count: usize) -> Value {
+    let mut tokens = many(32);
+    for token in tokens.as_array_mut().into_iter().flatten() {
+        token["containers"] = (0..count).map(|i| format!("{i:a>63}")).collect();
+    }
+    tokens
+}
+
+/// 16 subjects, each with so many labels.
+fn labelled(count: usize) -> Value {
+    let labels: Value = Value::Object((0..count).map(|i| (format!("l{i}"), json!("x"))).collect());
+    let mut subjects = accounts(16);
+    for subject in subjects.as_array_mut().into_iter().flatten() {
+        subject["podSelector"] = json!({"matchLabels": labels});
+    }
+    subjects
 }
 
 fn subjects(subjects: Value) -> Manifest {
