@@ -119,8 +119,8 @@ impl Index {
         } = &*self.0;
         let old = rules.load();
         let same = touched.iter().all(|namespace| {
-            let of = policies.of(namespace).into_values();
-            let now: PolicySet = of.filter_map(|record| record.spec.ok()).collect();
+            let now: PolicySet =
+                policies.collect_of(namespace, |record| record.spec.as_ref().ok().cloned());
             now.of(namespace.as_str()) == old.policies.of(namespace.as_str())
         });
         if !same {

@@ -108,6 +108,21 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
         })
     }
 
+    /// What `pick` makes of the objects of one namespace.
+    pub(super) fn collect_of<Q: Eq + Hash + ?Sized, B, C: FromIterator<B>>(
+        &self,
+        within: &Q,
+        pick: impl Fn(&T) -> Option<B>,
+    ) -> C
+    where
+        K: Borrow<Q>,
+    {
+        self.read(|state| {
+            let there = state.current.get(within).into_iter();
+            there.flat_map(HashMap::values).filter_map(pick).collect()
+        })
+    }
+
     /// Every namespace that has an object.
     pub(super) fn namespaces(&self) -> BTreeSet<K> {
         self.read(|state| state.current.keys().cloned().collect())
