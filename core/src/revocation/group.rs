@@ -57,7 +57,8 @@ struct Many {
 }
 
 /// A hundred thousand of them are held in a small program: with the text of the target, the name of the
-/// revocation and the place in the table, 190 bytes each. An allocator that has blocks of 96 bytes and of 112
+/// revocation and the place in the table, 190 bytes each where names are short and nothing more is written, and
+/// never more than 1,200. An allocator that has blocks of 96 bytes and of 112
 /// rounds one byte more up to the next.
 const _: () = assert!(size_of::<Member>() <= 72 && size_of::<Group>() <= 96);
 

@@ -97,7 +97,7 @@ impl RawRevocation {
             let terms = Terms {
                 issued_before: self.issued_before.map(end_of_second),
                 effect: effect?,
-                message: message.map(Into::into),
+                message: message.map(kept),
             };
             let revocation = Revocation {
                 kind,
@@ -241,6 +241,14 @@ impl RawTarget {
     }
 }
 
+/// What is kept of a message: its length is bounded in characters, and there may be a hundred thousand.
+fn kept(message: &str) -> Box<str> {
+    match message.get(..message.floor_char_boundary(MOST_KEPT - "…".len())) {
+        Some(begin) if message.len() > MOST_KEPT => [begin, "…"].concat().into(),
+        _ => message.into(),
+    }
+}
+
 fn owned(text: &str) -> Cow<'static, str> {
     Cow::Owned(text.to_owned())
 }
@@ -256,6 +264,9 @@ fn end_of_second(time: Timestamp) -> i64 {
 }
 
 const LONGEST_MESSAGE: usize = 256;
+
+/// Bytes of a message that are kept.
+const MOST_KEPT: usize = 256;
 
 const OWN: &str = "pod, serviceAccount, policy, tokenID";
 const ALL: &str = "namespace, pod, serviceAccount, policy, tokenID, audience, key, issuer";

@@ -14,6 +14,7 @@ mod look;
 mod parsing;
 mod places;
 mod severity;
+mod size;
 
 /// When the revocations of these tests were made.
 const MADE: i64 = 1_790_000_000;
