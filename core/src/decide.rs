@@ -1,6 +1,7 @@
 //! The decision: may this pod hold that token?
 //!
-//! [`decide`] is the only maker of a [`Grant`], and a token is made from nothing but a grant.
+//! [`Holding::decide`] and [`decide_for`] are the only makers of a [`Grant`], and a token is made from nothing
+//! but a grant.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -66,24 +67,75 @@ pub struct Scene<'a> {
     pub now: Timestamp,
 }
 
-/// Decides whether the subject may hold the token of that name.
-///
-/// # Guarantees
-/// A grant is what the policy asks for and the audience allows: no scope and no second beyond either. No
-/// lock is in force on anything about it, and what is made of it now is not revoked at once.
-///
-/// # Errors
-/// What [`RevocationSet::admit`] says, whatever else is missing. [`Code::NoPolicy`], naming what is missing and the tokens that this pod may have: nothing of another
-/// namespace is named, nor a policy that does not select the subject. For a token of an audience what
-/// [`AudienceSet::consent`] says.
-pub fn decide(scene: Scene<'_>, subject: &Arc<Subject>, name: &TokenName) -> Result<Grant, Denial> {
-    let held = scene.rules.policies.held(subject);
-    match held.get(name) {
-        Some((policy, token)) => grant(scene, subject, policy, token),
-        None => Err(Denial {
-            code: Code::NoPolicy,
-            detail: missing(subject, Some(name), held.keys().copied()),
-        }),
+/// What the policies give a subject, to decide on several names. A subject may be selected by thousands of
+/// policies, and all of them are looked at for it.
+#[derive(Debug)]
+pub struct Holding<'a> {
+    rules: &'a Rules,
+    subject: &'a Arc<Subject>,
+    held: BTreeMap<&'a TokenName, (&'a Policy, &'a PolicyToken)>,
+}
+
+impl<'a> Holding<'a> {
+    /// What the subject may hold by these rules.
+    #[must_use]
+    pub fn new(rules: &'a Rules, subject: &'a Arc<Subject>) -> Self {
+        Self {
+            rules,
+            subject,
+            held: rules.policies.held(subject),
+        }
+    }
+
+    /// The names of the tokens, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &'a TokenName> {
+        self.held.keys().copied()
+    }
+
+    /// Decides whether the subject may hold the token of that name.
+    ///
+    /// # Guarantees
+    /// A grant is what the policy asks for and the audience allows: no scope and no second beyond either. No
+    /// lock is in force on anything about it, and what is made of it now is not revoked at once.
+    ///
+    /// # Errors
+    /// What [`RevocationSet::admit`] says, whatever else is missing. [`Code::NoPolicy`], naming what is
+    /// missing and the tokens that this pod may have: nothing of another namespace is named, nor a policy
+    /// that does not select the subject. For a token of an audience what [`AudienceSet::consent`] says.
+    pub fn decide(
+        &self,
+        revocations: &RevocationSet,
+        name: &TokenName,
+        now: Timestamp,
+    ) -> Result<Grant, Denial> {
+        match self.held.get(name) {
+            Some((policy, token)) => {
+                grant(self.scene(revocations, now), self.subject, policy, token)
+            }
+            None => Err(Denial {
+                code: Code::NoPolicy,
+                detail: missing(self.subject, Some(name), self.names()),
+            }),
+        }
+    }
+
+    /// Every token that the subject may hold, by name.
+    pub fn assigned(&self, revocations: &RevocationSet, now: Timestamp) -> Vec<Assigned<'a>> {
+        let scene = self.scene(revocations, now);
+        let held = self.held.values();
+        held.map(|(policy, token)| Assigned {
+            token,
+            grant: grant(scene, self.subject, policy, token),
+        })
+        .collect()
+    }
+
+    fn scene<'s>(&'s self, revocations: &'s RevocationSet, now: Timestamp) -> Scene<'s> {
+        Scene {
+            rules: self.rules,
+            revocations,
+            now,
+        }
     }
 }
 
@@ -244,17 +296,6 @@ pub struct Assigned<'a> {
     pub token: &'a PolicyToken,
     /// The grant that there would be now, or why there would be none.
     pub grant: Result<Grant, Denial>,
-}
-
-/// Every token that the policies give the subject, by name.
-#[must_use]
-pub fn assigned<'a>(scene: Scene<'a>, subject: &'a Arc<Subject>) -> Vec<Assigned<'a>> {
-    let held = scene.rules.policies.held(subject).into_values();
-    held.map(|(policy, token)| Assigned {
-        token,
-        grant: grant(scene, subject, policy, token),
-    })
-    .collect()
 }
 
 /// The denial of a subject that no policy selects.

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use hallpass_core::{
-    decide::{Grant, Subject, assigned, decide, decide_for, unselected},
+    decide::{Grant, Holding, Subject, decide_for, unselected},
     denial::Code,
     issuer::IssuerUrl,
     name::{TokenId, TokenName},
@@ -83,16 +83,18 @@ impl Issuance {
     ) -> Result<Outcomes, Refusal> {
         let snapshot = self.index.snapshot()?;
         self.index.standing().may_decide(Instant::now())?;
+        // Who asks for too much has nothing looked up.
+        if let Some(names) = &names {
+            self.admit(ask, names.len())?;
+        }
+        let holding = Holding::new(snapshot.rules(), &ask.subject);
         let names = match names {
             Some(names) => names,
-            None => self.all(&snapshot, ask)?,
+            None => self.all(&holding, ask)?,
         };
-        self.limits
-            .admit(&ask.subject, names.len(), ask.now())
-            .inspect_err(|refusal| self.metrics.denied(refusal.code))?;
-        let snapshot = &snapshot;
+        let (snapshot, holding) = (&snapshot, &holding);
         let outcomes = stream::iter(names).map(|name| async move {
-            let outcome = self.issue_one(snapshot, ask, &name).await;
+            let outcome = self.issue_one(snapshot, holding, ask, &name).await;
             self.note(ask, &name, outcome.as_ref().err()).await;
             (name, outcome)
         });
@@ -116,8 +118,7 @@ impl Issuance {
     ) -> Result<Audited<IssuedToken>, Refusal> {
         let snapshot = self.index.snapshot()?;
         self.index.standing().may_decide(Instant::now())?;
-        self.look(&ask.subject, ask.now())
-            .inspect_err(|refusal| self.metrics.denied(refusal.code))?;
+        self.admit(ask, 1)?;
         let grant = snapshot.decide(ask.now(), |scene| {
             decide_for(scene, &ask.subject, issuer, audience, scopes)
         });
@@ -167,10 +168,13 @@ impl Issuance {
     async fn issue_one(
         &self,
         snapshot: &Snapshot,
+        holding: &Holding<'_>,
         ask: &Ask,
         name: &TokenName,
     ) -> Result<Audited<IssuedToken>, Refusal> {
-        let grant = snapshot.decide(ask.now(), |scene| decide(scene, &ask.subject, name))?;
+        let grant = snapshot.decide(ask.now(), |scene| {
+            holding.decide(scene.revocations, name, scene.now)
+        })?;
         self.mint(ask, &grant).await
     }
 
@@ -207,16 +211,19 @@ impl Issuance {
         })
     }
 
-    fn all(&self, snapshot: &Snapshot, ask: &Ask) -> Result<Vec<TokenName>, Refusal> {
-        let subject = &ask.subject;
-        let names: Vec<_> = snapshot.decide(ask.now(), |scene| {
-            let assigned = assigned(scene, subject);
-            assigned.iter().map(|t| t.token.name.clone()).collect()
-        });
+    fn admit(&self, ask: &Ask, names: usize) -> Result<(), Refusal> {
+        let admitted = self.count(&ask.subject, names, ask.now());
+        admitted.inspect_err(|refusal| self.metrics.denied(refusal.code))
+    }
+
+    /// The names of all that the pod may hold, if it may ask for so many.
+    fn all(&self, holding: &Holding<'_>, ask: &Ask) -> Result<Vec<TokenName>, Refusal> {
+        let names: Vec<_> = holding.names().cloned().collect();
         if names.is_empty() {
             self.metrics.denied(Code::NoPolicy);
-            return Err(unselected(subject).into());
+            return Err(unselected(&ask.subject).into());
         }
+        self.admit(ask, names.len())?;
         Ok(names)
     }
 

@@ -69,8 +69,9 @@ impl PolicySet {
         let mut held = BTreeMap::new();
         for policy in self.selecting(subject) {
             for token in &policy.tokens {
-                if held.len() < MOST_HELD || held.contains_key(&token.name) {
-                    held.entry(&token.name).or_insert((&**policy, token));
+                held.entry(&token.name).or_insert((&**policy, token));
+                if held.len() == MOST_HELD {
+                    return held;
                 }
             }
         }

@@ -346,6 +346,16 @@ proptest! {
     }
 }
 
+/// Looks up what is held for one question alone.
+fn decide(scene: Scene<'_>, subject: &Arc<Subject>, name: &TokenName) -> Result<Grant, Denial> {
+    Holding::new(scene.rules, subject).decide(scene.revocations, name, scene.now)
+}
+
+fn assigned<'a>(scene: Scene<'a>, subject: &'a Arc<Subject>) -> Vec<Assigned<'a>> {
+    Holding::new(scene.rules, subject).assigned(scene.revocations, scene.now)
+}
+
+mod holding;
 mod locked;
 mod own;
 mod standing;

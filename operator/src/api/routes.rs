@@ -10,7 +10,7 @@ use axum::{
 };
 use hallpass_core::{
     consent::AudienceSet,
-    decide::{Assigned, Grant, Subject, assigned, unselected},
+    decide::{Assigned, Grant, Holding, Subject, unselected},
     denial::Code,
     name::TokenName,
     policy::PolicyToken,
@@ -81,8 +81,9 @@ pub(super) async fn replica(State(api): State<Arc<Api>>) -> Result<Response, Ref
 
 fn assignments_of(snapshot: &Snapshot, subject: &Arc<Subject>, now: Timestamp) -> Assignments {
     let audiences = &snapshot.rules().audiences;
+    let holding = Holding::new(snapshot.rules(), subject);
     let tokens: Vec<_> = snapshot.decide(now, |scene| {
-        let assigned = assigned(scene, subject).into_iter();
+        let assigned = holding.assigned(scene.revocations, scene.now).into_iter();
         assigned
             .map(|assigned| assignment(audiences, assigned))
             .collect()

@@ -7,7 +7,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hallpass_core::{
-    decide::{Grant, Subject, decide},
+    decide::{Grant, Holding, Subject},
     name::{Namespace, PodName, ServiceAccount, TokenName, Uid},
 };
 use http::{Request, Response};
@@ -205,7 +205,10 @@ pub(crate) fn grant_for(subject: &Arc<Subject>, name: &str) -> Grant {
     policy.spec.tokens = vec![token(name)];
     let index = Index::filled(vec![policy], vec![], vec![]);
     let (snapshot, name) = (index.snapshot().unwrap(), TokenName::parse(name).unwrap());
+    let holding = Holding::new(snapshot.rules(), subject);
     snapshot
-        .decide(now(), |scene| decide(scene, subject, &name))
+        .decide(now(), |scene| {
+            holding.decide(scene.revocations, &name, scene.now)
+        })
         .unwrap()
 }
