@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::issuer::kubernetes::OperatorId;
 
 pub mod audience;
+mod event;
 mod events;
 #[cfg(test)]
 mod fixture;

@@ -6,11 +6,10 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::{core::v1::ObjectReference, events::v1::Event};
 use kube::{
-    Client, Resource,
-    api::{Patch, PatchParams},
-    runtime::events::{Event, EventType, Recorder, Reporter},
+    Api, Client, Resource,
+    api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use tokio::{
@@ -20,11 +19,15 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{
+    event::{event, home},
     events::Events,
     plan::Write,
-    status::{Status, reported, shortened},
+    status::{Status, reported},
 };
-use crate::telemetry::{Metrics, label::StatusWrite, log::Chain};
+use crate::{
+    clock,
+    telemetry::{Metrics, label::StatusWrite, log::Chain},
+};
 
 /// Who remembers how a write ended, by the uid of the object.
 pub(super) trait Remember<S> {
@@ -41,7 +44,7 @@ pub(super) trait Remember<S> {
 /// Writes for one leader.
 pub(super) struct Writer {
     client: Client,
-    reporter: Reporter,
+    pod: Box<str>,
     leader: watch::Receiver<bool>,
     metrics: Metrics,
     events: Mutex<Events>,
@@ -69,13 +72,9 @@ impl Writer {
         leader: watch::Receiver<bool>,
         metrics: Metrics,
     ) -> Self {
-        let reporter = Reporter {
-            controller: MANAGER.to_owned(),
-            instance: Some(pod.to_owned()),
-        };
         Self {
             client,
-            reporter,
+            pod: pod.into(),
             leader,
             metrics,
             events: Mutex::default(),
@@ -161,17 +160,6 @@ impl Writer {
             reason = condition.reason,
             "the state of an object changed"
         );
-        let event = Event {
-            type_: if condition.status == "True" {
-                EventType::Normal
-            } else {
-                EventType::Warning
-            },
-            reason: condition.reason.clone(),
-            note: Some(shortened(condition.message.clone(), LONGEST_NOTE)),
-            action: "Report".to_owned(),
-            secondary: None,
-        };
         let object = ObjectReference {
             api_version: Some(S::Kind::api_version(&()).into_owned()),
             kind: Some(kind.into_owned()),
@@ -180,10 +168,10 @@ impl Writer {
             uid: Some(uid.to_string()),
             ..ObjectReference::default()
         };
-        // One that is kept remembers every event of the last minutes and looks through all of them for each.
-        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
-        match timeout(LIMIT, recorder.publish(&event, &object)).await {
-            Ok(Ok(())) => {}
+        let event = event(condition, object.clone(), &self.pod, clock::now());
+        let api: Api<Event> = Api::namespaced(self.client.clone(), home(&object));
+        match timeout(LIMIT, api.create(&PostParams::default(), &event)).await {
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => warn!(error = %Chain(&error), "an event was not stored"),
             Err(_) => warn!(error = "no answer", "an event was not stored"),
         }
@@ -235,6 +223,3 @@ const AT_ONCE: usize = 8;
 
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(5);
-
-/// The API server takes 1,024 bytes.
-const LONGEST_NOTE: usize = 1024;
