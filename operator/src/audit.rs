@@ -15,7 +15,10 @@ use hallpass_core::{
 };
 use jiff::Timestamp;
 
-use self::{record::Record, stream::Stream};
+use self::{
+    record::Record,
+    stream::{Room, Stream},
+};
 use crate::issuer::{IssuedToken, hex};
 
 mod record;
@@ -105,11 +108,15 @@ impl Audit {
         issued: IssuedToken,
         now: Timestamp,
     ) -> Result<Audited<IssuedToken>, AuditError> {
-        self.write(&Record::issued(request, &issued, now)).await?;
+        let record = Record::issued(request, &issued, now);
+        self.write(&record, Room::All).await?;
         Ok(Audited(issued))
     }
 
     /// Records that a token was refused.
+    ///
+    /// # Guarantees
+    /// However many are refused, half of the room for what waits to be written is left to what is issued.
     ///
     /// # Errors
     /// The step that failed.
@@ -121,8 +128,8 @@ impl Audit {
         code: Code,
         now: Timestamp,
     ) -> Result<(), AuditError> {
-        self.write(&Record::denied(request, subject, name, code, now))
-            .await
+        let record = Record::denied(request, subject, name, code, now);
+        self.write(&record, Room::Half).await
     }
 
     /// Records that a pod revoked a token of its own.
@@ -136,15 +143,23 @@ impl Audit {
         id: &TokenId,
         now: Timestamp,
     ) -> Result<(), AuditError> {
-        self.write(&Record::revoked(request, subject, id, now))
-            .await
+        let record = Record::revoked(request, subject, id, now);
+        self.write(&record, Room::All).await
     }
 
-    async fn write(&self, record: &Record<'_>) -> Result<(), AuditError> {
+    /// Whether there is room for the record of a token that is yet to be made.
+    ///
+    /// # Errors
+    /// [`AuditError::Full`]
+    pub fn has_room(&self) -> Result<(), AuditError> {
+        self.0.has_room()
+    }
+
+    async fn write(&self, record: &Record<'_>, room: Room) -> Result<(), AuditError> {
         let mut line = Vec::with_capacity(USUAL_LINE);
         serde_json::to_writer(&mut line, record).map_err(AuditError::EncodeRecord)?;
         line.push(b'\n');
-        self.0.append(&line).await
+        self.0.append(&line, room).await
     }
 }
 

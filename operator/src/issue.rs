@@ -19,7 +19,7 @@ use tracing::{error, warn};
 
 use self::{limit::Limits, refusal::Refusal};
 use crate::{
-    audit::{Audit, Audited, RequestId},
+    audit::{Audit, AuditError, Audited, RequestId},
     index::{Index, Snapshot},
     issuer::{IssuedToken, Issuers},
     telemetry::{Metrics, log::Chain},
@@ -186,6 +186,10 @@ impl Issuance {
                 "the tokens before it took too long to mint",
             ));
         }
+        // What could not be written down is not made either.
+        self.audit
+            .has_room()
+            .map_err(|error| unwritten(ask, &error))?;
         self.limits.take(grant, ask.now())?;
         let minted = self.issuers.mint(grant, ask.now()).await;
         let issued = minted.map_err(|e| {
@@ -201,14 +205,7 @@ impl Issuance {
             refusal
         })?;
         let audited = self.audit.record(&ask.request, issued, ask.now()).await;
-        audited.map_err(|e| {
-            error!(
-                request.id = ask.request.as_str(),
-                error = %Chain(&e),
-                "token dropped: no audit record"
-            );
-            Refusal::new(Code::Internal, "the audit record could not be written")
-        })
+        audited.map_err(|error| unwritten(ask, &error))
     }
 
     fn admit(&self, ask: &Ask, names: usize) -> Result<(), Refusal> {
@@ -246,6 +243,15 @@ impl Issuance {
             );
         }
     }
+}
+
+fn unwritten(ask: &Ask, error: &AuditError) -> Refusal {
+    error!(
+        request.id = ask.request.as_str(),
+        error = %Chain(error),
+        "no token: no audit record"
+    );
+    Refusal::new(Code::Internal, "the audit record could not be written")
 }
 
 impl Ask {

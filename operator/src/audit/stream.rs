@@ -75,6 +75,15 @@ impl Stream {
         Self::of(Sink::Pipe(AsyncMutex::new(Torn::new(pipe))))
     }
 
+    /// Whether a line could wait.
+    ///
+    /// # Errors
+    /// [`AuditError::Full`]
+    pub(super) fn has_room(&self) -> Result<(), AuditError> {
+        let full = self.0.queue().lines.len() > MOST - LONGEST;
+        if full { Err(AuditError::Full) } else { Ok(()) }
+    }
+
     fn of(sink: Sink) -> Self {
         Self(Arc::new(Shared {
             queue: Mutex::default(),
@@ -85,10 +94,10 @@ impl Stream {
     /// Writes a line, which ends with its line feed, and returns when it was written and flushed.
     ///
     /// # Errors
-    /// It may not have been written, or not whole. [`AuditError::Full`]: it was not, as [`MOST`] wait already.
-    pub(super) async fn append(&self, line: &[u8]) -> Result<(), AuditError> {
+    /// It may not have been written, or not whole. [`AuditError::Full`]: it was not, as too much waits already.
+    pub(super) async fn append(&self, line: &[u8], room: Room) -> Result<(), AuditError> {
         let (told, outcome) = oneshot::channel();
-        let first = self.0.queue().add(line, told)?;
+        let first = self.0.queue().add(line, room, told)?;
         if first {
             let turn = Turn {
                 shared: Arc::clone(&self.0),
@@ -101,6 +110,15 @@ impl Stream {
         let outcome = outcome.await.map_err(AuditError::AwaitWriter)?;
         outcome.map_err(AuditError::WriteRecord)
     }
+}
+
+/// How much may wait before a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// All that may wait at all.
+    All,
+    /// Half of it: of such lines anybody makes as many as it likes, and the rest is kept for the others.
+    Half,
 }
 
 /// The duty to write what waits. It is done when this is dropped: somebody who gives its own request up
@@ -195,9 +213,18 @@ impl Drop for Batch<'_> {
 
 impl Queue {
     /// Whether somebody has to begin writing.
-    fn add(&mut self, line: &[u8], told: oneshot::Sender<Outcome>) -> Result<bool, AuditError> {
+    fn add(
+        &mut self,
+        line: &[u8],
+        room: Room,
+        told: oneshot::Sender<Outcome>,
+    ) -> Result<bool, AuditError> {
+        let most = match room {
+            Room::All => MOST,
+            Room::Half => MOST / 2,
+        };
         // Whoever asks and hangs up leaves its line here, for as long as nothing takes the lines.
-        if self.lines.len().saturating_add(line.len()) > MOST {
+        if self.lines.len().saturating_add(line.len()) > most {
             return Err(AuditError::Full);
         }
         self.lines.extend_from_slice(line);
@@ -247,6 +274,9 @@ impl Torn<Box<dyn Write + Send>> {
 
 /// How many bytes wait at most: thousands of lines.
 const MOST: usize = 8 * 1024 * 1024;
+
+/// Bytes of a line; hardly one has as many.
+const LONGEST: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -45,6 +45,13 @@ impl Write for Lines {
     }
 }
 
+impl Audit {
+    /// One that has no room for any record.
+    pub(crate) fn full() -> Self {
+        Self(Stream::full())
+    }
+}
+
 async fn issued() -> IssuedToken {
     let server = ApiServer::default().on(TOKEN_PATH, mint);
     let operator = OperatorId {

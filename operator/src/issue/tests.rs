@@ -174,6 +174,16 @@ async fn without_an_audit_record_there_is_no_token() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_written_down_is_not_even_minted() {
+    let server = ApiServer::default().on(TOKEN_PATH, mint);
+    let (mut issuance, ..) = issuance(&server, &["a"]);
+    issuance.audit = Audit::full();
+    let outcomes = issuance.issue(&ask(), None).await.unwrap();
+    assert_eq!(told(&outcomes), [("a", "Internal")]);
+    assert_eq!(server.calls().len(), 0);
+}
+
+#[tokio::test]
 async fn decides_nothing_before_the_index_is_there() {
     let server = ApiServer::default();
     let (mut issuance, ..) = issuance(&server, &["a"]);

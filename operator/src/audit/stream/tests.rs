@@ -58,6 +58,19 @@ impl Write for Collector {
     }
 }
 
+impl Stream {
+    /// One in which all waits that may, for a write that does not come.
+    pub(crate) fn full() -> Self {
+        let stream = Self::new(io::sink());
+        *stream.0.queue() = Queue {
+            lines: vec![b'\n'; MOST],
+            waiting: Vec::new(),
+            writing: true,
+        };
+        stream
+    }
+}
+
 /// One line is on its way and does not get through; those of `others` wait behind it, in that order.
 async fn held_up(
     collector: &Collector,
@@ -68,7 +81,7 @@ async fn held_up(
     let mut lines = JoinSet::new();
     for (place, line) in ["first\n"].iter().chain(others).copied().enumerate() {
         let stream = stream.clone();
-        lines.spawn(async move { stream.append(line.as_bytes()).await });
+        lines.spawn(async move { stream.append(line.as_bytes(), Room::All).await });
         if place == 0 {
             collector.begun(1).await;
         }
@@ -108,10 +121,10 @@ async fn a_panic_of_the_writer_leaves_nobody_waiting_and_the_next_line_is_writte
     let collector = Collector::default();
     let stream = Stream::new(collector.clone());
     collector.state().panics = true;
-    let lost = stream.append(b"lost\n").await;
+    let lost = stream.append(b"lost\n", Room::All).await;
     assert!(matches!(lost, Err(AuditError::AwaitWriter(_))), "{lost:?}");
     collector.state().panics = false;
-    stream.append(b"written\n").await.unwrap();
+    stream.append(b"written\n", Room::All).await.unwrap();
     assert_eq!(collector.state().writes.concat(), "\nwritten\n");
 }
 
@@ -132,12 +145,39 @@ async fn what_waits_for_a_writer_that_stands_still_is_bounded() {
 }
 
 #[tokio::test]
+async fn half_of_what_may_wait_is_kept_from_those_who_are_refused() {
+    let collector = Collector::default();
+    collector.state().stopped = true;
+    let stream = Stream::new(collector.clone());
+    let held = stream.append(b"first\n", Room::All).now_or_never();
+    assert!(held.is_none());
+    collector.begun(1).await;
+    let line = "x".repeat(MOST / 2);
+    let waits = [Room::Half, Room::Half, Room::All].map(|room| {
+        let outcome = stream.append(line.as_bytes(), room).now_or_never();
+        (outcome, stream.has_room())
+    });
+    collector.go_on();
+    assert!(
+        matches!(
+            waits,
+            [
+                (None, Ok(())),
+                (Some(Err(AuditError::Full)), Ok(())),
+                (None, Err(AuditError::Full)),
+            ]
+        ),
+        "{waits:?}"
+    );
+}
+
+#[tokio::test]
 async fn who_gives_up_before_the_write_leaves_nobody_waiting() {
     let collector = Collector::default();
     let stream = Stream::new(collector.clone());
-    let gone = stream.append(b"gone\n").now_or_never();
+    let gone = stream.append(b"gone\n", Room::All).now_or_never();
     assert!(gone.is_none(), "it gave its turn to others first");
-    stream.append(b"here\n").await.unwrap();
+    stream.append(b"here\n", Room::All).await.unwrap();
     assert_eq!(collector.state().writes.concat(), "gone\nhere\n");
 }
 
@@ -150,7 +190,7 @@ async fn a_pipe_that_is_full_takes_the_rest_when_it_is_read() {
     let mut lines = JoinSet::new();
     for _ in 0..3 {
         let (stream, line) = (stream.clone(), line.clone());
-        lines.spawn(async move { stream.append(&line).await });
+        lines.spawn(async move { stream.append(&line, Room::All).await });
     }
     for _ in 0..20 {
         yield_now().await;
@@ -168,6 +208,6 @@ async fn a_pipe_that_is_full_takes_the_rest_when_it_is_read() {
 async fn without_a_reader_there_is_no_record() {
     let (sender, reader) = pipe().unwrap();
     drop(reader);
-    let lost = Stream::piped(sender).append(b"lost\n").await;
+    let lost = Stream::piped(sender).append(b"lost\n", Room::All).await;
     assert!(matches!(lost, Err(AuditError::WriteRecord(_))), "{lost:?}");
 }
