@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use rustix::pipe::fcntl_setpipe_size;
 use tokio::{
     io::AsyncWriteExt as _,
     net::unix::pipe::Sender,
@@ -72,6 +73,8 @@ impl Stream {
     }
 
     fn piped(pipe: Sender) -> Self {
+        // Where the kernel grants no more, what it has does.
+        let _granted = fcntl_setpipe_size(&pipe, ROOM);
         Self::of(Sink::Pipe(AsyncMutex::new(Torn::new(pipe))))
     }
 
@@ -271,6 +274,10 @@ impl Torn<Box<dyn Write + Send>> {
         Ok(())
     }
 }
+
+/// How many bytes a pipe takes before whoever reads it has to: what comes in a tenth of a second under full
+/// load. Without privileges a process gets no more.
+const ROOM: usize = 1024 * 1024;
 
 /// How many bytes wait at most: thousands of lines.
 const MOST: usize = 8 * 1024 * 1024;

@@ -186,7 +186,7 @@ async fn who_gives_up_before_the_write_leaves_nobody_waiting() {
 async fn a_pipe_that_is_full_takes_the_rest_when_it_is_read() {
     let (sender, mut reader) = pipe().unwrap();
     let stream = Stream::piped(sender);
-    let line = [&b"x".repeat(50_000)[..], b"\n"].concat();
+    let line = [&b"x".repeat(400_000)[..], b"\n"].concat();
     let mut lines = JoinSet::new();
     for _ in 0..3 {
         let (stream, line) = (stream.clone(), line.clone());
@@ -202,6 +202,22 @@ async fn a_pipe_that_is_full_takes_the_rest_when_it_is_read() {
         outcome.unwrap();
     }
     assert_eq!(read, line.repeat(3));
+}
+
+#[tokio::test]
+async fn a_reader_that_is_late_holds_nobody_up() {
+    let (sender, _reader) = pipe().unwrap();
+    let stream = Stream::piped(sender);
+    let line = [&b"x".repeat(999)[..], b"\n"].concat();
+    for count in 0..1000 {
+        let mut line = std::pin::pin!(stream.append(&line, Room::All));
+        let mut polls = 0;
+        while line.as_mut().now_or_never().is_none() {
+            polls += 1;
+            assert!(polls < 100, "nothing is read, and the line after {count} waits");
+            yield_now().await;
+        }
+    }
 }
 
 #[tokio::test]
