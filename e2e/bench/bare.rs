@@ -17,7 +17,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::load::Target;
+use crate::{load::Target, operator::ONE_CORE};
 
 /// The name in the certificate of the servers that are started here.
 pub(crate) const NAME: &str = "bench.example";
@@ -67,6 +67,8 @@ pub(crate) struct Server {
     _stdout: BufReader<ChildStdout>,
     /// Its port.
     pub(crate) port: u16,
+    /// The process in whose network it is.
+    pub(crate) beside: u32,
 }
 
 impl Server {
@@ -88,6 +90,7 @@ impl Server {
             child,
             _stdout: stdout,
             port,
+            beside,
         })
     }
 
@@ -110,9 +113,10 @@ pub(crate) fn start(beside: u32, own: &Certificate) -> Result<(Server, Arc<Targe
     let program = std::env::current_exe()?;
     let program = program.to_str().context("a path in UTF-8")?;
     let folder = own.folder().to_str().context("a path in UTF-8")?;
-    let server = Server::start(beside, &[program, "bare", folder])?;
+    let server = Server::start(beside, &["env", ONE_CORE, program, "bare", folder])?;
     let target = Target {
         pid: server.pid(),
+        aside: Some(server.beside),
         port: server.port,
         name: ServerName::try_from(NAME)?,
         tls: own.client()?,

@@ -51,7 +51,7 @@ pub(crate) fn measure(report: &mut Report, side: &Side, scale: &Scale) -> Result
 
 /// B0.
 fn nothing(report: &mut Report, bare: &Done) {
-    let how = "an empty handler served as the operator serves: TLS 1.3, keep-alive, 100 connections, over loopback in the network of its pod; median of 5 rounds of 1.5 s in turn; server on core 0, generator on core 1";
+    let how = "an empty handler served as the operator serves: TLS 1.3, keep-alive, 100 connections, over loopback in the network of its pod; one worker thread; median of 5 rounds of 1.5 s in turn; server on core 0, generator on core 1";
     report.add("B0", "processor time per answer", (bare.cpu(), "us"), how);
     report.add("B0", "answers per second", (bare.rate(), "1/s"), how);
     for (metric, part) in [("answer p50", 0.5), ("answer p99", 0.99)] {

@@ -16,7 +16,7 @@ use tokio::runtime::Builder;
 
 use self::connection::Connection;
 use crate::{
-    place::{GENERATOR, Pinned, SERVER, enter_network_of, pin_this_thread},
+    place::{Aside, GENERATOR, Pinned, SERVER, enter_network_of, pin_this_thread},
     stats::Sample,
 };
 
@@ -28,6 +28,8 @@ mod open;
 pub(crate) struct Target {
     /// Its process.
     pub(crate) pid: u32,
+    /// A process of the cluster that leaves its core to it; [`None`] where it needs the others of that cluster.
+    pub(crate) aside: Option<u32>,
     /// Where it listens, on the loopback interface of its own network.
     pub(crate) port: u16,
     /// Whom its certificate names.
@@ -66,7 +68,7 @@ impl Target {
     /// A connection broke, or an answer was not the one that was asked for.
     pub(crate) fn closed(self: &Arc<Self>, length: Duration) -> Result<Round> {
         let target = Arc::clone(self);
-        let _pinned = Pinned::new(self.pid, SERVER)?;
+        let _placed = self.place()?;
         beside(self.pid, move || closed::run(target, length))
     }
 
@@ -77,7 +79,7 @@ impl Target {
     /// A connection broke, or an answer was not the one that was asked for.
     pub(crate) fn open(self: &Arc<Self>, rate: f64, length: Duration) -> Result<Round> {
         let target = Arc::clone(self);
-        let _pinned = Pinned::new(self.pid, SERVER)?;
+        let _placed = self.place()?;
         beside(self.pid, move || open::run(target, rate, length))
     }
 
@@ -93,6 +95,11 @@ impl Target {
     ) -> Result<Vec<T>> {
         let target = Arc::clone(self);
         beside(self.pid, move || closed::each(target, count, take))
+    }
+
+    fn place(&self) -> Result<(Pinned, Option<Aside>)> {
+        let aside = self.aside.map(|cluster| Aside::all_but(self.pid, cluster));
+        Ok((Pinned::new(self.pid, SERVER)?, aside.transpose()?))
     }
 
     async fn connect(&self) -> Result<Connection> {

@@ -72,6 +72,7 @@ impl Peer {
     fn target(&self, write: Box<Write>, good: fn(u16, &[u8]) -> bool) -> Result<Arc<Target>> {
         Ok(Arc::new(Target {
             pid: self.server.pid(),
+            aside: Some(self.server.beside),
             port: self.server.port,
             name: ServerName::try_from(NAME)?,
             tls: self.certificate.client()?,

@@ -1,11 +1,11 @@
-//! Where a process runs while it is measured: the server on one core, the generator of its load on the
-//! other, so that neither takes the other's time, and both in one network.
+//! Where a process runs while it is measured: the server alone on one core, the generator of its load on
+//! the other before all else, so that nobody takes their time, and both in one network.
 
 use std::{fs, os::fd::AsFd as _};
 
 use anyhow::{Context as _, Result};
 use rustix::{
-    process::Pid,
+    process::{Pid, setpriority_process},
     thread::{
         CpuSet, LinkNameSpaceType, move_into_link_name_space, sched_getaffinity, sched_setaffinity,
     },
@@ -39,10 +39,49 @@ impl Drop for Pinned {
     }
 }
 
-/// Has this thread run on that core alone.
-pub(crate) fn pin_this_thread(core: usize) -> Result<()> {
-    sched_setaffinity(None, &only(core)).context("stay on a core")
+/// The rest of the cluster, which leaves its core to a server until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    _rest: Vec<Pinned>,
 }
+
+impl Aside {
+    /// `cluster` is a process of that cluster, and `server` the one to which the core is left.
+    pub(crate) fn all_but(server: u32, cluster: u32) -> Result<Self> {
+        let ours = cgroup(cluster)?;
+        let mut rest = Vec::new();
+        for process in fs::read_dir("/proc")? {
+            let Ok(pid) = process?.file_name().to_string_lossy().parse::<u32>() else {
+                continue;
+            };
+            // one that has ended meanwhile is in none
+            if pid != server && cgroup(pid).is_ok_and(|of| of == ours) {
+                rest.extend(Pinned::new(pid, GENERATOR).ok());
+            }
+        }
+        Ok(Self { _rest: rest })
+    }
+}
+
+/// The cgroup below which all of a cluster's processes are.
+fn cgroup(pid: u32) -> Result<String> {
+    let all = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let mut paths = all.lines().filter_map(|line| line.split_once(":/"));
+    let found = paths.find_map(|(_, path)| {
+        let top = path.split('/').next()?;
+        top.starts_with("hallpass-").then(|| top.to_owned())
+    });
+    found.context("a process of no cluster")
+}
+
+/// Has this thread run on that core alone, before anything else there.
+pub(crate) fn pin_this_thread(core: usize) -> Result<()> {
+    sched_setaffinity(None, &only(core)).context("stay on a core")?;
+    setpriority_process(None, FIRST).context("come first")
+}
+
+/// The nice value of what comes first.
+const FIRST: i32 = -20;
 
 /// Has this thread be in the network of that process from now on.
 pub(crate) fn enter_network_of(pid: u32) -> Result<()> {

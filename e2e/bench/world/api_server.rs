@@ -127,6 +127,7 @@ impl ApiServer {
     fn target(&self, who: Who, write: Box<Write>, good: fn(u16) -> bool) -> Result<Arc<Target>> {
         Ok(Arc::new(Target {
             pid: self.pid,
+            aside: None,
             port: 6443,
             name: ServerName::try_from("kubernetes")?,
             tls: Arc::new(self.tls(who)?),
