@@ -52,6 +52,13 @@ impl Lifetime {
         }
     }
 
+    /// The same, but shorter than [`Lifetime::MAX`] by that time and no shorter than [`Lifetime::MIN`].
+    pub(crate) fn less_than_longest_by(self, time: Duration) -> Self {
+        let left = u64::from(Self::MAX.0).saturating_sub(time.as_secs().saturating_add(1));
+        let left = u32::try_from(left).unwrap_or(Self::MAX.0);
+        self.min(Self(left)).max(Self::MIN)
+    }
+
     /// The lifetime in seconds.
     #[must_use]
     pub const fn seconds(self) -> u32 {
@@ -124,6 +131,18 @@ mod tests {
     const OUT: LifetimeError = LifetimeError::OutOfBounds {
         least: Lifetime::SERVICE_ACCOUNT_MIN,
     };
+
+    #[test]
+    fn what_is_shorter_anyhow_is_not_made_shorter() {
+        let left = |life: u32, seconds| {
+            Lifetime(life)
+                .less_than_longest_by(Duration::from_secs(seconds))
+                .0
+        };
+        assert_eq!(left(600, 900), 600);
+        assert_eq!(left(3600, 900), 2699, "a part of a second counts as one");
+        assert_eq!(left(3600, 3600), 30);
+    }
 
     #[test]
     fn a_lifetime_is_read_like_a_kubernetes_duration_and_bounded() {

@@ -34,10 +34,12 @@ pub(crate) struct Operator {
 impl Operator {
     pub(crate) async fn find() -> Result<Self> {
         Self::on_one_core().await?;
-        let pod = until(A_WHILE, "a replica leads", async || match leader().await? {
-            // the last one gave it back
-            pod if pod.is_empty() => Err(not_yet(pod)),
-            pod => Ok(pod),
+        let pod = until(A_WHILE, "a replica leads", async || {
+            match leader().await? {
+                // the last one gave it back
+                pod if pod.is_empty() => Err(not_yet(pod)),
+                pod => Ok(pod),
+            }
         });
         let pod = pod.await?;
         let of = async |path: &str| {
@@ -60,7 +62,14 @@ impl Operator {
         let set = ["set", "env", "deployment/hallpass", "-n", RELEASE, ONE_CORE];
         kubectl(&set).await?.success()?;
         let within = "--timeout=120s";
-        let done = ["rollout", "status", "deployment/hallpass", "-n", RELEASE, within];
+        let done = [
+            "rollout",
+            "status",
+            "deployment/hallpass",
+            "-n",
+            RELEASE,
+            within,
+        ];
         kubectl(&done).await?.success()?;
         Ok(())
     }

@@ -20,7 +20,7 @@ use tracing::{error, warn};
 use self::{limit::Limits, refusal::Refusal};
 use crate::{
     audit::{Audit, AuditError, Audited, RequestId},
-    index::{Index, Snapshot},
+    index::Index,
     issuer::{IssuedToken, Issuers},
     telemetry::{Metrics, log::Chain},
 };
@@ -82,7 +82,7 @@ impl Issuance {
         names: Option<Vec<TokenName>>,
     ) -> Result<Outcomes, Refusal> {
         let snapshot = self.index.snapshot()?;
-        self.index.standing().may_decide(Instant::now())?;
+        let outdated = self.may_decide()?;
         // Who asks for too much has nothing looked up.
         if let Some(names) = &names {
             self.admit(ask, names.len())?;
@@ -94,7 +94,13 @@ impl Issuance {
         };
         let (snapshot, holding) = (&snapshot, &holding);
         let outcomes = stream::iter(names).map(|name| async move {
-            let outcome = self.issue_one(snapshot, holding, ask, &name).await;
+            let grant = snapshot.decide(ask.now(), |scene| {
+                holding.decide(scene.revocations, &name, scene.now)
+            });
+            let outcome = match grant {
+                Ok(grant) => self.mint(ask, grant, outdated).await,
+                Err(denial) => Err(denial.into()),
+            };
             self.note(ask, &name, outcome.as_ref().err()).await;
             (name, outcome)
         });
@@ -117,7 +123,7 @@ impl Issuance {
         scopes: Option<&ScopeSet>,
     ) -> Result<Audited<IssuedToken>, Refusal> {
         let snapshot = self.index.snapshot()?;
-        self.index.standing().may_decide(Instant::now())?;
+        let outdated = self.may_decide()?;
         self.admit(ask, 1)?;
         let grant = snapshot.decide(ask.now(), |scene| {
             decide_for(scene, &ask.subject, issuer, audience, scopes)
@@ -126,8 +132,9 @@ impl Issuance {
             self.metrics.denied(denial.code);
             Refusal::from(denial)
         })?;
-        let outcome = self.mint(ask, &grant).await;
-        self.note(ask, grant.token(), outcome.as_ref().err()).await;
+        let token = grant.token().clone();
+        let outcome = self.mint(ask, grant, outdated).await;
+        self.note(ask, &token, outcome.as_ref().err()).await;
         outcome
     }
 
@@ -165,21 +172,25 @@ impl Issuance {
         })
     }
 
-    async fn issue_one(
-        &self,
-        snapshot: &Snapshot,
-        holding: &Holding<'_>,
-        ask: &Ask,
-        name: &TokenName,
-    ) -> Result<Audited<IssuedToken>, Refusal> {
-        let grant = snapshot.decide(ask.now(), |scene| {
-            holding.decide(scene.revocations, name, scene.now)
-        })?;
-        self.mint(ask, &grant).await
+    /// How old what is decided on is, where that is more than counts as current.
+    fn may_decide(&self) -> Result<Option<Duration>, Refusal> {
+        let (standing, now) = (self.index.standing(), Instant::now());
+        standing.may_decide(now)?;
+        Ok(standing.outdated(now))
     }
 
     /// Mints the token of a grant, within the rate and the time there is, and writes it down.
-    async fn mint(&self, ask: &Ask, grant: &Grant) -> Result<Audited<IssuedToken>, Refusal> {
+    async fn mint(
+        &self,
+        ask: &Ask,
+        grant: Grant,
+        outdated: Option<Duration>,
+    ) -> Result<Audited<IssuedToken>, Refusal> {
+        let grant = match outdated {
+            Some(old) => grant.decided_on(old),
+            None => grant,
+        };
+        let grant = &grant;
         if ask.since.elapsed() > LAST_START {
             return Err(Refusal::new(
                 Code::Unavailable,

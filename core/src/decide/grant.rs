@@ -1,6 +1,6 @@
 //! What a decision gives.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -134,6 +134,14 @@ impl Grant {
             known: self.known,
             extra: own.extra.clone(),
         })
+    }
+
+    /// The same right, decided on what may be so old: to a token that ends as if it had been issued then. A
+    /// revocation that was made since is kept for as long as a token may live that was issued before it.
+    #[must_use]
+    pub fn decided_on(self, old: Duration) -> Self {
+        let lifetime = self.lifetime.less_than_longest_by(old);
+        Self { lifetime, ..self }
     }
 
     /// The same right, where it is one to a token of that issuer.

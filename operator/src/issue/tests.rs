@@ -211,3 +211,17 @@ async fn an_api_server_that_hangs_does_not_take_the_whole_time_of_the_request() 
     assert_eq!(ask.since.elapsed(), Duration::from_secs(16));
     assert_eq!(server.calls().len(), 16);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_decided_on_old_knowledge_ends_as_if_it_were_of_then() {
+    let server = ApiServer::default().on(TOKEN_PATH, mint);
+    let (issuance, ..) = issuance(&server, &["a", "b", "c"]);
+    for (name, minutes, seconds) in [("a", 0, 3600), ("b", 5, 3299), ("c", 8, 2819)] {
+        tokio::time::advance(Duration::from_secs(60 * minutes)).await;
+        let outcomes = issuance.issue(&ask(), names(&[name])).await.unwrap();
+        assert_eq!(told(&outcomes), [(name, "-")]);
+        let calls = server.calls();
+        let (_, body) = calls.last().unwrap();
+        assert_eq!(body["spec"]["expirationSeconds"], seconds, "{name}");
+    }
+}

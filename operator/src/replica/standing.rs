@@ -2,7 +2,8 @@
 //!
 //! It may while what it knows is current. When the API server does not answer it, something that it does
 //! not know of may be in force: it may go on only if nobody else knows more, that is, if the API server
-//! answers no replica. For then nothing can have changed that any of them acts upon.
+//! answers no replica. While it is down nothing changes that any of them acts upon; and where it is all of
+//! them that are cut off from it, what was issued meanwhile does not outlive a revocation that they missed.
 
 use std::{
     collections::BTreeMap,
@@ -70,6 +71,13 @@ impl Standing {
     pub fn is_behind(&self, now: Instant) -> bool {
         let age = self.0.freshness.age(now);
         age.is_none_or(|age| age > LONGEST_LAG)
+    }
+
+    /// How old what this replica decides on is, where that is more than counts as current.
+    #[must_use]
+    pub fn outdated(&self, now: Instant) -> Option<Duration> {
+        let age = self.0.freshness.age(now);
+        age.filter(|age| *age > LONGEST_LAG)
     }
 
     /// Whether this replica may decide on what it knows. It looks at stamps alone.

@@ -214,7 +214,10 @@ async fn a_reader_that_is_late_holds_nobody_up() {
         let mut polls = 0;
         while line.as_mut().now_or_never().is_none() {
             polls += 1;
-            assert!(polls < 100, "nothing is read, and the line after {count} waits");
+            assert!(
+                polls < 100,
+                "nothing is read, and the line after {count} waits"
+            );
             yield_now().await;
         }
     }
