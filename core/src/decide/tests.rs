@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -105,6 +105,9 @@ fn grants_what_a_policy_gives() {
     assert_eq!(grant.audience().as_str(), "https://vault.example");
     assert_eq!(grant.lifetime().seconds(), 600);
     assert_eq!(grant.policy().to_string(), "shop/orders");
+    let old = grant.clone().decided_on(Duration::from_secs(3300));
+    assert_eq!(old.lifetime().seconds(), 299, "it ends as if it were of then");
+    assert_eq!(old.audience(), grant.audience());
 }
 
 #[test]
