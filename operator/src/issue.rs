@@ -20,7 +20,7 @@ use tracing::{error, warn};
 use self::{limit::Limits, refusal::Refusal};
 use crate::{
     audit::{Audit, AuditError, Audited, RequestId},
-    index::Index,
+    index::{Index, Snapshot},
     issuer::{IssuedToken, Issuers},
     telemetry::{Metrics, log::Chain},
 };
@@ -82,11 +82,9 @@ impl Issuance {
         names: Option<Vec<TokenName>>,
     ) -> Result<Outcomes, Refusal> {
         let snapshot = self.index.snapshot()?;
-        let outdated = self.may_decide()?;
+        self.may_decide()?;
         // Who asks for too much has nothing looked up.
-        if let Some(names) = &names {
-            self.admit(ask, names.len())?;
-        }
+        self.admit(ask, names.as_ref().map_or(1, Vec::len))?;
         let holding = Holding::new(snapshot.rules(), &ask.subject);
         let names = match names {
             Some(names) => names,
@@ -94,13 +92,7 @@ impl Issuance {
         };
         let (snapshot, holding) = (&snapshot, &holding);
         let outcomes = stream::iter(names).map(|name| async move {
-            let grant = snapshot.decide(ask.now(), |scene| {
-                holding.decide(scene.revocations, &name, scene.now)
-            });
-            let outcome = match grant {
-                Ok(grant) => self.mint(ask, grant, outdated).await,
-                Err(denial) => Err(denial.into()),
-            };
+            let outcome = self.issue_one(snapshot, holding, ask, &name).await;
             self.note(ask, &name, outcome.as_ref().err()).await;
             (name, outcome)
         });
@@ -172,6 +164,21 @@ impl Issuance {
         })
     }
 
+    async fn issue_one(
+        &self,
+        snapshot: &Snapshot,
+        holding: &Holding<'_>,
+        ask: &Ask,
+        name: &TokenName,
+    ) -> Result<Audited<IssuedToken>, Refusal> {
+        // The names before it took their time.
+        let outdated = self.may_decide()?;
+        let grant = snapshot.decide(ask.now(), |scene| {
+            holding.decide(scene.revocations, name, scene.now)
+        })?;
+        self.mint(ask, grant, outdated).await
+    }
+
     /// How old what is decided on is, where that is more than counts as current.
     fn may_decide(&self) -> Result<Option<Duration>, Refusal> {
         let (standing, now) = (self.index.standing(), Instant::now());
@@ -231,7 +238,8 @@ impl Issuance {
             self.metrics.denied(Code::NoPolicy);
             return Err(unselected(&ask.subject).into());
         }
-        self.admit(ask, names.len())?;
+        // The first one is counted already.
+        self.admit(ask, names.len() - 1)?;
         Ok(names)
     }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::*;
@@ -100,6 +102,23 @@ async fn a_pod_without_a_policy_may_hold_nothing() {
     let refusal = issuance.issue(&other, None).await.unwrap_err();
     assert_eq!(refusal.code, Code::NoPolicy);
     assert!(!refusal.detail.contains("shop"), "{}", refusal.detail);
+}
+
+#[tokio::test]
+async fn a_pod_that_may_hold_nothing_is_counted_all_the_same() {
+    let server = ApiServer::default();
+    let (issuance, ..) = issuance(&server, &["a"]);
+    let mut other = ask();
+    other.subject = crate::issuer::fixture::subject_in("bank", "orders-0");
+    let mut refused = BTreeMap::new();
+    for _ in 0..300 {
+        let refusal = issuance.issue(&other, None).await.unwrap_err();
+        *refused.entry(refusal.code.as_str()).or_insert(0) += 1;
+    }
+    assert_eq!(
+        refused,
+        BTreeMap::from([("NoPolicy", 256), ("TooOften", 44)])
+    );
 }
 
 #[tokio::test]
