@@ -26,6 +26,7 @@ use self::{
     freshness::Stamp,
     revocations::{Read, Revocations},
     shelf::Shelf,
+    stored::Described,
 };
 use crate::{
     replica::standing::Standing,
@@ -45,12 +46,14 @@ mod record;
 pub mod revocations;
 mod shelf;
 mod snapshot;
+mod stored;
 pub(crate) mod watch;
 
 pub(crate) use self::page::Turn;
 pub(crate) use self::record::{
     AudienceRecord, IssuerRecord, PolicyRecord, Record, Unusable, annotations,
 };
+pub(crate) use self::stored::Stored;
 pub use self::{
     dirty::Changes,
     record::{AccountRecord, PodRecord},
@@ -129,9 +132,9 @@ impl Index {
             kind = self.follow(from, (Kind::ClusterTokenRevocation, all()), Read::of::<ClusterTokenRevocation>, Self::take_cluster_revocations) => kind,
             kind = self.tidy() => kind,
             kind = self.fill_up(&from.0) => kind,
-            kind = self.follow(from, (Kind::Namespace, all()), record::namespace, Self::take_namespaces) => kind,
-            kind = self.follow(from, (Kind::Pod, pods), record::pod, Self::take_pods) => kind,
-            kind = self.follow(from, (Kind::ServiceAccount, all()), record::service_account, Self::take_service_accounts) => kind,
+            kind = self.follow(from, (Kind::Namespace, all()), |Described(namespace)| record::namespace(namespace), Self::take_namespaces) => kind,
+            kind = self.follow(from, (Kind::Pod, pods), |Described(pod)| record::pod(pod), Self::take_pods) => kind,
+            kind = self.follow(from, (Kind::ServiceAccount, all()), |Described(account)| record::service_account(account), Self::take_service_accounts) => kind,
         };
         WatchEnded { kind }
     }

@@ -106,7 +106,11 @@ fn grants_what_a_policy_gives() {
     assert_eq!(grant.lifetime().seconds(), 600);
     assert_eq!(grant.policy().to_string(), "shop/orders");
     let old = grant.clone().decided_on(Duration::from_secs(3300));
-    assert_eq!(old.lifetime().seconds(), 299, "it ends as if it were of then");
+    assert_eq!(
+        old.lifetime().seconds(),
+        299,
+        "it ends as if it were of then"
+    );
     assert_eq!(old.audience(), grant.audience());
 }
 

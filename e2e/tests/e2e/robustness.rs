@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::{
     caller::Caller,
     cluster::{Cluster, RELEASE},
-    command::kubectl,
+    command::{kubectl, kubectl_with},
     manifest::{Manifest, pod, policy, service_account},
     operator::{leader, replicas},
     wait::{not_yet, until},
@@ -73,6 +73,49 @@ async fn works_beside(cluster: &Cluster, pod: &str) -> Result<()> {
     whole().await?;
     unreadable(1.0).await
 }
+
+/// What it is nested in is anybody's who may create an object.
+#[tokio::test]
+async fn t23_an_object_of_any_depth_stops_no_other() -> Result<()> {
+    let cluster = Cluster::alone("deep").await?;
+    let account = service_account("orders");
+    let policy = policy("deep", "orders", &[("vault", "https://vault.example")]);
+    for (object, version) in [(account, "v1"), (policy, "hallpass.dev/v1alpha1")] {
+        let object = object.with("/metadata/managedFields", deep(version));
+        let create = ["-n", &cluster.namespace, "create", "-f", "-"];
+        kubectl_with(&create, &object.to_string())
+            .await?
+            .success()?;
+    }
+    let get = ["get", CRD, "deep", "-o", "json", "--show-managed-fields"];
+    let stored = cluster.kubectl(&get).await?.success()?;
+    let depth = stored.matches("f:deeper").count();
+    ensure!(depth >= DEPTH, "the API server made it {depth} deep");
+
+    ready(&cluster, "deep").await?;
+    // one that lists them at its start
+    let old = replicas().await?.pop().context("a replica")?;
+    kubectl(&["delete", "pod", "-n", RELEASE, &old.pod])
+        .await?
+        .success()?;
+    whole().await?;
+    let pod = pod("orders").injected().under("orders");
+    let pod = cluster.start(&pod).await?;
+    cluster.token_within(MINUTE, &pod, "app", "vault").await?;
+    Ok(())
+}
+
+/// `managedFields` that are nested deeper than readers of JSON are made for.
+fn deep(version: &str) -> Value {
+    let leaf = json!({"f:spec": {"f:deeper": {}}});
+    let fields = (1..DEPTH).fold(leaf, |inner, _| json!({"f:deeper": inner}));
+    json!([{
+        "manager": "somebody", "operation": "Apply", "apiVersion": version,
+        "fieldsType": "FieldsV1", "fieldsV1": fields,
+    }])
+}
+
+const DEPTH: usize = 200;
 
 #[tokio::test]
 async fn tokens_are_issued_while_the_leader_is_replaced() -> Result<()> {

@@ -10,8 +10,10 @@ use hallpass_crds::{
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::{Api, Client, Resource, core::DeserializeGuard};
+use kube::{Api, Client, Resource};
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::index::Stored;
 
 /// The status of a kind that Hallpass reports on.
 pub(crate) trait Status: Clone + Debug + PartialEq + Serialize {
@@ -20,7 +22,7 @@ pub(crate) trait Status: Clone + Debug + PartialEq + Serialize {
 
     /// Where it is stored; `namespace` is empty for a kind that has none. What comes back is the whole
     /// object, which may be one that cannot be read.
-    fn api(client: Client, namespace: &str) -> Api<DeserializeGuard<Self::Kind>>;
+    fn api(client: Client, namespace: &str) -> Api<Stored<Self::Kind>>;
 
     /// The type of the condition that sums it up: of its transitions an event tells.
     const CONDITION: &'static str = READY;
@@ -41,7 +43,7 @@ pub(crate) trait Kept: Status {
 impl Status for TokenPolicyStatus {
     type Kind = TokenPolicy;
 
-    fn api(client: Client, namespace: &str) -> Api<DeserializeGuard<TokenPolicy>> {
+    fn api(client: Client, namespace: &str) -> Api<Stored<TokenPolicy>> {
         Api::namespaced(client, namespace)
     }
 
@@ -69,7 +71,7 @@ impl Kept for TokenPolicyStatus {
 impl Status for TokenAudienceStatus {
     type Kind = TokenAudience;
 
-    fn api(client: Client, namespace: &str) -> Api<DeserializeGuard<TokenAudience>> {
+    fn api(client: Client, namespace: &str) -> Api<Stored<TokenAudience>> {
         Api::namespaced(client, namespace)
     }
 
@@ -100,7 +102,7 @@ impl Kept for TokenAudienceStatus {
 impl Status for TokenIssuerStatus {
     type Kind = TokenIssuer;
 
-    fn api(client: Client, _: &str) -> Api<DeserializeGuard<TokenIssuer>> {
+    fn api(client: Client, _: &str) -> Api<Stored<TokenIssuer>> {
         Api::all(client)
     }
 

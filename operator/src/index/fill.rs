@@ -1,10 +1,11 @@
 //! Takes in revocations for which there was no room, beside the watch.
 
-use kube::{Api, api::ListParams, core::DeserializeGuard};
+use kube::{Api, api::ListParams};
 use tracing::warn;
 
 use super::{
     revocations::{Read, Revocations, Revokes},
+    stored::Stored,
     watch::{PAGE, Watched},
 };
 use crate::telemetry::log::Chain;
@@ -13,10 +14,7 @@ use crate::telemetry::log::Chain;
 ///
 /// # Guarantees
 /// The watch goes on meanwhile, and what it says counts. What was not read to its end is read again.
-pub(super) async fn fill<K: Revokes + Watched>(
-    revocations: &Revocations,
-    api: Api<DeserializeGuard<K>>,
-) {
+pub(super) async fn fill<K: Revokes + Watched>(revocations: &Revocations, api: Api<Stored<K>>) {
     revocations.begin_filling(K::KIND);
     let outcome = pages(revocations, &api).await;
     if let Err(error) = &outcome {
@@ -28,7 +26,7 @@ pub(super) async fn fill<K: Revokes + Watched>(
 
 async fn pages<K: Revokes + Watched>(
     revocations: &Revocations,
-    api: &Api<DeserializeGuard<K>>,
+    api: &Api<Stored<K>>,
 ) -> kube::Result<()> {
     let mut params = ListParams::default().limit(PAGE);
     loop {
@@ -62,7 +60,7 @@ mod tests {
 
     /// An API server that stores two more than there was room for, a page each; the second page of the
     /// first list fails where `fails`.
-    fn api(fails: bool) -> Api<DeserializeGuard<TokenRevocation>> {
+    fn api(fails: bool) -> Api<Stored<TokenRevocation>> {
         let first = std::sync::atomic::AtomicBool::new(fails);
         let service = tower::service_fn(move |request: Request<Body>| {
             let query = request.uri().query().unwrap_or_default();
@@ -89,7 +87,7 @@ mod tests {
     fn overfull() -> Revocations {
         let index = Index::filled(vec![], vec![], vec![]);
         let revocations = index.revocations().clone();
-        let guarded = |i| DeserializeGuard(Ok(policy(i)));
+        let guarded = |i| Stored(Ok(policy(i)));
         revocations.deliver(listed((0..MOST_OF_NAMESPACE + 10_002).map(guarded)));
         revocations.deliver((0..10_002).map(|i| Event::Delete(guarded(i))).collect());
         assert_eq!(revocations.ask(|set| set.len()), MOST_OF_NAMESPACE - 2);

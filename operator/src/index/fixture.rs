@@ -13,13 +13,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use kube::{
-    core::{DeserializeGuard, PartialObjectMeta, PartialObjectMetaExt},
+    core::{PartialObjectMeta, PartialObjectMetaExt},
     runtime::watcher::Event,
 };
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Index, Metrics, Read, filed, listed, record};
+use super::{Index, Metrics, Read, Stored, filed, listed, record};
 use crate::issuer::fixture::now;
 
 /// A pod with the sidecar under that service account, labelled `app: <service account>`. Its uid is
@@ -172,7 +172,7 @@ pub(crate) fn cluster_revocation(
 }
 
 /// A policy that was stored under another schema.
-pub(crate) fn unreadable(namespace: &str, name: &str) -> DeserializeGuard<TokenPolicy> {
+pub(crate) fn unreadable(namespace: &str, name: &str) -> Stored<TokenPolicy> {
     let stored = json!({
         "apiVersion": "hallpass.dev/v1alpha1",
         "kind": "TokenPolicy",
@@ -218,7 +218,7 @@ impl Index {
         service_accounts: Vec<PartialObjectMeta<ServiceAccount>>,
     ) -> Self {
         let index = Self::new(Metrics::default(), now);
-        let guarded = policies.into_iter().map(|p| DeserializeGuard(Ok(p)));
+        let guarded = policies.into_iter().map(|p| Stored(Ok(p)));
         index.take_policies(filed(listed(guarded), record::policy));
         index.take_pods(filed(listed(pods), record::pod));
         index.take_service_accounts(filed(listed(service_accounts), record::service_account));
@@ -235,43 +235,39 @@ impl Index {
         issuers: Vec<TokenIssuer>,
         namespaces: Vec<PartialObjectMeta<Namespace>>,
     ) {
-        let audiences = audiences.into_iter().map(|a| DeserializeGuard(Ok(a)));
+        let audiences = audiences.into_iter().map(|a| Stored(Ok(a)));
         self.take_audiences(filed(listed(audiences), record::audience));
-        let issuers = issuers.into_iter().map(|i| DeserializeGuard(Ok(i)));
+        let issuers = issuers.into_iter().map(|i| Stored(Ok(i)));
         self.take_issuers(filed(listed(issuers), record::issuer));
         self.take_namespaces(filed(listed(namespaces), record::namespace));
     }
 
     /// The watches have delivered exactly these revocations.
     pub(crate) fn revoke(&self, own: Vec<TokenRevocation>, cluster: Vec<ClusterTokenRevocation>) {
-        let own = own.into_iter().map(|object| DeserializeGuard(Ok(object)));
+        let own = own.into_iter().map(|object| Stored(Ok(object)));
         self.take_revocations(filed(listed(own), Read::of::<TokenRevocation>));
-        let cluster = cluster
-            .into_iter()
-            .map(|object| DeserializeGuard(Ok(object)));
+        let cluster = cluster.into_iter().map(|object| Stored(Ok(object)));
         self.take_cluster_revocations(filed(listed(cluster), Read::of::<ClusterTokenRevocation>));
     }
 
     /// The watch delivers this revocation, new or changed.
     pub(crate) fn deliver_revocation(&self, revocation: TokenRevocation) {
         self.take_revocations(filed(
-            vec![Event::Apply(DeserializeGuard(Ok(revocation)))],
+            vec![Event::Apply(Stored(Ok(revocation)))],
             Read::of::<TokenRevocation>,
         ));
     }
 
     /// The watch delivers these revocations, new or changed.
     pub(crate) fn deliver_cluster_revocations(&self, all: Vec<ClusterTokenRevocation>) {
-        let events = all
-            .into_iter()
-            .map(|one| Event::Apply(DeserializeGuard(Ok(one))));
+        let events = all.into_iter().map(|one| Event::Apply(Stored(Ok(one))));
         self.take_cluster_revocations(filed(events.collect(), Read::of::<ClusterTokenRevocation>));
     }
 
     /// The watch tells that this revocation was deleted.
     pub(crate) fn delete_cluster_revocation(&self, revocation: ClusterTokenRevocation) {
         self.take_cluster_revocations(filed(
-            vec![Event::Delete(DeserializeGuard(Ok(revocation)))],
+            vec![Event::Delete(Stored(Ok(revocation)))],
             Read::of::<ClusterTokenRevocation>,
         ));
     }
@@ -279,7 +275,7 @@ impl Index {
     /// The watch says that this revocation was deleted.
     pub(crate) fn withdraw_revocation(&self, revocation: TokenRevocation) {
         self.take_revocations(filed(
-            vec![Event::Delete(DeserializeGuard(Ok(revocation)))],
+            vec![Event::Delete(Stored(Ok(revocation)))],
             Read::of::<TokenRevocation>,
         ));
     }
@@ -295,7 +291,7 @@ impl Index {
     }
 
     /// The watch delivers this policy, new or changed.
-    pub(crate) fn deliver(&self, policy: DeserializeGuard<TokenPolicy>) {
+    pub(crate) fn deliver(&self, policy: Stored<TokenPolicy>) {
         self.take_policies(filed(vec![Event::Apply(policy)], record::policy));
     }
 

@@ -20,12 +20,9 @@ use k8s_openapi::{
     api::core::v1::{Namespace as NamespaceObject, Pod, ServiceAccount},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{
-    Resource,
-    core::{DeserializeGuard, PartialObjectMeta},
-};
+use kube::{Resource, core::PartialObjectMeta};
 
-use super::shelf::Filed;
+use super::{shelf::Filed, stored::Stored};
 
 /// A pod with our sidecar that has not finished, as its metadata says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,9 +172,7 @@ pub(super) fn namespace(
 
 /// Files a policy, whether it can be used or not; none without the metadata that every stored object
 /// has.
-pub(super) fn policy(
-    object: DeserializeGuard<TokenPolicy>,
-) -> Option<Filed<Namespace, PolicyRecord>> {
+pub(super) fn policy(object: Stored<TokenPolicy>) -> Option<Filed<Namespace, PolicyRecord>> {
     let within = Namespace::parse(object.meta().namespace.as_deref()?).ok()?;
     let filed = record(object, |policy| {
         let raw = RawPolicy::from(policy);
@@ -187,9 +182,7 @@ pub(super) fn policy(
 }
 
 /// Files an audience, as [`policy`] does.
-pub(super) fn audience(
-    object: DeserializeGuard<TokenAudience>,
-) -> Option<Filed<Namespace, AudienceRecord>> {
+pub(super) fn audience(object: Stored<TokenAudience>) -> Option<Filed<Namespace, AudienceRecord>> {
     let within = Namespace::parse(object.meta().namespace.as_deref()?).ok()?;
     let filed = record(object, |audience| {
         Statement::parse(&RawStatement::from(audience)).map_err(|faults| (faults, Vec::new()))
@@ -198,7 +191,7 @@ pub(super) fn audience(
 }
 
 /// Files an issuer, as [`policy`] does.
-pub(super) fn issuer(object: DeserializeGuard<TokenIssuer>) -> Option<Filed<(), IssuerRecord>> {
+pub(super) fn issuer(object: Stored<TokenIssuer>) -> Option<Filed<(), IssuerRecord>> {
     let filed = record(object, |issuer| {
         Issuer::parse(&RawIssuer::from(issuer)).map_err(|faults| (faults, Vec::new()))
     });
@@ -214,7 +207,7 @@ fn file<K, T, S>(within: K, record: Record<T, S>) -> Filed<K, Record<T, S>> {
 }
 
 fn record<K, T, S>(
-    object: DeserializeGuard<K>,
+    object: Stored<K>,
     parse: impl FnOnce(&K) -> Result<T, (Faults, Vec<TokenName>)>,
 ) -> Option<Record<T, S>>
 where

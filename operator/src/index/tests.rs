@@ -2,7 +2,6 @@ use std::collections::BTreeSet;
 
 use hallpass_core::policy::Policy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::core::DeserializeGuard;
 
 use crate::issuer::fixture::now;
 
@@ -56,7 +55,7 @@ fn a_policy_that_cannot_be_read_does_not_stop_the_watch() {
     index.take_policies(filed(
         vec![
             Event::Apply(unreadable("shop", "broken")),
-            Event::Apply(DeserializeGuard(Ok(policy("shop", "new", "orders")))),
+            Event::Apply(Stored(Ok(policy("shop", "new", "orders")))),
         ],
         record::policy,
     ));
@@ -103,7 +102,7 @@ fn a_policy_that_becomes_unusable_no_longer_counts() {
 fn a_view_in_hand_keeps_its_policies() {
     let index = Index::filled(vec![policy("shop", "orders", "orders")], vec![], vec![]);
     let before = index.snapshot().unwrap();
-    let deleted = DeserializeGuard(Ok(policy("shop", "orders", "orders")));
+    let deleted = Stored(Ok(policy("shop", "orders", "orders")));
     index.take_policies(filed(vec![Event::Delete(deleted)], record::policy));
     assert_eq!(before.rules().policies.of("shop").len(), 1);
     assert_eq!(
@@ -121,7 +120,7 @@ fn a_written_status_touches_the_namespace_but_not_the_policies() {
     written.metadata.resource_version = Some("2".to_owned());
     written.status = Some(hallpass_crds::token_policy::TokenPolicyStatus::default());
     index.take_policies(filed(
-        vec![Event::Apply(DeserializeGuard(Ok(written)))],
+        vec![Event::Apply(Stored(Ok(written)))],
         record::policy,
     ));
     assert_eq!(index.changes().take().len(), 1);
@@ -168,7 +167,7 @@ fn an_audience_counts_once_its_issuer_is_there() {
     let mut consents = index.consents();
     consents.mark_unchanged();
     index.take_issuers(filed(
-        vec![Event::Apply(DeserializeGuard(Ok(issuer())))],
+        vec![Event::Apply(Stored(Ok(issuer())))],
         record::issuer,
     ));
     assert_eq!(counting(&index), ["payments/payments"]);
@@ -195,7 +194,7 @@ fn a_written_status_of_an_audience_is_told_and_changes_no_rule() {
     let mut written = audience("payments", "JWT");
     written.metadata.resource_version = Some("2".to_owned());
     index.take_audiences(filed(
-        vec![Event::Apply(DeserializeGuard(Ok(written)))],
+        vec![Event::Apply(Stored(Ok(written)))],
         record::audience,
     ));
     let after = index.snapshot().unwrap();

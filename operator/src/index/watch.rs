@@ -35,8 +35,8 @@ impl<K> Watched for K where
 /// nothing.
 ///
 /// # Guarantees
-/// No two whole objects wait in a batch: each may have a megabyte. An error is counted, logged once per outage, and waited out; nothing that was delivered is taken
-/// back. When `restores` changes the watch is given up and all is listed anew: it may hang on a version
+/// No two whole objects wait in a batch: each may have a megabyte. An error is counted, logged once per
+/// outage, and waited out; nothing that was delivered is taken back. When `restores` changes the watch is given up and all is listed anew: it may hang on a version
 /// that the cluster, whose state went back, has not reached yet, and the API server does not say so.
 pub(crate) async fn follow<K: Watched, F>(
     api: Api<K>,

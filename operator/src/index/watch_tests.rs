@@ -71,6 +71,14 @@ fn event(kind: &str, object: &Value) -> Value {
     json!({"type": kind, "object": object})
 }
 
+/// As the API server writes it: the type of an event comes before its object.
+fn written(line: &Value) -> String {
+    match (&line["type"], &line["object"]) {
+        (Value::String(kind), object) => format!(r#"{{"type":"{kind}","object":{object}}}"#),
+        _ => line.to_string(),
+    }
+}
+
 fn stored(policy: &TokenPolicy) -> Value {
     serde_json::to_value(policy).unwrap()
 }
@@ -98,7 +106,7 @@ fn client(server: &Shared) -> Client {
                 .unwrap()
                 .answer(uri.path(), uri.query().unwrap_or_default());
             let lines = lines.into_iter().map(|line| {
-                let line = Bytes::from(format!("{line}\n"));
+                let line = Bytes::from(format!("{}\n", written(&line)));
                 Ok::<_, BoxError>(Frame::data(line))
             });
             let frames = if open {

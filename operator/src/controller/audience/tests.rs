@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use hallpass_crds::token_audience::TokenAudience;
-use kube::core::DeserializeGuard;
 use tokio::time::sleep;
 
 use super::*;
@@ -11,6 +10,7 @@ use crate::controller::{
     fixture::{Shared, after, asking, audience, client, context, issuer, namespace, two_keys},
     issuer::keys::IssuerKeys,
 };
+use crate::index::Stored;
 
 struct Running {
     server: Shared,
@@ -58,7 +58,7 @@ fn start(leads: bool, has_keys: bool) -> Running {
 impl Running {
     fn ask(&self, policy: &str) {
         let policy = asking("mail", policy, &["sender"], "read");
-        self.index.deliver(DeserializeGuard(Ok(policy)));
+        self.index.deliver(Stored(Ok(policy)));
     }
 
     /// The watch brings the status back that was written last.

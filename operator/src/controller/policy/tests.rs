@@ -9,12 +9,13 @@ use hallpass_crds::token_policy::TokenPolicy;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
-use kube::{client::Body, core::DeserializeGuard};
+use kube::client::Body;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::*;
 use crate::{
+    index::Stored,
     index::fixture::{pod, policy, service_account, unreadable},
     issuer::kubernetes::OperatorId,
 };
@@ -206,7 +207,7 @@ impl Running {
         let mut stored: TokenPolicy = policy("shop", name, "orders");
         stored.metadata.resource_version = Some("2".to_owned());
         stored.status = serde_json::from_value(patch["status"].clone()).unwrap();
-        self.index.deliver(DeserializeGuard(Ok(stored)));
+        self.index.deliver(Stored(Ok(stored)));
     }
 
     fn events(&self) -> Vec<String> {
@@ -385,7 +386,7 @@ async fn a_status_that_somebody_else_changed_is_put_right() {
     let mut changed = policy("shop", "orders", "orders");
     changed.metadata.resource_version = Some("3".to_owned());
     changed.status = Some(TokenPolicyStatus::default());
-    running.index.deliver(DeserializeGuard(Ok(changed)));
+    running.index.deliver(Stored(Ok(changed)));
     assert_eq!(reasons(&running.after(1).await), ["Ready"]);
 }
 

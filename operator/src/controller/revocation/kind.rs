@@ -7,11 +7,11 @@ use hallpass_crds::{
     token_revocation::TokenRevocation,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Api, Client, core::DeserializeGuard};
+use kube::{Api, Client};
 use serde::Serialize;
 
 use super::desired::ENFORCED;
-use crate::controller::status::Status;
+use crate::{controller::status::Status, index::Stored};
 
 /// The status of a revocation of that kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,7 +34,7 @@ impl Status for StatusOf<TokenRevocation> {
 
     const CONDITION: &'static str = ENFORCED;
 
-    fn api(client: Client, namespace: &str) -> Api<DeserializeGuard<TokenRevocation>> {
+    fn api(client: Client, namespace: &str) -> Api<Stored<TokenRevocation>> {
         Api::namespaced(client, namespace)
     }
 
@@ -48,7 +48,7 @@ impl Status for StatusOf<ClusterTokenRevocation> {
 
     const CONDITION: &'static str = ENFORCED;
 
-    fn api(client: Client, _: &str) -> Api<DeserializeGuard<ClusterTokenRevocation>> {
+    fn api(client: Client, _: &str) -> Api<Stored<ClusterTokenRevocation>> {
         Api::all(client)
     }
 

@@ -196,9 +196,7 @@ async fn a_policy_that_gives_service_account_tokens_turns_the_status() {
     running.bring_back(&mut own);
     assert_eq!(after(&running.server, 1).await, ["inc-1 True Enforced"]);
     let vault = policy("shop", "vault", "orders");
-    running
-        .index
-        .deliver(kube::core::DeserializeGuard(Ok(vault)));
+    running.index.deliver(crate::index::Stored(Ok(vault)));
     assert_eq!(
         after(&running.server, 1).await,
         ["inc-1 False OutsideGuard"]

@@ -8,12 +8,10 @@ use hallpass_crds::{
     cluster_token_revocation::ClusterTokenRevocation, revocation::RevocationStatus,
     token_revocation::TokenRevocation,
 };
-use kube::{
-    Resource,
-    core::{DeserializeGuard, object::HasStatus},
-};
+use kube::{Resource, core::object::HasStatus};
 
 use super::{NotInForce, Place};
+use crate::index::Stored;
 
 /// A kind that revokes.
 pub(in crate::index) trait Revokes:
@@ -55,7 +53,7 @@ impl Read {
         clippy::needless_pass_by_value,
         reason = "nothing else is kept of the object"
     )]
-    pub(in crate::index) fn of<K: Revokes>(object: DeserializeGuard<K>) -> Option<Self> {
+    pub(in crate::index) fn of<K: Revokes>(object: Stored<K>) -> Option<Self> {
         let metadata = object.meta();
         let version = metadata.resource_version.as_deref();
         let status = object.0.as_ref().ok().and_then(HasStatus::status);
@@ -69,16 +67,14 @@ impl Read {
     }
 }
 
-fn parse<K: Revokes>(
-    object: &DeserializeGuard<K>,
-) -> Result<(Target<'static>, Revocation), NotInForce> {
+fn parse<K: Revokes>(object: &Stored<K>) -> Result<(Target<'static>, Revocation), NotInForce> {
     match &object.0 {
         Ok(object) => Ok(object.raw().parse()?),
         Err(invalid) => Err(NotInForce::Unreadable(invalid.error.clone())),
     }
 }
 
-fn place<K: Revokes>(object: &DeserializeGuard<K>) -> Option<Place> {
+fn place<K: Revokes>(object: &Stored<K>) -> Option<Place> {
     let metadata = object.meta();
     let namespace = metadata
         .namespace

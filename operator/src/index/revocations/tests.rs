@@ -3,18 +3,18 @@ use hallpass_core::{
     revocation::{Epochs, MOST_OF_NAMESPACE, Marks},
 };
 use hallpass_crds::token_revocation::TokenRevocation;
-use kube::{Resource, core::DeserializeGuard};
+use kube::Resource;
 use serde_json::json;
 
 use super::{state::SAY, *};
 use crate::{
-    index::{Index, filed, fixture::revocation, listed},
+    index::{Index, Stored, filed, fixture::revocation, listed},
     issuer::fixture::now,
 };
 
 impl Revocations {
     /// The watch delivers these.
-    pub(in crate::index) fn deliver<K: Revokes>(&self, events: Vec<Event<DeserializeGuard<K>>>) {
+    pub(in crate::index) fn deliver<K: Revokes>(&self, events: Vec<Event<Stored<K>>>) {
         self.take(K::KIND, filed(events, Read::of));
     }
 }
@@ -24,28 +24,25 @@ fn revocations() -> Revocations {
     index.revocations().clone()
 }
 
-fn lock(name: &str, version: u64) -> DeserializeGuard<TokenRevocation> {
+fn lock(name: &str, version: u64) -> Stored<TokenRevocation> {
     let spec = json!({"target": {"serviceAccount": "orders"}, "effect": "Lock"});
-    DeserializeGuard(Ok(revocation(name, version, &spec)))
+    Stored(Ok(revocation(name, version, &spec)))
 }
 
 /// A later version of it.
-fn later(
-    object: DeserializeGuard<TokenRevocation>,
-    version: u64,
-) -> DeserializeGuard<TokenRevocation> {
+fn later(object: Stored<TokenRevocation>, version: u64) -> Stored<TokenRevocation> {
     let mut object = object.0.unwrap();
     object.metadata.resource_version = Some(version.to_string());
-    DeserializeGuard(Ok(object))
+    Stored(Ok(object))
 }
 
-fn policy(index: usize, version: u64) -> DeserializeGuard<TokenRevocation> {
+fn policy(index: usize, version: u64) -> Stored<TokenRevocation> {
     let spec = json!({"target": {"policy": format!("p-{index}")}});
-    DeserializeGuard(Ok(revocation(&format!("r-{index}"), version, &spec)))
+    Stored(Ok(revocation(&format!("r-{index}"), version, &spec)))
 }
 
 /// One that was stored under another schema.
-fn unreadable(name: &str) -> DeserializeGuard<TokenRevocation> {
+fn unreadable(name: &str) -> Stored<TokenRevocation> {
     let mut stored = serde_json::to_value(revocation(name, 9, &json!({"target": {}}))).unwrap();
     stored["spec"]["issuedBefore"] = "yesterday".into();
     stored["metadata"]["uid"] = format!("uid-{name}").into();
@@ -97,7 +94,7 @@ fn while_a_list_comes_in_nothing_is_let_go_and_nothing_is_claimed() {
     assert_eq!(revocations.ask(RevocationSet::epochs).namespaced, 70);
     revocations.deliver(vec![
         Event::InitApply(lock("a", 70)),
-        Event::<DeserializeGuard<TokenRevocation>>::InitDone,
+        Event::<Stored<TokenRevocation>>::InitDone,
     ]);
     assert_eq!(revocations.ask(RevocationSet::epochs).namespaced, 90);
     assert!(is_locked(&revocations));
@@ -110,7 +107,7 @@ fn what_cannot_be_read_is_not_in_force_and_is_told_so() {
     invalid.spec.target.policy = Some("b".into());
     revocations.deliver(vec![
         Event::Apply(unreadable("odd")),
-        Event::Apply(DeserializeGuard(Ok(invalid))),
+        Event::Apply(Stored(Ok(invalid))),
     ]);
     let told = refused(&revocations);
     assert_eq!(told.len(), 2);
@@ -140,7 +137,7 @@ fn which_ones_cannot_be_read_is_told_in_one_number_whatever_their_order() {
             let mut object = revocation(name, 8, &json!({"target": {"pod": "a"}}));
             object.metadata.uid = Some(format!("uid-{name}"));
             object.spec.target.policy = Some("b".into());
-            revocations.deliver(vec![Event::Apply(DeserializeGuard(Ok(object)))]);
+            revocations.deliver(vec![Event::Apply(Stored(Ok(object)))]);
         }
         revocations.observed().borrow().unread
     };
@@ -189,10 +186,7 @@ fn overfull() -> Revocations {
     revocations
 }
 
-fn fill<const N: usize>(
-    revocations: &Revocations,
-    page: [DeserializeGuard<TokenRevocation>; N],
-) -> bool {
+fn fill<const N: usize>(revocations: &Revocations, page: [Stored<TokenRevocation>; N]) -> bool {
     let read = page.into_iter().filter_map(Read::of);
     revocations.fill(Kind::Namespaced, read.collect())
 }
@@ -227,7 +221,7 @@ fn what_was_not_read_to_its_end_is_read_again_and_a_list_of_the_watch_comes_firs
     revocations.end_filling(own, false);
     assert_eq!(revocations.lacks(), Some(own));
     revocations.begin_filling(own);
-    revocations.deliver(vec![Event::<DeserializeGuard<TokenRevocation>>::Init]);
+    revocations.deliver(vec![Event::<Stored<TokenRevocation>>::Init]);
     assert!(!fill(&revocations, [policy(20_000, 20_001)]));
     assert_eq!(revocations.ask(|set| set.of_kind(own)), 9_998);
 }
@@ -239,11 +233,11 @@ fn what_a_new_list_lacks_is_reported_on_no_more() {
         Event::Apply(unreadable("odd")),
         Event::Apply(unreadable("even")),
     ]);
-    revocations.deliver(vec![Event::<DeserializeGuard<TokenRevocation>>::Init]);
+    revocations.deliver(vec![Event::<Stored<TokenRevocation>>::Init]);
     assert_eq!(refused(&revocations).len(), 2, "the list may still have it");
     revocations.deliver(vec![
         Event::InitApply(unreadable("odd")),
-        Event::<DeserializeGuard<TokenRevocation>>::InitDone,
+        Event::<Stored<TokenRevocation>>::InitDone,
     ]);
     assert_eq!(refused(&revocations).len(), 1);
 }
@@ -280,7 +274,7 @@ fn who_was_told_that_there_is_no_room_makes_place_for_who_was_not() {
         let mut one = revocation(name, 1, &spec);
         one.metadata.uid = Some(format!("00000000-0000-4000-8000-{number:0>12}"));
         one.status = serde_json::from_value(status).unwrap();
-        Event::Apply(DeserializeGuard(Ok(one)))
+        Event::Apply(Stored(Ok(one)))
     };
     let said = json!({"conditions": [{
         "type": "Enforced", "status": "False", "reason": "TooMany", "message": "",

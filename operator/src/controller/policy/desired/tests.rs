@@ -346,7 +346,8 @@ fn an_object_that_cannot_be_read_says_so() {
     let status = desired(record, &view, NOON.parse().unwrap(), None);
     let summary = summary_line(&status);
     assert!(
-        summary.starts_with("False Invalid: the stored object cannot be read: Invalid type string"),
+        summary
+            .starts_with("False Invalid: the stored object cannot be read: invalid type: string"),
         "{summary}"
     );
     assert_eq!(status.tokens, []);
