@@ -30,6 +30,10 @@ pub(crate) fn open(servers: &[Named<'_>], rate: f64) -> Result<Vec<Done>> {
     in_turn(servers, |target| target.open(rate, OPEN))
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a round holds this thread as well, and it has nothing else to do"
+)]
 fn in_turn(
     servers: &[Named<'_>],
     round: impl Fn(&Arc<Target>) -> Result<Round>,
