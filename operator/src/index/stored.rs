@@ -156,6 +156,11 @@ impl<K: Resource> Resource for Described<K> {
     type DynamicType = K::DynamicType;
     type Scope = K::Scope;
 
+    /// Nothing else is asked for.
+    fn metadata_api() -> bool {
+        true
+    }
+
     fn kind(of: &K::DynamicType) -> Cow<'_, str> {
         K::kind(of)
     }

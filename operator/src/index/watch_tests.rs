@@ -1,11 +1,11 @@
 //! The watches against an API server that fails in every way that it has.
 
-use std::{sync::Mutex, time::Duration};
+use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use axum::body::Bytes;
 use futures::{Stream, StreamExt, stream};
 use hallpass_crds::token_policy::TokenPolicy;
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, header::ACCEPT};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use kube::client::Body;
@@ -31,11 +31,23 @@ struct Server {
     /// Nothing is answered any more.
     silent: bool,
     queries: Vec<String>,
+    /// The paths of which only metadata was asked for, and those of which all was.
+    described: BTreeSet<String>,
+    whole: BTreeSet<String>,
 }
 
 type Shared = Arc<Mutex<Server>>;
 
 impl Server {
+    fn asked(&mut self, path: &str, described: bool) {
+        let of = if described {
+            &mut self.described
+        } else {
+            &mut self.whole
+        };
+        of.insert(path.to_owned());
+    }
+
     /// The code and the lines of an answer, and whether more may follow.
     fn answer(&mut self, path: &str, query: &str) -> (u16, Vec<Value>, bool) {
         self.queries.push(format!("{path}?{query}"));
@@ -101,6 +113,10 @@ fn client(server: &Shared) -> Client {
                 std::future::pending::<()>().await;
             }
             let uri = request.uri().clone();
+            let accepted = request.headers().get(ACCEPT);
+            let accepted = accepted.map_or("", |accepted| accepted.to_str().unwrap());
+            let described = accepted.contains("as=PartialObjectMetadata");
+            server.lock().unwrap().asked(uri.path(), described);
             let (code, lines, open) = server
                 .lock()
                 .unwrap()
@@ -197,6 +213,19 @@ async fn is_filled_by_three_lists_that_ask_for_no_more_than_is_used() {
     );
     let watch = queries.iter().find(|q| q.contains("watch=true")).unwrap();
     assert!(watch.contains("timeoutSeconds=5"), "{watch}");
+}
+
+/// What a pod's specification says is nobody's business here.
+#[tokio::test(start_paused = true)]
+async fn of_what_is_not_its_own_it_asks_for_metadata_alone() {
+    let server = server();
+    let _index = start(&server);
+    seconds(1).await;
+    let server = server.lock().unwrap();
+    let paths = ["namespaces", "pods", "serviceaccounts"].map(|kind| format!("/api/v1/{kind}"));
+    assert_eq!(server.described, BTreeSet::from(paths));
+    assert_eq!(server.whole.len(), 5, "{:?}", server.whole);
+    assert!(server.described.is_disjoint(&server.whole));
 }
 
 #[tokio::test(start_paused = true)]
