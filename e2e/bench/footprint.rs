@@ -26,10 +26,10 @@ pub(crate) fn measure(
         #[expect(clippy::cast_precision_loss, reason = "millions")]
         let (each, left) = ((PODS_IN_ALL * (TOKENS - 1)) as f64, left as f64);
         let rate = each / 10.5;
-        issuing.open(rate, Duration::from_secs_f64(left / rate))?;
+        issuing.many(rate, Duration::from_secs_f64(left / rate))?;
     }
     let how = format!(
-        "VmRSS of the replica that holds the lease after {} tokens: {world}",
+        "VmRSS of the replica that holds the lease, with one worker thread, after {} tokens: {world}",
         issuing.count()
     );
     let resident = (resident_kb(operator.pid)? / 1024.0, "MiB");

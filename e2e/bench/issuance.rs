@@ -51,7 +51,7 @@ pub(crate) fn measure(report: &mut Report, side: &Side, scale: &Scale) -> Result
 
 /// B0.
 fn nothing(report: &mut Report, bare: &Done) {
-    let how = "an empty handler served as the operator serves: TLS 1.3, keep-alive, 100 connections, over loopback in the network of its pod; one worker thread; median of 5 rounds of 1.5 s in turn; server on core 0, generator on core 1";
+    let how = "an empty handler served as the operator serves: TLS 1.3, keep-alive, 100 connections, over loopback in the network of its pod; one worker thread; median of 5 rounds of 1.5 s in turn, after 0.3 s of warm-up and 1 s apart; the server alone on core 0, the generator on core 1 before the rest of the cluster";
     report.add("B0", "processor time per answer", (bare.cpu(), "us"), how);
     report.add("B0", "answers per second", (bare.rate(), "1/s"), how);
     for (metric, part) in [("answer p50", 0.5), ("answer p99", 0.99)] {
@@ -61,13 +61,13 @@ fn nothing(report: &mut Report, bare: &Done) {
 
 fn costs(report: &mut Report, ours: &Done, beside: &[Done], world: &str) {
     let how = format!(
-        "POST /oauth2/token, client credentials by the pod's identity token (RS256), ES256, {world}, one replica; /proc/PID/stat of the server over answered requests; rounds as in B0"
+        "POST /oauth2/token, client credentials by the pod's identity token (RS256), ES256, {world}, one replica with one worker thread; /proc/PID/stat of the server over answered requests; rounds as in B0"
     );
     for other in beside {
         let (note, bar) = match &*other.name {
             BARE => ("", Bar::Value(60.0)),
             MINTING => (
-                "; its own processor time alone, etcd's not counted; RS256, bound to a pod; as system:masters",
+                "; its own processor time alone, etcd's not counted; RS256, bound to a pod; as system:masters; beside the rest of its cluster",
                 Bar::Ratio(1.0 / 25.0),
             ),
             _ => (

@@ -16,7 +16,7 @@ use tokio::runtime::Builder;
 
 use self::connection::Connection;
 use crate::{
-    place::{Aside, GENERATOR, Pinned, SERVER, enter_network_of, pin_this_thread},
+    place::{Aside, GENERATOR, Pinned, SERVER, come_first, enter_network_of, pin_this_thread},
     stats::Sample,
 };
 
@@ -69,7 +69,9 @@ impl Target {
     pub(crate) fn closed(self: &Arc<Self>, length: Duration) -> Result<Round> {
         let target = Arc::clone(self);
         let _placed = self.place()?;
-        beside(self.pid, move || closed::run(target, length))
+        beside(self.pid, self.generator(), move || {
+            closed::run(target, length)
+        })
     }
 
     /// Asks so many times a second, whatever becomes of the answers, for that long. A request that finds
@@ -80,7 +82,21 @@ impl Target {
     pub(crate) fn open(self: &Arc<Self>, rate: f64, length: Duration) -> Result<Round> {
         let target = Arc::clone(self);
         let _placed = self.place()?;
-        beside(self.pid, move || open::run(target, rate, length))
+        beside(self.pid, self.generator(), move || {
+            open::run(target, rate, length)
+        })
+    }
+
+    /// Asks so many times a second for that long, with nobody set aside: for what comes of many requests, and not
+    /// for how long one takes.
+    ///
+    /// # Errors
+    /// A connection broke, or an answer was not the one that was asked for.
+    pub(crate) fn many(self: &Arc<Self>, rate: f64, length: Duration) -> Result<()> {
+        let target = Arc::clone(self);
+        let run = move || open::run(target, rate, length);
+        beside(self.pid, Generator::Among, run)?;
+        Ok(())
     }
 
     /// Asks exactly that many times over [`CONNECTIONS`] connections and gives the answers to `take`, each
@@ -94,12 +110,21 @@ impl Target {
         take: fn(&[u8]) -> Result<T>,
     ) -> Result<Vec<T>> {
         let target = Arc::clone(self);
-        beside(self.pid, move || closed::each(target, count, take))
+        beside(self.pid, Generator::Among, move || {
+            closed::each(target, count, take)
+        })
     }
 
     fn place(&self) -> Result<(Pinned, Option<Aside>)> {
         let aside = self.aside.map(|cluster| Aside::all_but(self.pid, cluster));
         Ok((Pinned::new(self.pid, SERVER)?, aside.transpose()?))
+    }
+
+    fn generator(&self) -> Generator {
+        match self.aside {
+            Some(_) => Generator::First,
+            None => Generator::Among,
+        }
     }
 
     async fn connect(&self) -> Result<Connection> {
@@ -126,20 +151,35 @@ impl std::fmt::Debug for Target {
     }
 }
 
-/// Runs it on a thread of its own, on the generator's core and in the network of that process. It never sleeps.
-/// What carries a packet from one network to the next is charged to whoever sends it, and so is what wakes
-/// whoever waits for it: neither is the work of a server.
+/// How the generator of a load is among the other programs on its core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Generator {
+    /// Before all of them, and it never sleeps: what wakes whoever waits for a packet is charged to whoever sends
+    /// it, and is not the work of a server.
+    First,
+    /// One of them, where the server needs the others.
+    Among,
+}
+
+/// Runs it on a thread of its own, on the generator's core and in the network of that process: what carries a
+/// packet from one network to the next is charged to whoever sends it, and is not the work of a server either.
 fn beside<T: Send + 'static, F: Future<Output = Result<T>>>(
     server: u32,
+    generator: Generator,
     make: impl FnOnce() -> F + Send + 'static,
 ) -> Result<T> {
     let run = move || {
         pin_this_thread(GENERATOR)?;
+        if generator == Generator::First {
+            come_first()?;
+        }
         enter_network_of(server)?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("make a runtime")?;
         let local = tokio::task::LocalSet::new();
-        local.spawn_local(never_sleep());
+        if generator == Generator::First {
+            local.spawn_local(never_sleep());
+        }
         local.block_on(&runtime, make())
     };
     let thread = std::thread::spawn(run);

@@ -34,20 +34,23 @@ pub(crate) struct Operator {
 impl Operator {
     pub(crate) async fn find() -> Result<Self> {
         Self::on_one_core().await?;
+        let of = async |pod: &str, path: &str| {
+            let args = ["get", "pod", pod, "-n", RELEASE, "-o", path];
+            kubectl(&args).await?.success()
+        };
         let pod = until(A_WHILE, "a replica leads", async || {
-            match leader().await? {
-                // the last one gave it back
-                pod if pod.is_empty() => Err(not_yet(pod)),
-                pod => Ok(pod),
+            let pod = leader().await?;
+            // one that ends gives it back
+            let ends = of(&pod, "jsonpath={.metadata.deletionTimestamp}").await?;
+            if ends.is_empty() {
+                Ok(pod)
+            } else {
+                Err(not_yet(ends))
             }
         });
         let pod = pod.await?;
-        let of = async |path: &str| {
-            let args = ["get", "pod", &pod, "-n", RELEASE, "-o", path];
-            kubectl(&args).await?.success()
-        };
-        let uid = of("jsonpath={.metadata.uid}").await?;
-        let address = of("jsonpath={.status.podIP}").await?;
+        let uid = of(&pod, "jsonpath={.metadata.uid}").await?;
+        let address = of(&pod, "jsonpath={.status.podIP}").await?;
         let trust = OperatorApi::of_replica(&address).await?;
         let begins = |command: &[u8]| command.starts_with(b"/hallpass-operator\0");
         Ok(Self {

@@ -39,27 +39,44 @@ impl Drop for Pinned {
     }
 }
 
-/// The rest of the cluster, which leaves its core to a server until this is dropped.
+/// The rest of a cluster, which leaves a core to a server until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Aside {
-    _rest: Vec<Pinned>,
+    cgroup: String,
+    everywhere: CpuSet,
 }
 
 impl Aside {
     /// `cluster` is a process of that cluster, and `server` the one to which the core is left.
     pub(crate) fn all_but(server: u32, cluster: u32) -> Result<Self> {
-        let ours = cgroup(cluster)?;
-        let mut rest = Vec::new();
-        for process in fs::read_dir("/proc")? {
-            let Ok(pid) = process?.file_name().to_string_lossy().parse::<u32>() else {
-                continue;
-            };
-            // one that has ended meanwhile is in none
-            if pid != server && cgroup(pid).is_ok_and(|of| of == ours) {
-                rest.extend(Pinned::new(pid, GENERATOR).ok());
-            }
+        let aside = Self {
+            cgroup: cgroup(cluster)?,
+            everywhere: sched_getaffinity(None).context("where may it run?")?,
+        };
+        for pid in aside.processes()?.filter(|pid| *pid != server) {
+            place(pid, &only(GENERATOR))?;
         }
-        Ok(Self { _rest: rest })
+        Ok(aside)
+    }
+
+    /// The processes of the cluster; one that has ended meanwhile is not among them.
+    fn processes(&self) -> Result<impl Iterator<Item = u32>> {
+        let all = fs::read_dir("/proc")?.filter_map(|entry| {
+            let pid = entry.ok()?.file_name().to_string_lossy().parse().ok()?;
+            let is_of_it = cgroup(pid).is_ok_and(|of| of == self.cgroup);
+            is_of_it.then_some(pid)
+        });
+        Ok(all)
+    }
+}
+
+impl Drop for Aside {
+    /// Those that began meanwhile too.
+    fn drop(&mut self) {
+        for pid in self.processes().into_iter().flatten() {
+            // a process that has ended runs nowhere
+            drop(place(pid, &self.everywhere));
+        }
     }
 }
 
@@ -74,9 +91,13 @@ fn cgroup(pid: u32) -> Result<String> {
     found.context("a process of no cluster")
 }
 
-/// Has this thread run on that core alone, before anything else there.
+/// Has this thread run on that core alone.
 pub(crate) fn pin_this_thread(core: usize) -> Result<()> {
-    sched_setaffinity(None, &only(core)).context("stay on a core")?;
+    sched_setaffinity(None, &only(core)).context("stay on a core")
+}
+
+/// Has this thread run before anything else on its core.
+pub(crate) fn come_first() -> Result<()> {
     setpriority_process(None, FIRST).context("come first")
 }
 
@@ -98,7 +119,10 @@ fn only(core: usize) -> CpuSet {
 
 /// A thread that begins meanwhile is where the one is that began it.
 fn place(pid: u32, set: &CpuSet) -> Result<()> {
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Ok(());
+    };
+    for task in tasks {
         let task: u32 = task?.file_name().to_string_lossy().parse()?;
         match sched_setaffinity(Some(thread(task)?), set) {
             // it has ended
