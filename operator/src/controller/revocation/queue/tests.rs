@@ -9,15 +9,19 @@ use crate::index::{Index, fixture::revocation};
 /// A queue of so many of each of those namespaces, of one age: they have rising uids.
 fn queue(of: &[(&str, usize)]) -> (Queue, Index) {
     let index = Index::filled(vec![], vec![], vec![]);
-    let all = of.iter().flat_map(|(namespace, count)| {
-        (0..*count).map(move |i| {
-            let name = format!("{namespace}-{i}");
-            let spec = json!({"target": {"policy": name}});
-            let mut one = revocation(&name, i as u64, &spec);
-            one.metadata.namespace = Some((*namespace).to_owned());
-            one
-        })
-    });
+    let all = of
+        .iter()
+        .enumerate()
+        .flat_map(|(place, (namespace, count))| {
+            (0..*count).map(move |i| {
+                let name = format!("{namespace}-{i}");
+                let spec = json!({"target": {"policy": name}});
+                // no two objects have one uid
+                let mut one = revocation(&name, (i * of.len() + place) as u64, &spec);
+                one.metadata.namespace = Some((*namespace).to_owned());
+                one
+            })
+        });
     index.revoke(all.collect(), vec![]);
     let mut queue = Queue::default();
     push_all(&mut queue, &index);
