@@ -26,7 +26,6 @@ use self::{
     freshness::Stamp,
     revocations::{Read, Revocations},
     shelf::Shelf,
-    stored::Described,
 };
 use crate::{
     replica::standing::Standing,
@@ -53,7 +52,7 @@ pub(crate) use self::page::Turn;
 pub(crate) use self::record::{
     AudienceRecord, IssuerRecord, PolicyRecord, Record, Unusable, annotations,
 };
-pub(crate) use self::stored::Stored;
+pub(crate) use self::stored::{Described, Stored, metadata};
 pub use self::{
     dirty::Changes,
     record::{AccountRecord, PodRecord},

@@ -11,6 +11,7 @@ use kube::{Api, Client, api::PostParams};
 use crate::{
     call::{CallError, within},
     config::Names,
+    index::Stored,
     owner::{OwnerError, owner},
 };
 
@@ -30,7 +31,9 @@ pub(crate) enum RevokeError {
     Store(#[source] CallError),
     #[error("read the revocation that has that name")]
     Read(#[source] CallError),
-    #[error("the TokenRevocation {0} names something else than this token")]
+    #[error(
+        "the TokenRevocation {0} names something else than this token, as far as it can be read"
+    )]
     Taken(String),
 }
 
@@ -80,12 +83,12 @@ impl Revoker {
             Err(error) if error.is_conflict() => {}
             Err(error) => return Err(RevokeError::Store(error)),
         }
+        let api: Api<Stored<TokenRevocation>> =
+            Api::namespaced(self.client.clone(), namespace.as_str());
         let stored = within(api.get(&name)).await.map_err(RevokeError::Read)?;
-        let same = stored.spec.target == object.spec.target;
-        if same {
-            Ok(())
-        } else {
-            Err(RevokeError::Taken(name))
+        match stored.0 {
+            Ok(stored) if stored.spec.target == object.spec.target => Ok(()),
+            Ok(_) | Err(_) => Err(RevokeError::Taken(name)),
         }
     }
 }

@@ -11,8 +11,8 @@ use k8s_openapi::{
     api::core::v1::{Pod, ServiceAccount},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Client, Resource as _};
-use serde::Deserialize;
+use kube::{Client, Resource as _, core::Request};
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{
     sync::Semaphore,
     time::{error::Elapsed, timeout},
@@ -20,7 +20,10 @@ use tokio::{
 use tracing::warn;
 
 use super::Rejection;
-use crate::{index::annotations, telemetry::log::Chain};
+use crate::{
+    index::{Described, annotations, metadata},
+    telemetry::log::Chain,
+};
 
 /// An object that a token names is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -157,31 +160,38 @@ impl Live {
         }
     }
 
-    /// Nothing but metadata and phase is kept. It is read here and not by kube, which logs what it
-    /// cannot read: pods carry passwords.
+    /// Nothing but metadata and phase is kept.
     async fn get_pod(&self, claims: &Claims) -> Result<Option<PodView>, Ask> {
-        let path = Pod::url_path(&(), Some(claims.namespace.as_str()));
-        let request = kube::core::Request::new(path);
-        let request = request.get(claims.pod.as_str(), &Default::default());
+        let pods = Request::new(Pod::url_path(&(), Some(claims.namespace.as_str())));
+        let pod = pods.get(claims.pod.as_str(), &Default::default());
+        self.get(pod).await
+    }
+
+    async fn get_service_account(&self, claims: &Claims) -> Result<Option<ObjectMeta>, Ask> {
+        let path = ServiceAccount::url_path(&(), Some(claims.namespace.as_str()));
+        let name = claims.service_account.as_str();
+        let account = Request::new(path).get_metadata(name, &Default::default());
+        let account: Option<Described<ServiceAccount>> = self.get(account).await?;
+        Ok(account.map(|account| account.0.metadata))
+    }
+
+    /// Read here and not by kube, which logs what it cannot read: pods carry passwords.
+    async fn get<T: DeserializeOwned>(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Option<T>, Ask> {
         let request = request.map_err(Ask::Build)?;
         let answer = timeout(PATIENCE, self.client.request_text(request)).await;
         let text = found(answer.map_err(Ask::Wait)?)?;
         text.map(|text| serde_json::from_str(&text).map_err(Ask::Read))
             .transpose()
     }
-
-    async fn get_service_account(&self, claims: &Claims) -> Result<Option<ObjectMeta>, Ask> {
-        let accounts: Api<ServiceAccount> =
-            Api::namespaced(self.client.clone(), claims.namespace.as_str());
-        let account = accounts.get_metadata(claims.service_account.as_str());
-        let answer = timeout(PATIENCE, account).await.map_err(Ask::Wait)?;
-        Ok(found(answer)?.map(|account| account.metadata))
-    }
 }
 
 /// What is kept of a pod.
 #[derive(Debug, Deserialize)]
 struct PodView {
+    #[serde(deserialize_with = "metadata")]
     metadata: ObjectMeta,
     #[serde(default)]
     status: PodPhase,

@@ -146,6 +146,8 @@ pub(super) struct Server {
     pub(super) reads: usize,
     /// The code of every answer to a write of it, instead of success.
     pub(super) refusal: Option<u16>,
+    /// The managed fields in every answer to a write of it.
+    pub(super) answers_managed: Option<Value>,
     pub(super) unexpected: Vec<String>,
 }
 
@@ -192,14 +194,7 @@ impl Server {
                     "tokenissuers",
                     "hallpass",
                 ],
-            ) if !forced => {
-                self.writes.push(body.clone());
-                if let Some(code) = self.refusal {
-                    return failure(code);
-                }
-                self.issuer = Some(stored(body.clone()));
-                (200, body)
-            }
+            ) if !forced => self.apply_issuer(body),
             ("GET", [.., "clusterroles", "hallpass-operator"]) => {
                 let metadata = json!({"name": "hallpass-operator", "uid": "role"});
                 (200, json!({"metadata": metadata}))
@@ -213,6 +208,21 @@ impl Server {
                 failure(500)
             }
         }
+    }
+}
+
+impl Server {
+    fn apply_issuer(&mut self, applied: Value) -> (u16, Value) {
+        self.writes.push(applied.clone());
+        if let Some(code) = self.refusal {
+            return failure(code);
+        }
+        let mut answer = stored(applied);
+        self.issuer = Some(answer.clone());
+        if let Some(managed) = &self.answers_managed {
+            answer["metadata"]["managedFields"] = managed.clone();
+        }
+        (200, answer)
     }
 }
 

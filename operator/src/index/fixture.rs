@@ -16,7 +16,7 @@ use kube::{
     core::{PartialObjectMeta, PartialObjectMetaExt},
     runtime::watcher::Event,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Index, Metrics, Read, Stored, filed, listed, record};
@@ -33,6 +33,12 @@ pub(crate) fn pod(namespace: &str, name: &str, account: &str) -> PartialObjectMe
         ..metadata(namespace, name)
     }
     .into_response_partial()
+}
+
+/// The `managedFields` of an object whose `top` field is nested deeper than a JSON value is read.
+pub(crate) fn deep_fields(top: &str) -> Value {
+    let deep = (0..200).fold(json!({}), |inner, _| json!({"f:a": inner}));
+    json!([{"manager": "x", "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": {top: deep}}])
 }
 
 /// A service account.
@@ -138,7 +144,7 @@ pub(crate) fn namespace(name: &str) -> PartialObjectMeta<Namespace> {
 }
 
 /// A revocation of namespace `shop` that was made at [`now`], under that version.
-pub(crate) fn revocation(name: &str, version: u64, spec: &serde_json::Value) -> TokenRevocation {
+pub(crate) fn revocation(name: &str, version: u64, spec: &Value) -> TokenRevocation {
     let metadata = ObjectMeta {
         uid: Some(format!("0f2f4b9c-7c1c-4c5e-9f43-{version:012x}")),
         resource_version: Some(version.to_string()),
@@ -155,11 +161,7 @@ pub(crate) fn revocation(name: &str, version: u64, spec: &serde_json::Value) -> 
 }
 
 /// The same for the whole cluster.
-pub(crate) fn cluster_revocation(
-    name: &str,
-    version: u64,
-    spec: &serde_json::Value,
-) -> ClusterTokenRevocation {
+pub(crate) fn cluster_revocation(name: &str, version: u64, spec: &Value) -> ClusterTokenRevocation {
     let mut stored =
         serde_json::to_value(revocation(name, version, &json!({"target": {}}))).unwrap();
     stored["kind"] = "ClusterTokenRevocation".into();

@@ -88,6 +88,11 @@ impl From<Metadata> for ObjectMeta {
     }
 }
 
+/// Reads the metadata of an object as [`Described`] has it: a field's `deserialize_with`.
+pub(crate) fn metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+    Metadata::deserialize(deserializer).map(Into::into)
+}
+
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Stored<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let whole = Whole::deserialize(deserializer)?;

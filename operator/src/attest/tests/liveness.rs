@@ -189,6 +189,19 @@ async fn t32_a_service_account_must_be_the_one_of_the_token() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_looked_up_is_read_however_deep_its_managed_fields_are() {
+    let (mut pod, mut account) = (pod(), account());
+    for object in [&mut pod, &mut account] {
+        object["metadata"]["managedFields"] = objects::deep_fields("f:a");
+    }
+    let cluster = Cluster::new(empty_index()).await;
+    cluster.fake.answer(POD, Answer::ok(pod));
+    cluster.fake.answer(ACCOUNT, Answer::ok(account));
+    let attested = cluster.attest(&cluster.signer.token()).await.unwrap();
+    assert_eq!(name(&attested), "shop/orders/orders-0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_api_server_that_does_not_answer_makes_nothing_gone() {
     for answer in [
         Answer::failure(500, "InternalError"),

@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use hallpass_crds::token_issuer::{HallpassIssuer, TokenIssuer, TokenIssuerSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams},
-    core::DeserializeGuard,
+    core::Request,
 };
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -21,7 +22,7 @@ use crate::{
     call::{CallError, within},
     config::DefaultIssuer,
     controller::{plan::Backoff, round::FULL, write::MANAGER},
-    index::{IssuerRecord, Snapshot},
+    index::{Described, IssuerRecord, Snapshot},
     owner::{OwnerError, owner},
     telemetry::log::Chain,
 };
@@ -109,12 +110,8 @@ impl<'a> ChartIssuer<'a> {
     }
 
     async fn look(&self) -> Result<Outcome, LookError> {
-        let api: Api<DeserializeGuard<TokenIssuer>> = Api::all(self.client.clone());
-        let found = within(api.get_opt(NAME)).await.map_err(LookError::Read)?;
-        let found = match found {
-            None => None,
-            Some(DeserializeGuard(Ok(issuer))) => Some(issuer),
-            Some(DeserializeGuard(Err(_))) => return Ok(Outcome::Unreadable),
+        let Ok(found) = self.read().await.map_err(LookError::Read)?.transpose() else {
+            return Ok(Outcome::Unreadable);
         };
         let spec = self.spec();
         if let Some(found) = &found
@@ -142,9 +139,25 @@ impl<'a> ChartIssuer<'a> {
         }
         // Not forced: whoever was faster keeps what they said.
         let (params, patch) = (PatchParams::apply(MANAGER), Patch::Apply(patch));
+        let api: Api<Described<TokenIssuer>> = Api::all(self.client.clone());
         let written = within(api.patch(NAME, &params, &patch)).await;
         written.map_err(LookError::Write)?;
         Ok(Outcome::Written)
+    }
+
+    /// The stored one, if there is one, or why it cannot be read.
+    async fn read(&self) -> Result<Option<serde_json::Result<Found>>, CallError> {
+        let text = async {
+            let issuers = Request::new(TokenIssuer::url_path(&(), None));
+            let request = issuers.get(NAME, &Default::default());
+            let request = request.map_err(kube::Error::BuildRequest)?;
+            self.client.request_text(request).await
+        };
+        match within(text).await {
+            Ok(text) => Ok(Some(serde_json::from_str(&text))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Says how it is, once for each time that this changes.
@@ -197,12 +210,44 @@ impl<'a> ChartIssuer<'a> {
     }
 }
 
+/// The stored issuer, and who says what in it: read only that far, since whoever writes it may let it be
+/// nested deeper than anything that is read here.
+#[derive(Deserialize)]
+struct Found {
+    metadata: Metadata,
+    spec: TokenIssuerSpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    uid: Option<String>,
+    deletion_timestamp: Option<Time>,
+    owner_references: Option<Vec<OwnerReference>>,
+    managed_fields: Option<Vec<Managed>>,
+}
+
+/// What one manager says of the object.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Managed {
+    manager: Option<String>,
+    subresource: Option<String>,
+    fields_v1: Option<Fields>,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    #[serde(rename = "f:spec")]
+    spec: Option<IgnoredAny>,
+}
+
 fn version(record: &IssuerRecord) -> Version {
     (record.uid.clone(), record.generation)
 }
 
 /// Why the stored issuer is not brought in step with the chart, if it is not.
-fn left_alone(found: &TokenIssuer, spec: &TokenIssuerSpec) -> Option<Outcome> {
+fn left_alone(found: &Found, spec: &TokenIssuerSpec) -> Option<Outcome> {
     if found.metadata.deletion_timestamp.is_some() {
         Some(Outcome::Leaving)
     } else if found.spec.hallpass.issuer_url != spec.hallpass.issuer_url {
@@ -216,10 +261,10 @@ fn left_alone(found: &TokenIssuer, spec: &TokenIssuerSpec) -> Option<Outcome> {
 
 /// Whether somebody else says something in the spec. What is said through a subresource, such as the
 /// status, is no part of it.
-fn is_theirs(metadata: &ObjectMeta) -> bool {
+fn is_theirs(metadata: &Metadata) -> bool {
     let mut entries = metadata.managed_fields.iter().flatten();
     entries.any(|entry| {
-        let fields = entry.fields_v1.as_ref().and_then(|f| f.0.get("f:spec"));
+        let fields = entry.fields_v1.as_ref().and_then(|f| f.spec.as_ref());
         let other = entry.manager.as_deref() != Some(MANAGER);
         let whole = entry.subresource.as_deref().unwrap_or_default().is_empty();
         other && whole && fields.is_some()
@@ -227,7 +272,7 @@ fn is_theirs(metadata: &ObjectMeta) -> bool {
 }
 
 /// Whether the stored issuer says all that the chart says, and goes with the release.
-fn is_same(found: &TokenIssuer, spec: &TokenIssuerSpec, owner: &OwnerReference) -> bool {
+fn is_same(found: &Found, spec: &TokenIssuerSpec, owner: &OwnerReference) -> bool {
     let mut owners = found.metadata.owner_references.iter().flatten();
     found.spec == *spec && owners.any(|o| o == owner)
 }

@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::*;
-use crate::controller::fixture::{Shared, after, client, context, issuer, noon, stored, two_keys};
+use crate::{
+    controller::fixture::{Shared, after, client, context, issuer, noon, stored, two_keys},
+    index::fixture::deep_fields,
+};
 
 struct Running {
     server: Shared,
@@ -163,6 +166,35 @@ async fn what_somebody_else_edited_is_left_alone() {
     let labels = json!({"f:metadata": {"f:labels": {}}});
     let running = start(&edited("kubectl-label", labels), true);
     assert_eq!(running.writes(1).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_edited_it_is_seen_however_deep_the_managed_fields_are() {
+    let managed = |top: &'static str| {
+        storing(move |object| {
+            object["spec"]["hallpass"]["rotateEvery"] = json!("7d");
+            object["metadata"]["managedFields"] = deep_fields(top);
+        })
+    };
+    let running = start(&managed("f:spec"), true);
+    running.deliver(1);
+    assert_eq!(running.writes(400).await, [] as [Value; 0]);
+    // Who says nothing of its spec takes nothing, and what is answered to the write is as deep.
+    let running = start(&managed("f:status"), true);
+    running.server.lock().unwrap().answers_managed = Some(deep_fields("f:status"));
+    assert_eq!(running.writes(400).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_known_to_be_the_charts_alone_holds_up_nothing() {
+    let server = storing(|object| {
+        object["spec"]["hallpass"]["rotateEvery"] = json!("7d");
+        object["metadata"]["managedFields"] = json!([{"manager": "x", "fieldsV1": "none"}]);
+    });
+    let running = start(&server, true);
+    running.deliver(1);
+    assert_eq!(after(&running.server, 1).await, ["hallpass True Ready"]);
+    assert_eq!(running.writes(400).await, [] as [Value; 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::fixture::{Answer, REVOCATIONS, send, stored_revocation},
-    index::fixture::revocation,
+    index::fixture::{deep_fields, revocation},
     issuer::fixture::{Reply, now, status},
     keys::Keys,
 };
@@ -129,11 +129,14 @@ async fn t21_what_could_not_be_stored_is_not_said_to_be_revoked() {
     let token = shop.signed(FIRST, &claims(FIRST, PAYMENTS, 5));
     let taken = || status(409, "tokenrevocations", "already exists");
     let other = || Reply::Json(200, stored_revocation("another"));
+    let mut unreadable = stored_revocation("another");
+    unreadable["spec"] = json!("none");
     for stores in [
         [status(500, "tokenrevocations", "etcd"), other()],
         [status(403, "tokenrevocations", "no right"), other()],
         [Reply::Silence, other()],
         [taken(), other()],
+        [taken(), Reply::Json(200, unreadable)],
         [taken(), status(404, "tokenrevocations", "gone")],
     ] {
         *shop.operator.stores.lock().unwrap() = stores;
@@ -148,7 +151,9 @@ async fn t21_what_could_not_be_stored_is_not_said_to_be_revoked() {
         assert!(shop.is_active(&token).await);
     }
     let id = claims(FIRST, PAYMENTS, 5).id.to_string();
-    *shop.operator.stores.lock().unwrap() = [taken(), Reply::Json(200, stored_revocation(&id))];
+    let mut before = stored_revocation(&id);
+    before["metadata"]["managedFields"] = deep_fields("f:a");
+    *shop.operator.stores.lock().unwrap() = [taken(), Reply::Json(200, before)];
     let watch = || shop.revoke(70, &json!({"tokenID": id}));
     let answer = shop.give_back_watched(&token, watch).await;
     assert_eq!(answer.status, StatusCode::OK, "it was stored before");
