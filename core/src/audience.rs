@@ -116,6 +116,20 @@ pub struct Statement {
     pub verifiers: BTreeSet<ServiceAccount>,
 }
 
+/// What a statement holds on to that cannot be used, since the rest of it says what none may say: nothing
+/// is issued for its `aud`, to nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Which one.
+    pub id: AudienceId,
+    /// Its age decides between two that claim one `aud`.
+    pub seniority: Seniority,
+    /// The `aud`.
+    pub audience: Audience,
+    /// The `TokenIssuer` that it names, which has to permit it.
+    pub issuer: ObjectName,
+}
+
 /// Where a statement is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AudienceId {
@@ -246,6 +260,23 @@ impl Statement {
             })
         };
         whole().filter(|_| faults.is_empty()).ok_or(faults)
+    }
+
+    /// What it holds where it [cannot be parsed](Self::parse); [`None`] where not even that can be told.
+    #[must_use]
+    pub fn hold(raw: &RawStatement) -> Option<Hold> {
+        Some(Hold {
+            id: AudienceId {
+                namespace: Namespace::parse(&raw.namespace).ok()?,
+                name: ObjectName::parse(&raw.name).ok()?,
+            },
+            seniority: Seniority {
+                created: raw.created,
+                uid: Uid::parse(&raw.uid).ok()?,
+            },
+            audience: Audience::parse(&raw.audience).ok()?,
+            issuer: ObjectName::parse(&raw.issuer).ok()?,
+        })
     }
 
     /// The lines that mean a service account of a namespace with those labels.

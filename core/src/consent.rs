@@ -9,10 +9,11 @@ use std::{
 };
 
 use crate::{
-    audience::{AudienceId, Statement},
+    audience::{AudienceId, Hold, Statement},
     denial::{Code, Denial},
     issuer::Issuer,
     name::{Audience, IssuerId, Namespace, ObjectName, ServiceAccount},
+    policy::Seniority,
     scope::ScopeSet,
     token::opaque::AudienceTag,
 };
@@ -20,8 +21,9 @@ use crate::{
 /// Every valid statement and issuer of the cluster, and who of them counts.
 ///
 /// # Guarantees
-/// An `aud` belongs to at most one statement that counts, and an issuer's URL to at most one issuer:
-/// the oldest. The same objects make the same set, in whatever order they come.
+/// An `aud` belongs to at most one statement, and an issuer's URL to at most one issuer: the oldest. It
+/// goes on belonging to one that cannot be used any more, and then nothing is issued for it. The same
+/// objects make the same set, in whatever order they come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AudienceSet {
     statements: BTreeMap<AudienceId, Arc<Statement>>,
@@ -30,6 +32,7 @@ pub struct AudienceSet {
     refused: BTreeMap<AudienceId, Denial>,
     /// Why an issuer does not count.
     shadowed: BTreeMap<ObjectName, Denial>,
+    /// Whose a value is, whether that statement can be used or not.
     by_value: BTreeMap<Audience, AudienceId>,
     /// Those that count, by what an opaque token shows of the value.
     by_tag: BTreeMap<AudienceTag, Vec<AudienceId>>,
@@ -40,6 +43,18 @@ pub struct AudienceSet {
 
 /// The labels of a namespace.
 pub type Labels = BTreeMap<String, String>;
+
+/// Who claims a value.
+struct Claimant<'a> {
+    id: &'a AudienceId,
+    seniority: &'a Seniority,
+    audience: &'a Audience,
+    issuer: &'a ObjectName,
+    /// Whom to ask.
+    contact: Option<&'a str>,
+    /// Whether it can be used, and not only hold what it claims.
+    usable: bool,
+}
 
 /// What both sides agree on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,10 +70,12 @@ pub struct Consent {
 }
 
 impl AudienceSet {
-    /// Finds out which of the statements and issuers count. `namespaces` are the labels of all of them.
+    /// Finds out which of the statements and issuers count. `holds` are of the statements that cannot be
+    /// used, `namespaces` the labels of all namespaces.
     #[must_use]
     pub fn new(
         statements: impl IntoIterator<Item = Arc<Statement>>,
+        holds: impl IntoIterator<Item = Arc<Hold>>,
         issuers: impl IntoIterator<Item = Arc<Issuer>>,
         namespaces: BTreeMap<Namespace, Labels>,
     ) -> Self {
@@ -75,7 +92,7 @@ impl AudienceSet {
             ids.or_default().insert(id.clone());
         }
         set.shadow_issuers();
-        set.refuse_statements();
+        set.refuse_statements(&holds.into_iter().collect::<Vec<_>>());
         set
     }
 
@@ -85,7 +102,7 @@ impl AudienceSet {
         self.statements.get(id)
     }
 
-    /// The statement that the `aud` belongs to.
+    /// The statement that the `aud` belongs to, if it can be used.
     #[must_use]
     pub fn of_value(&self, audience: &str) -> Option<&Arc<Statement>> {
         self.statements.get(self.by_value.get(audience)?)
@@ -168,12 +185,13 @@ impl AudienceSet {
             return Err(refusal.clone());
         }
         let issuer = self.issuer(statement.issuer.as_str());
-        let issuer = issuer.ok_or_else(|| issuer_missing(statement))?;
+        let issuer = issuer.ok_or_else(|| issuer_missing(&statement.as_ref().into()))?;
+        let contact = statement.contact.as_deref();
         let labels = self.labels(namespace.as_str());
         let lines = statement.admitting(labels, account);
         if lines.is_empty() {
             let detail = format!("{audience} allows {namespace}/{account} nothing");
-            return Err(ask(statement, Code::SubjectNotAllowed, detail));
+            return Err(ask(contact, Code::SubjectNotAllowed, detail));
         }
         // Looked up for what is asked, never gathered: an owner may allow 64 times 64.
         let granted = asked
@@ -190,7 +208,7 @@ impl AudienceSet {
                 "scopes"
             };
             let detail = format!("{audience} allows {namespace}/{account} no {scopes} {missing}");
-            ask(statement, Code::ScopeNotAllowed, detail)
+            ask(contact, Code::ScopeNotAllowed, detail)
         });
         match (granted, withheld) {
             (Some(scopes), withheld) => Ok(Consent {
@@ -201,7 +219,7 @@ impl AudienceSet {
             }),
             (None, Some(denial)) => Err(denial),
             // A set has at least one scope: it is either allowed or withheld.
-            (None, None) => Err(ask(statement, Code::ScopeNotAllowed, "no scope".to_owned())),
+            (None, None) => Err(ask(contact, Code::ScopeNotAllowed, "no scope".to_owned())),
         }
     }
 
@@ -226,28 +244,39 @@ impl AudienceSet {
         }
     }
 
-    fn refuse_statements(&mut self) {
-        let mut by_age: Vec<Arc<Statement>> = self.statements.values().cloned().collect();
-        by_age.sort_by(|a, b| a.seniority.cmp(&b.seniority));
-        for statement in by_age {
-            let refusal = self.standing(&statement).err();
-            match refusal {
-                Some(denial) => drop(self.refused.insert(statement.id.clone(), denial)),
-                None => {
-                    let value = statement.audience.clone();
-                    let tagged = self.by_tag.entry(AudienceTag::of(&value)).or_default();
-                    tagged.push(statement.id.clone());
-                    self.by_value.insert(value, statement.id.clone());
+    fn refuse_statements(&mut self, holds: &[Arc<Hold>]) {
+        let (mut by_value, mut by_tag) = (BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
+        let mut refused = BTreeMap::new();
+        let statements = self.statements.values().map(|s| Claimant::from(&**s));
+        let holds = holds.iter().map(|hold| Claimant::from(&**hold));
+        let mut by_age: Vec<_> = statements.chain(holds).collect();
+        by_age.sort_by(|a, b| a.seniority.cmp(b.seniority));
+        for claimant in by_age {
+            let (id, value) = (claimant.id.clone(), claimant.audience.clone());
+            match self.standing(&claimant, &by_value) {
+                Ok(()) => {
+                    if claimant.usable {
+                        let tagged = by_tag.entry(AudienceTag::of(&value)).or_default();
+                        tagged.push(id.clone());
+                    }
+                    by_value.insert(value, id);
                 }
+                Err(denial) if claimant.usable => drop(refused.insert(id, denial)),
+                Err(_) => {}
             }
         }
+        (self.by_value, self.by_tag, self.refused) = (by_value, by_tag, refused);
     }
 
     /// Called for the older first: whoever holds the value by then is older.
-    fn standing(&self, statement: &Statement) -> Result<(), Denial> {
-        let Statement { id, audience, .. } = statement;
-        let issuer = self.issuer(statement.issuer.as_str());
-        let issuer = issuer.ok_or_else(|| issuer_missing(statement))?;
+    fn standing(
+        &self,
+        claimant: &Claimant<'_>,
+        by_value: &BTreeMap<Audience, AudienceId>,
+    ) -> Result<(), Denial> {
+        let Claimant { id, audience, .. } = *claimant;
+        let issuer = self.issuer(claimant.issuer.as_str());
+        let issuer = issuer.ok_or_else(|| issuer_missing(claimant))?;
         let labels = self.labels(id.namespace.as_str());
         if !issuer.permits(audience.as_str(), &id.namespace, labels) {
             let name = &issuer.name;
@@ -260,7 +289,7 @@ impl AudienceSet {
                 detail,
             });
         }
-        match self.by_value.get(audience) {
+        match by_value.get(audience) {
             Some(older) => Err(Denial {
                 code: Code::Conflict,
                 detail: format!(
@@ -272,16 +301,42 @@ impl AudienceSet {
     }
 }
 
-fn issuer_missing(statement: &Statement) -> Denial {
-    let Statement { id, issuer, .. } = statement;
+impl<'a> From<&'a Statement> for Claimant<'a> {
+    fn from(statement: &'a Statement) -> Self {
+        Self {
+            id: &statement.id,
+            seniority: &statement.seniority,
+            audience: &statement.audience,
+            issuer: &statement.issuer,
+            contact: statement.contact.as_deref(),
+            usable: true,
+        }
+    }
+}
+
+impl<'a> From<&'a Hold> for Claimant<'a> {
+    fn from(hold: &'a Hold) -> Self {
+        Self {
+            id: &hold.id,
+            seniority: &hold.seniority,
+            audience: &hold.audience,
+            issuer: &hold.issuer,
+            contact: None,
+            usable: false,
+        }
+    }
+}
+
+fn issuer_missing(claimant: &Claimant<'_>) -> Denial {
+    let Claimant { id, issuer, .. } = claimant;
     let detail =
         format!("{id} names the TokenIssuer \"{issuer}\", of which there is no usable one");
-    ask(statement, Code::IssuerMissing, detail)
+    ask(claimant.contact, Code::IssuerMissing, detail)
 }
 
 /// The denial with whom to ask, where the statement says that.
-fn ask(statement: &Statement, code: Code, mut detail: String) -> Denial {
-    if let Some(contact) = &statement.contact {
+fn ask(contact: Option<&str>, code: Code, mut detail: String) -> Denial {
+    if let Some(contact) = contact {
         detail.push_str("; ask ");
         detail.push_str(contact);
     }

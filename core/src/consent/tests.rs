@@ -48,6 +48,14 @@ fn statement(namespace: &str, name: &str, created: i64, audience: &str) -> Arc<S
     Arc::new(Statement::parse(&raw(namespace, name, created, audience)).unwrap())
 }
 
+/// A statement that cannot be used any more.
+fn hold(namespace: &str, name: &str, created: i64, audience: &str) -> Arc<Hold> {
+    let mut raw = raw(namespace, name, created, audience);
+    raw.scopes.clear();
+    assert!(Statement::parse(&raw).is_err());
+    Arc::new(Statement::hold(&raw).unwrap())
+}
+
 fn namespaces() -> BTreeMap<Namespace, Labels> {
     [
         ("shop", "shop"),
@@ -63,8 +71,16 @@ fn namespaces() -> BTreeMap<Namespace, Labels> {
 }
 
 fn set<const N: usize>(statements: [Arc<Statement>; N]) -> AudienceSet {
+    held(statements, [])
+}
+
+/// The same, beside statements that cannot be used.
+fn held<const N: usize, const M: usize>(
+    statements: [Arc<Statement>; N],
+    holds: [Arc<Hold>; M],
+) -> AudienceSet {
     let issuers = [issuer("hallpass", 1, "https://id.example")];
-    AudienceSet::new(statements, issuers, namespaces())
+    AudienceSet::new(statements, holds, issuers, namespaces())
 }
 
 fn id(namespace: &str, name: &str) -> AudienceId {
@@ -142,7 +158,7 @@ fn an_audience_that_is_not_there_is_named() {
 #[test]
 fn without_its_issuer_an_audience_gives_nothing() {
     let payments = statement("payments", "payments", 1, "https://payments.payments.svc");
-    let set = AudienceSet::new([payments], [], namespaces());
+    let set = AudienceSet::new([payments], [], [], namespaces());
     let (code, text) = ask(&set, ("shop", "orders"), "a").unwrap_err();
     assert_eq!(code, Code::IssuerMissing);
     assert_eq!(
@@ -202,6 +218,42 @@ fn who_may_not_state_an_audience_keeps_it_from_nobody() {
 }
 
 #[test]
+fn what_cannot_be_used_any_more_still_holds_its_audience() {
+    let value = "https://payments.acme.example";
+    let older = hold("payments", "payments", 1, value);
+    let younger = statement("bank", "payments", 2, value);
+    let set = held([younger], [older]);
+    let text = format!(
+        "bank/payments states the audience \"{value}\", which belongs to the older payments/payments"
+    );
+    assert_eq!(
+        refusal(&set, ("bank", "payments")),
+        Some((Code::Conflict, text))
+    );
+    assert_eq!(set.of_value(value), None);
+    assert_eq!(set.counting().count(), 0);
+    let value = Audience::parse(value).unwrap();
+    assert_eq!(set.tagged(AudienceTag::of(&value)).count(), 0);
+    let (code, _) = ask(&set, ("shop", "orders"), "a").unwrap_err();
+    assert_eq!(code, Code::AudienceMissing);
+}
+
+#[test]
+fn what_cannot_be_used_keeps_an_audience_from_nobody_who_is_older_or_may_state_it_alone() {
+    let value = "https://payments.acme.example";
+    let younger = hold("bank", "payments", 3, value);
+    // It may not state that value, nor may one whose issuer is not there.
+    let not_permitted = hold("lab", "payments", 1, value);
+    let mut without_issuer = (*hold("bank", "other", 1, value)).clone();
+    without_issuer.issuer = ObjectName::parse("other").unwrap();
+    let owner = statement("payments", "payments", 2, value);
+    let holds = [younger, not_permitted, Arc::new(without_issuer)];
+    let set = held([owner], holds);
+    assert_eq!(refusal(&set, ("payments", "payments")), None);
+    assert_eq!(set.of_value(value).unwrap().id, id("payments", "payments"));
+}
+
+#[test]
 fn of_two_issuers_with_one_url_the_older_counts() {
     let url = "https://id.example";
     let issuers = [
@@ -209,7 +261,7 @@ fn of_two_issuers_with_one_url_the_older_counts() {
         issuer("older", 1, url),
         issuer("other", 3, "https://b.example"),
     ];
-    let set = AudienceSet::new([], issuers, namespaces());
+    let set = AudienceSet::new([], [], issuers, namespaces());
     let counting: Vec<&str> = set.issuers().map(|i| i.name.as_str()).collect();
     assert_eq!(counting, ["older", "other"]);
     let denial = set.issuer_refusal("a-younger").unwrap();

@@ -147,9 +147,10 @@ impl Index {
             return;
         }
         let statements: Vec<_> = audiences.collect(|record| record.spec.as_ref().ok().cloned());
+        let holds: Vec<_> = audiences.collect(|record| record.hold.clone());
         let issuers: Vec<_> = issuers.collect(|record| record.spec.as_ref().ok().cloned());
         let labels = namespaces.collect(|namespace| Some(namespace.clone()));
-        let set = AudienceSet::new(statements, issuers, labels);
+        let set = AudienceSet::new(statements, holds, issuers, labels);
         let old = rules.load();
         if set != *old.audiences {
             rules.store(Arc::new(Rules {

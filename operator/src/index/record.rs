@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hallpass_core::{
-    audience::{LONGEST_CLAIM, RawStatement, Statement},
+    audience::{Hold, LONGEST_CLAIM, RawStatement, Statement},
     consent::Labels,
     fault::Faults,
     issuer::{Issuer, RawIssuer},
@@ -11,7 +11,7 @@ use hallpass_core::{
     policy::{Policy, RawPolicy},
 };
 use hallpass_crds::{
-    token_audience::{TokenAudience, TokenAudienceStatus},
+    token_audience::{IssuerRef, TokenAudience, TokenAudienceStatus},
     token_issuer::{TokenIssuer, TokenIssuerStatus},
     token_policy::{TokenPolicy, TokenPolicyStatus},
 };
@@ -21,8 +21,12 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Resource, core::PartialObjectMeta};
+use serde::Deserialize;
 
-use super::{shelf::Filed, stored::Stored};
+use super::{
+    shelf::Filed,
+    stored::{Stored, Unread},
+};
 
 /// A pod with our sidecar that has not finished, as its metadata says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +74,8 @@ pub(crate) struct Record<T, S> {
     pub(crate) status: Option<S>,
     /// What counts, if the object does.
     pub(crate) spec: Result<Arc<T>, Unusable>,
+    /// What an audience holds although it does not count.
+    pub(crate) hold: Option<Arc<Hold>>,
 }
 
 /// A stored `TokenPolicy`.
@@ -184,10 +190,41 @@ pub(super) fn policy(object: Stored<TokenPolicy>) -> Option<Filed<Namespace, Pol
 /// Files an audience, as [`policy`] does.
 pub(super) fn audience(object: Stored<TokenAudience>) -> Option<Filed<Namespace, AudienceRecord>> {
     let within = Namespace::parse(object.meta().namespace.as_deref()?).ok()?;
-    let filed = record(object, |audience| {
-        Statement::parse(&RawStatement::from(audience)).map_err(|faults| (faults, Vec::new()))
-    });
-    filed.map(|record| file(within, record))
+    let mut hold = object.0.as_ref().err().and_then(unread_hold);
+    let mut record = record(object, |audience| {
+        let raw = RawStatement::from(audience);
+        Statement::parse(&raw).map_err(|faults| {
+            hold = Statement::hold(&raw);
+            (faults, Vec::new())
+        })
+    })?;
+    record.hold = hold.map(Arc::new);
+    Some(file(within, record))
+}
+
+/// What an audience holds that cannot be read.
+fn unread_hold(unread: &Unread) -> Option<Hold> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Claimed {
+        audience: String,
+        issuer_ref: IssuerRef,
+    }
+    let spec = unread.spec.as_ref()?.get();
+    let Claimed {
+        audience,
+        issuer_ref,
+    } = serde_json::from_str(spec).ok()?;
+    let metadata = unread.metadata.clone();
+    Statement::hold(&RawStatement {
+        namespace: metadata.namespace?,
+        name: metadata.name?,
+        uid: metadata.uid?,
+        created: metadata.creation_timestamp?.0,
+        audience,
+        issuer: issuer_ref.name,
+        ..RawStatement::default()
+    })
 }
 
 /// Files an issuer, as [`policy`] does.
@@ -224,8 +261,9 @@ where
             Ok(object) => parse(object)
                 .map(Arc::new)
                 .map_err(|(faults, tokens)| Unusable::Invalid { faults, tokens }),
-            Err(invalid) => Err(Unusable::Unreadable(invalid.error.clone())),
+            Err(unread) => Err(Unusable::Unreadable(unread.error.clone())),
         },
+        hold: None,
         status: object.0.ok().and_then(|object| object.status().cloned()),
     })
 }

@@ -3,10 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::{
-    Resource,
-    core::{PartialObjectMeta, error_boundary::InvalidObject},
-};
+use kube::{Resource, core::PartialObjectMeta};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
@@ -16,7 +13,17 @@ use serde_json::{Value, value::RawValue};
 /// That it cannot be read is no fault of the list or the watch that tells of it. What whoever wrote it put
 /// into its `managedFields` is passed over: it may be nested deeper than anything that is read here.
 #[derive(Debug, Clone)]
-pub(crate) struct Stored<K>(pub(crate) Result<K, InvalidObject>);
+pub(crate) struct Stored<K>(pub(crate) Result<K, Unread>);
+
+/// An object that is none of its kind that this version knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Unread {
+    /// What is wrong.
+    pub(crate) error: String,
+    pub(crate) metadata: ObjectMeta,
+    /// What it says, if anything.
+    pub(crate) spec: Option<Box<RawValue>>,
+}
 
 /// What the metadata of an object says; the rest of it, and its `managedFields`, are passed over.
 #[derive(Debug, Clone)]
@@ -97,9 +104,10 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Stored<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let whole = Whole::deserialize(deserializer)?;
         let text = serde_json::to_string(&whole).map_err(serde::de::Error::custom)?;
-        Ok(Self(read(&text).map_err(|error| InvalidObject {
+        Ok(Self(read(&text).map_err(|error| Unread {
             error,
             metadata: whole.metadata.into(),
+            spec: whole.spec,
         })))
     }
 }
@@ -147,13 +155,13 @@ impl<K: Resource> Resource for Stored<K> {
     fn meta(&self) -> &ObjectMeta {
         self.0
             .as_ref()
-            .map_or_else(|invalid| &invalid.metadata, K::meta)
+            .map_or_else(|unread| &unread.metadata, K::meta)
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         self.0
             .as_mut()
-            .map_or_else(|invalid| &mut invalid.metadata, K::meta_mut)
+            .map_or_else(|unread| &mut unread.metadata, K::meta_mut)
     }
 }
 

@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
 
-use hallpass_core::policy::Policy;
+use hallpass_core::{audience::AudienceId, denial::Code, name::ObjectName, policy::Policy};
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
 
 use crate::issuer::fixture::now;
 
@@ -179,6 +181,41 @@ fn an_audience_counts_once_its_issuer_is_there() {
         "whoever asks is looked at anew"
     );
     assert!(consents.has_changed().unwrap());
+}
+
+#[test]
+fn an_audience_that_cannot_be_used_any_more_still_holds_its_value() {
+    let value = "https://payments.payments.svc";
+    let mut younger = audience("younger", "JWT");
+    younger.spec.audience = value.to_owned();
+    let created = &mut younger.metadata.creation_timestamp.as_mut().unwrap().0;
+    *created += SignedDuration::from_hours(1);
+    for (field, stored) in [
+        ("scopes", json!([])),
+        ("format", json!("of a later version")),
+    ] {
+        let index = Index::filled(vec![], vec![], vec![]);
+        let payments = audience("payments", "JWT");
+        let mut changed = serde_json::to_value(&payments).unwrap();
+        changed["spec"][field] = stored;
+        index.allow(
+            vec![payments, younger.clone()],
+            vec![issuer()],
+            vec![namespace("payments")],
+        );
+        assert_eq!(counting(&index), ["payments/payments"]);
+        let changed = serde_json::from_value(changed).unwrap();
+        index.take_audiences(filed(vec![Event::Apply(changed)], record::audience));
+        assert_eq!(counting(&index), [] as [&str; 0], "{field}");
+        let rules = Arc::clone(index.snapshot().unwrap().rules());
+        let namespace = Namespace::parse("payments").unwrap();
+        let name = ObjectName::parse("younger").unwrap();
+        let refusal = rules.audiences.refusal(&AudienceId { namespace, name });
+        let refusal = refusal.unwrap();
+        assert_eq!(refusal.code, Code::Conflict);
+        let names = refusal.detail.ends_with("the older payments/payments");
+        assert!(names, "{}", refusal.detail);
+    }
 }
 
 #[test]

@@ -67,6 +67,7 @@ pub(super) fn rules_of(policy: Arc<Policy>, statement: &RawStatement) -> Rules {
         policies: Arc::new([policy].into_iter().collect()),
         audiences: Arc::new(AudienceSet::new(
             [Arc::new(Statement::parse(statement).unwrap())],
+            [],
             [Arc::new(Issuer::parse(&issuer).unwrap())],
             namespaces.into(),
         )),

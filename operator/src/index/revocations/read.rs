@@ -70,7 +70,7 @@ impl Read {
 fn parse<K: Revokes>(object: &Stored<K>) -> Result<(Target<'static>, Revocation), NotInForce> {
     match &object.0 {
         Ok(object) => Ok(object.raw().parse()?),
-        Err(invalid) => Err(NotInForce::Unreadable(invalid.error.clone())),
+        Err(unread) => Err(NotInForce::Unreadable(unread.error.clone())),
     }
 }
 
