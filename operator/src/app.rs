@@ -69,11 +69,11 @@ pub enum AppError {
     Stuck(Duration),
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT, and counts in `metrics`.
 ///
 /// # Errors
 /// What could not be started, or which part ended on its own.
-pub async fn run(config: Config) -> Result<(), AppError> {
+pub async fn run(config: Config, metrics: Metrics) -> Result<(), AppError> {
     let mut signals = Signals::new()?;
     aws_lc_rs::default_provider()
         .install_default()
@@ -83,7 +83,7 @@ pub async fn run(config: Config) -> Result<(), AppError> {
         outside: listen(config.issuer_addr).await?,
     };
     let health = listen(config.metrics_addr).await?;
-    let parts = Parts::new(&config, client().await?, Metrics::new());
+    let parts = Parts::new(&config, client().await?, metrics);
     let readiness = parts.readiness(audience_fault(&config).await);
     let (phase, phases) = watch::channel(Phase::Serving);
     // The first are to run for ever, the second until they are told to end.

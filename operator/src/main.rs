@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use hallpass_operator::{
     app,
     config::Config,
-    telemetry::log::{self, Chain},
+    telemetry::{
+        Metrics,
+        log::{self, Chain, StartError},
+    },
 };
 use tikv_jemallocator::Jemalloc;
 use tracing::error;
@@ -16,18 +19,15 @@ use tracing::error;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    match start(Config::from_process()).await {
-        Ok(()) => ExitCode::SUCCESS,
+async fn main() -> Result<ExitCode, StartError> {
+    let (config, metrics) = (Config::from_process(), Metrics::new());
+    // Until the last line is said.
+    let _logs = log::start(config.log_level, metrics.clone())?;
+    match app::run(config, metrics).await {
+        Ok(()) => Ok(ExitCode::SUCCESS),
         Err(cause) => {
-            error!(error = %Chain(cause.as_ref()), "operator failed");
-            ExitCode::FAILURE
+            error!(error = %Chain(&cause), "operator failed");
+            Ok(ExitCode::FAILURE)
         }
     }
-}
-
-async fn start(config: Config) -> anyhow::Result<()> {
-    log::start(config.log_level)?;
-    app::run(config).await?;
-    Ok(())
 }

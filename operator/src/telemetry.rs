@@ -1,6 +1,6 @@
 //! What is seen from outside: metrics, health, logs.
 //!
-//! [`Metrics`] is made once, in `app`, and handed to everybody. A metric is a method, never a public
+//! [`Metrics`] is made once, in `main`, and handed to everybody. A metric is a method, never a public
 //! family: what a label can say is an enum of [`label`], so no name, path or text of an error can
 //! become one.
 
@@ -21,7 +21,7 @@ pub mod label;
 pub mod log;
 pub mod server;
 
-/// Every metric of the operator. Cheap to clone; made once, in `app`.
+/// Every metric of the operator. Cheap to clone; made once, in `main`.
 ///
 /// # Guarantees
 /// Every series with a label that is known beforehand exists from the start with the value 0, so that
@@ -157,6 +157,11 @@ impl Metrics {
         self.0.panics.inc();
     }
 
+    /// So many lines of the log were lost.
+    pub fn log_lines_lost(&self, count: u64) {
+        self.0.log_lines_lost.inc_by(count);
+    }
+
     /// The OpenMetrics text of all of them.
     ///
     /// # Errors
@@ -176,7 +181,7 @@ fn gauge(count: usize) -> i64 {
 mod tests {
     use super::*;
 
-    const DOCUMENTED: [(&str, &str); 19] = [
+    const DOCUMENTED: [(&str, &str); 20] = [
         ("hallpass_requests", "counter"),
         ("hallpass_request_duration_seconds", "histogram"),
         ("hallpass_tokens_issued", "counter"),
@@ -195,6 +200,7 @@ mod tests {
         ("hallpass_state_age_seconds", "gauge"),
         ("hallpass_state_went_back", "counter"),
         ("hallpass_panics", "counter"),
+        ("hallpass_log_lines_lost", "counter"),
         ("hallpass_build", "info"),
     ];
 
@@ -230,6 +236,7 @@ mod tests {
         metrics.state_age(Some(Duration::from_millis(12_900)));
         metrics.state_went_back();
         metrics.panicked();
+        metrics.log_lines_lost(3);
         let text = metrics.encode().unwrap();
         for line in [
             r#"hallpass_requests_total{route="tokens",code="NoPolicy"} 1"#,
@@ -247,6 +254,7 @@ mod tests {
             "hallpass_state_age_seconds 12",
             "hallpass_state_went_back_total 1",
             "hallpass_panics_total 1",
+            "hallpass_log_lines_lost_total 3",
             concat!(
                 "hallpass_build_info{version=\"",
                 env!("CARGO_PKG_VERSION"),

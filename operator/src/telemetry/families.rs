@@ -32,6 +32,7 @@ pub(super) struct Families {
     pub(super) state_age: Gauge,
     pub(super) state_went_back: Counter,
     pub(super) panics: Counter,
+    pub(super) log_lines_lost: Counter,
 }
 
 impl Families {
@@ -57,6 +58,7 @@ impl Families {
             state_age: Gauge::default(),
             state_went_back: Counter::default(),
             panics: Counter::default(),
+            log_lines_lost: Counter::default(),
         };
         families.register_requests();
         families.register_state();
@@ -103,6 +105,11 @@ impl Families {
             "panics",
             "Requests that ended in a fault of Hallpass itself",
             self.panics.clone(),
+        );
+        r.register(
+            "log_lines_lost",
+            "Lines of the log that were lost, since nothing read them",
+            self.log_lines_lost.clone(),
         );
     }
 

@@ -2,8 +2,9 @@
 
 use std::{
     error::Error,
-    fmt,
+    fmt, io,
     panic::{self, PanicHookInfo},
+    time::Duration,
 };
 
 use tracing::{error, level_filters::LevelFilter};
@@ -11,23 +12,43 @@ use tracing_subscriber::{
     filter::Targets, fmt as lines, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
+use self::lossy::Lines;
+use super::Metrics;
+
+mod lossy;
+
 /// Starts logging. Other crates never say more than `info`: what they tell below that may hold what
 /// they send.
 ///
+/// # Guarantees
+/// Nobody who logs waits for who reads it. What finds no room is lost, and counted in `metrics`.
+///
 /// # Errors
-/// If logging was started before.
-pub fn start(level: LevelFilter) -> Result<(), AlreadyStarted> {
+/// If logging was started before, or has no thread.
+pub fn start(level: LevelFilter, metrics: Metrics) -> Result<Logs, StartError> {
+    let logs = Logs(Lines::to(io::stderr(), metrics).map_err(StartError::Thread)?);
     let lines = lines::layer()
         .json()
         .flatten_event(true)
-        .with_writer(std::io::stderr);
+        .with_writer(logs.0.clone());
     tracing_subscriber::registry()
         .with(filter(level))
         .with(lines)
         .try_init()
-        .map_err(AlreadyStarted)?;
+        .map_err(StartError::Twice)?;
     panic::set_hook(Box::new(tell_panic));
-    Ok(())
+    Ok(logs)
+}
+
+/// The log. Dropped, it waits until all lines are written, for a second at most, and takes no more.
+#[derive(Debug)]
+#[must_use]
+pub struct Logs(Lines);
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.0.close(LAST);
+    }
 }
 
 fn filter(level: LevelFilter) -> Targets {
@@ -45,10 +66,16 @@ fn tell_panic(info: &PanicHookInfo<'_>) {
     error!(panic.location = location, "panic");
 }
 
-/// Logging was started twice.
+/// Why there is no log.
 #[derive(Debug, thiserror::Error)]
-#[error("start logging")]
-pub struct AlreadyStarted(#[source] tracing_subscriber::util::TryInitError);
+pub enum StartError {
+    /// Nothing would write it.
+    #[error("start the thread that writes the log")]
+    Thread(#[source] io::Error),
+    /// There is one already.
+    #[error("start logging")]
+    Twice(#[source] tracing_subscriber::util::TryInitError),
+}
 
 /// Prints an error and all its causes, once: `outer: inner: innermost`.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +98,9 @@ impl fmt::Display for Chain<'_> {
         Ok(())
     }
 }
+
+/// How long the last lines are waited for.
+const LAST: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
