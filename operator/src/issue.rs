@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use self::{limit::Limits, refusal::Refusal};
+use self::{limit::Limits, refusal::Refusal, unrecorded::Unrecorded};
 use crate::{
     audit::{Audit, AuditError, Audited, RequestId},
     index::{Index, Snapshot},
@@ -27,6 +27,7 @@ use crate::{
 
 pub mod limit;
 pub mod refusal;
+mod unrecorded;
 
 /// Issues tokens.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub struct Issuance {
     issuers: Issuers,
     audit: Audit,
     limits: Limits,
+    unrecorded: Unrecorded,
     metrics: Metrics,
 }
 
@@ -63,6 +65,7 @@ impl Issuance {
             issuers,
             audit,
             limits: Limits::default(),
+            unrecorded: Unrecorded::default(),
             metrics,
         }
     }
@@ -205,9 +208,8 @@ impl Issuance {
             ));
         }
         // What could not be written down is not made either.
-        self.audit
-            .has_room()
-            .map_err(|error| unwritten(ask, &error))?;
+        let room = self.audit.has_room();
+        room.map_err(|error| self.unwritten(ask, &error))?;
         self.limits.take(grant, ask.now())?;
         let minted = self.issuers.mint(grant, ask.now()).await;
         let issued = minted.map_err(|e| {
@@ -223,7 +225,12 @@ impl Issuance {
             refusal
         })?;
         let audited = self.audit.record(&ask.request, issued, ask.now()).await;
-        audited.map_err(|error| unwritten(ask, &error))
+        audited.map_err(|error| self.unwritten(ask, &error))
+    }
+
+    fn unwritten(&self, ask: &Ask, error: &AuditError) -> Refusal {
+        self.unrecorded.token(&ask.request, error);
+        Refusal::new(Code::Internal, "the audit record could not be written")
     }
 
     fn admit(&self, ask: &Ask, names: usize) -> Result<(), Refusal> {
@@ -253,24 +260,10 @@ impl Issuance {
             .audit
             .denied(&ask.request, &ask.subject, name, refusal.code, ask.now())
             .await;
-        if let Err(e) = written {
-            // The refusal stands: nothing leaves the operator that would want a record.
-            error!(
-                request.id = ask.request.as_str(),
-                error = %Chain(&e),
-                "refusal without an audit record"
-            );
+        if let Err(error) = written {
+            self.unrecorded.refusal(&ask.request, &error);
         }
     }
-}
-
-fn unwritten(ask: &Ask, error: &AuditError) -> Refusal {
-    error!(
-        request.id = ask.request.as_str(),
-        error = %Chain(error),
-        "no token: no audit record"
-    );
-    Refusal::new(Code::Internal, "the audit record could not be written")
 }
 
 impl Ask {

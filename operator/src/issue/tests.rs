@@ -202,6 +202,37 @@ async fn what_could_not_be_written_down_is_not_even_minted() {
     assert_eq!(server.calls().len(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn that_nothing_takes_records_is_said_once_a_minute() {
+    let said = Lines::default();
+    let writer = said.clone();
+    let log = tracing_subscriber::fmt().json().flatten_event(true);
+    let log = log.with_writer(move || writer.clone()).finish();
+    let _log = tracing::subscriber::set_default(log);
+    let server = ApiServer::default().on(TOKEN_PATH, mint);
+    let (mut issuance, ..) = issuance(&server, &["a"]);
+    issuance.audit = Audit::full();
+    for _ in 0..2 {
+        for _ in 0..10 {
+            issuance.issue(&ask(), names(&["a", "x"])).await.unwrap();
+        }
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
+    let said = said.text();
+    let read = |line| serde_json::from_str::<Value>(line).unwrap();
+    let lines: Vec<Value> = said.lines().map(read).collect();
+    // Both a token and what is refused for want of it have no record, and neither has the other name.
+    for (message, times) in [
+        ("no token: no audit record", [1, 10]),
+        ("refusal without an audit record", [1, 20]),
+    ] {
+        let of = lines.iter().filter(|line| line["message"] == message);
+        let told: Vec<_> = of.map(|line| line["times"].as_u64().unwrap()).collect();
+        assert_eq!(told, times, "{said}");
+    }
+    assert_eq!(lines.len(), 4, "{said}");
+}
+
 #[tokio::test]
 async fn decides_nothing_before_the_index_is_there() {
     let server = ApiServer::default();
