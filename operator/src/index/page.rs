@@ -3,16 +3,22 @@
 //! Kubernetes bounds neither the labels of an object nor what it keeps of them for itself, so that each of
 //! the objects of a page may have more than a megabyte.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::body::Bytes;
-use http::{Method, Request, Response, Uri, request::Parts, uri::PathAndQuery};
+use http::{Method, Request, Response, Uri, request::Parts, response, uri::PathAndQuery};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use kube::{Client, client::Body};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 use tower::BoxError;
 
 use super::limit::Silence;
@@ -44,6 +50,11 @@ pub(super) struct Pages {
 #[error("a list of one object has more than {MOST_OF_ONE} bytes")]
 struct TooLarge;
 
+/// What keeps the others waiting longer than that, a little at a time.
+#[derive(Debug, thiserror::Error)]
+#[error("the API server took longer than {LONGEST:?} for a page")]
+struct Slow;
+
 impl Pages {
     pub(super) fn new(turn: Turn) -> Self {
         Self {
@@ -57,6 +68,8 @@ impl Pages {
     /// # Guarantees
     /// What is too large is let go of and asked for again, half of it, down to a single object; the token
     /// to go on with fits any size. The next page is of as many objects, and of more where they are small.
+    /// The others have their turn again after [`LONGEST`], however slowly the answer comes, and then the
+    /// next page is of half as many too.
     pub(super) async fn list(
         &self,
         client: &Client,
@@ -66,6 +79,24 @@ impl Pages {
     ) -> Result<Response<Full<Bytes>>, BoxError> {
         let turn = Arc::clone(&self.turn.0).acquire_owned().await?;
         let (list, _) = request.into_parts();
+        let page = timeout(LONGEST, self.page(client, &list, most, silence));
+        let page = page.await.map_err(|_elapsed| {
+            let size = self.size.load(Ordering::Relaxed).min(most);
+            self.size.store((size / 2).max(1), Ordering::Relaxed);
+            Slow
+        });
+        let (head, bytes) = page??;
+        let held = Bytes::from_owner(Held { bytes, _turn: turn });
+        Ok(Response::from_parts(head, Full::new(held)))
+    }
+
+    async fn page(
+        &self,
+        client: &Client,
+        list: &Parts,
+        most: u32,
+        silence: Silence,
+    ) -> Result<(response::Parts, Bytes), BoxError> {
         loop {
             let size = self.size.load(Ordering::Relaxed).min(most);
             let request = Request::from_parts(of_size(list.clone(), size)?, Body::empty());
@@ -78,8 +109,7 @@ impl Pages {
                     if head.status.is_success() && bytes.len() <= SMALL {
                         self.size.store(size.saturating_mul(2), Ordering::Relaxed);
                     }
-                    let held = Bytes::from_owner(Held { bytes, _turn: turn });
-                    return Ok(Response::from_parts(head, Full::new(held)));
+                    return Ok((head, bytes));
                 }
                 Err(error) if !error.is::<LengthLimitError>() => return Err(error),
                 Err(_) if size > 1 => self.size.store(size / 2, Ordering::Relaxed),
@@ -124,6 +154,9 @@ fn of_size(mut list: Parts, size: u32) -> http::Result<Parts> {
     list.uri = Uri::from_parts(uri)?;
     Ok(list)
 }
+
+/// How long one page may take, with all that are asked for again.
+const LONGEST: Duration = Duration::from_secs(30);
 
 const LIMIT: &str = "limit=";
 

@@ -1,4 +1,5 @@
 use std::{
+    future::ready,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -6,11 +7,13 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::{future::join_all, stream};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::{Api, api::ListParams, core::PartialObjectMeta};
 use serde_json::json;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     super::{fixture::service_account, freshness::Freshness, limit::limited, watch::PAGE},
@@ -158,6 +161,32 @@ async fn who_is_answered_nothing_holds_up_the_others_no_longer_than_that_is_wait
     let (failed, counted) = timeout(2 * SILENCE, both).await.unwrap();
     assert!(failed.unwrap_err().contains("silent for 20s"));
     assert_eq!(counted, Ok(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_answered_a_little_at_a_time_holds_up_the_others_for_half_a_minute() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        seen.lock().unwrap().push(wanted(&request).unwrap());
+        let drops = stream::unfold((), |()| async {
+            sleep(SILENCE / 2).await;
+            Some((Ok::<_, BoxError>(Frame::data(Bytes::from_static(b" "))), ()))
+        });
+        ready(Ok::<_, BoxError>(Response::new(StreamBody::new(drops))))
+    });
+    let (turn, start) = (Turn::default(), Instant::now());
+    let stamp = Freshness::default().stamp(Kind::ServiceAccount);
+    let client = Client::new(service, "default");
+    let dripping = Api::all(limited(client, SILENCE, stamp, turn.clone()));
+    let server = Server::of([10]).api(&turn);
+    let both = async { tokio::join!(count(&dripping), count(&server)) };
+    let (failed, counted) = timeout(10 * LONGEST, both).await.unwrap();
+    assert!(failed.unwrap_err().contains("longer than 30s"));
+    assert_eq!(counted, Ok(1));
+    assert!(start.elapsed() < LONGEST + Duration::from_secs(1));
+    count(&dripping).await.unwrap_err();
+    assert_eq!(*asked.lock().unwrap(), [50, 25]);
 }
 
 const SILENCE: Duration = Duration::from_secs(20);
