@@ -245,8 +245,9 @@ impl Issuance {
             self.metrics.denied(Code::NoPolicy);
             return Err(unselected(&ask.subject).into());
         }
-        // The first one is counted already.
-        self.admit(ask, names.len() - 1)?;
+        // The first one is counted already, and once more when it is asked for again.
+        let rest = self.admit(ask, names.len() - 1);
+        rest.map_err(Limits::after_another)?;
         Ok(names)
     }
 

@@ -85,6 +85,12 @@ impl Limits {
         Ok(())
     }
 
+    /// The same refusal for one who will have another name counted before.
+    pub fn after_another(refusal: Refusal) -> Refusal {
+        let wait = refusal.retry_after.unwrap_or_default();
+        refusal.after(wait.saturating_add(EACH.unsigned_abs()))
+    }
+
     /// Counts one try to mint.
     ///
     /// # Errors

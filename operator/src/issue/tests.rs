@@ -159,6 +159,23 @@ async fn t39_a_pod_that_makes_names_up_cannot_flood_the_audit_stream() {
     assert!(issuance.issue(&other, names(&["x"])).await.is_ok());
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_all_and_waits_as_told_is_not_too_early() {
+    let server = ApiServer::default().on(TOKEN_PATH, mint);
+    let many: Vec<String> = (0..30).map(|i| format!("t{i:02}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let (issuance, ..) = issuance(&server, &many);
+    let ask = ask();
+    for _ in 0..8 {
+        issuance.issue(&ask, None).await.unwrap();
+    }
+    // Of the 256 at once 16 are left.
+    let refusal = issuance.issue(&ask, None).await.unwrap_err();
+    assert_eq!(refusal.code, Code::TooOften);
+    tokio::time::advance(refusal.retry_after.unwrap()).await;
+    assert!(issuance.issue(&ask, None).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_missing_right_is_told_at_every_try_and_asked_about_twice() {
     let server = ApiServer::default()
