@@ -51,7 +51,7 @@ pub(crate) fn measure(report: &mut Report, side: &Side, scale: &Scale) -> Result
 
 /// B0.
 fn nothing(report: &mut Report, bare: &Done) {
-    let how = "an empty handler served as the operator serves: TLS 1.3, keep-alive, 100 connections, over loopback in the network of its pod; one worker thread; median of 5 rounds of 1.5 s in turn, after 0.3 s of warm-up and 1 s apart; the server alone on core 0, the generator on core 1 before the rest of the cluster";
+    let how = "an empty handler served as the operator serves: TLS 1.3, keep-alive, 100 connections, over loopback in the network of its pod; one worker thread; median of 5 rounds of 1.5 s in turn, after 0.3 s of warm-up and 1 s apart; the server alone on core 0, with the greatest share of it, the generator on core 1 before the rest of the cluster";
     report.add("B0", "processor time per answer", (bare.cpu(), "us"), how);
     report.add("B0", "answers per second", (bare.rate(), "1/s"), how);
     for (metric, part) in [("answer p50", 0.5), ("answer p99", 0.99)] {
@@ -104,7 +104,7 @@ fn at_half(report: &mut Report, steady: &[Done], half: f64) {
         return;
     };
     let how = format!(
-        "constant arrival at {half:.0}/s, half of the full load, both alike; counted from when each was meant to be made; median of 5 rounds of 2 s in turn"
+        "constant arrival at {half:.0}/s, half of the full load, both alike; counted from when each was meant to be made, by a generator in real time; median of 5 rounds of 2 s in turn"
     );
     for (metric, part) in [
         ("half load p50", 0.5),

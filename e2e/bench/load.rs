@@ -16,7 +16,11 @@ use tokio::runtime::Builder;
 
 use self::connection::Connection;
 use crate::{
-    place::{Aside, GENERATOR, Pinned, SERVER, come_first, enter_network_of, pin_this_thread},
+    place::{
+        Aside, GENERATOR, Pinned, SERVER, be_punctual, come_first, enter_network_of,
+        pin_this_thread,
+    },
+    share::Share,
     stats::Sample,
 };
 
@@ -69,7 +73,7 @@ impl Target {
     pub(crate) fn closed(self: &Arc<Self>, length: Duration) -> Result<Round> {
         let target = Arc::clone(self);
         let _placed = self.place()?;
-        beside(self.pid, self.generator(), move || {
+        beside(self.pid, self.generator(Generator::First), move || {
             closed::run(target, length)
         })
     }
@@ -82,7 +86,7 @@ impl Target {
     pub(crate) fn open(self: &Arc<Self>, rate: f64, length: Duration) -> Result<Round> {
         let target = Arc::clone(self);
         let _placed = self.place()?;
-        beside(self.pid, self.generator(), move || {
+        beside(self.pid, self.generator(Generator::Punctual), move || {
             open::run(target, rate, length)
         })
     }
@@ -115,16 +119,21 @@ impl Target {
         })
     }
 
-    fn place(&self) -> Result<(Pinned, Option<Aside>)> {
-        let aside = self.aside.map(|cluster| Aside::all_but(self.pid, cluster));
-        Ok((Pinned::new(self.pid, SERVER)?, aside.transpose()?))
+    fn place(&self) -> Result<(Pinned, Option<(Aside, Share)>)> {
+        let pinned = Pinned::new(self.pid, SERVER)?;
+        let Some(cluster) = self.aside else {
+            return Ok((pinned, None));
+        };
+        let alone = (
+            Aside::all_but(self.pid, cluster)?,
+            Share::greatest(self.pid)?,
+        );
+        Ok((pinned, Some(alone)))
     }
 
-    fn generator(&self) -> Generator {
-        match self.aside {
-            Some(_) => Generator::First,
-            None => Generator::Among,
-        }
+    /// How the generator is: like that where the server is to be alone.
+    fn generator(&self, alone: Generator) -> Generator {
+        self.aside.map_or(Generator::Among, |_cluster| alone)
     }
 
     async fn connect(&self) -> Result<Connection> {
@@ -157,6 +166,8 @@ enum Generator {
     /// Before all of them, and it never sleeps: what wakes whoever waits for a packet is charged to whoever sends
     /// it, and is not the work of a server.
     First,
+    /// It runs as soon as a request is due, whoever has the core then, and leaves it to them until the next one is.
+    Punctual,
     /// One of them, where the server needs the others.
     Among,
 }
@@ -170,8 +181,10 @@ fn beside<T: Send + 'static, F: Future<Output = Result<T>>>(
 ) -> Result<T> {
     let run = move || {
         pin_this_thread(GENERATOR)?;
-        if generator == Generator::First {
-            come_first()?;
+        match generator {
+            Generator::First => come_first()?,
+            Generator::Punctual => be_punctual()?,
+            Generator::Among => {}
         }
         enter_network_of(server)?;
         let runtime = Builder::new_current_thread().enable_all().build();

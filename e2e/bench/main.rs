@@ -20,6 +20,7 @@ mod resident;
 mod revoked;
 mod rounds;
 mod scale;
+mod share;
 mod side;
 mod stats;
 mod verification;

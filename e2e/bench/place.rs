@@ -1,13 +1,14 @@
 //! Where a process runs while it is measured: the server alone on one core, the generator of its load on
 //! the other before all else, so that nobody takes their time, and both in one network.
 
-use std::{fs, os::fd::AsFd as _};
+use std::{fs, os::fd::AsFd as _, process::Command};
 
 use anyhow::{Context as _, Result};
 use rustix::{
     process::{Pid, setpriority_process},
     thread::{
-        CpuSet, LinkNameSpaceType, move_into_link_name_space, sched_getaffinity, sched_setaffinity,
+        CpuSet, LinkNameSpaceType, gettid, move_into_link_name_space, sched_getaffinity,
+        sched_setaffinity,
     },
 };
 
@@ -81,7 +82,7 @@ impl Drop for Aside {
 }
 
 /// The cgroup below which all of a cluster's processes are.
-fn cgroup(pid: u32) -> Result<String> {
+pub(crate) fn cgroup(pid: u32) -> Result<String> {
     let all = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     let mut paths = all.lines().filter_map(|line| line.split_once(":/"));
     let found = paths.find_map(|(_, path)| {
@@ -101,8 +102,29 @@ pub(crate) fn come_first() -> Result<()> {
     setpriority_process(None, FIRST).context("come first")
 }
 
+/// Has all threads of that process run before anything else on its core.
+pub(crate) fn first(pid: u32) -> Result<()> {
+    each_thread(pid, |thread| setpriority_process(Some(thread), FIRST))
+}
+
 /// The nice value of what comes first.
 const FIRST: i32 = -20;
+
+/// Has this thread run the moment it is woken: in real time. One that never sleeps would be held up by the kernel
+/// for 50 ms of each second. Where that is not permitted it comes first, and that is said.
+#[expect(clippy::print_stderr, reason = "who reads the figures has to know")]
+pub(crate) fn be_punctual() -> Result<()> {
+    let thread = gettid().as_raw_nonzero().to_string();
+    let mut chrt = Command::new("chrt");
+    let done = chrt.args(["--fifo", "--pid", "1", &thread]).output();
+    let done = done.context("run chrt")?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let why = String::from_utf8_lossy(&done.stderr);
+    eprintln!("requests may be made late: {}", why.trim());
+    come_first()
+}
 
 /// Has this thread be in the network of that process from now on.
 pub(crate) fn enter_network_of(pid: u32) -> Result<()> {
@@ -119,13 +141,17 @@ fn only(core: usize) -> CpuSet {
 
 /// A thread that begins meanwhile is where the one is that began it.
 fn place(pid: u32, set: &CpuSet) -> Result<()> {
+    each_thread(pid, |thread| sched_setaffinity(Some(thread), set))
+}
+
+/// One that has ended meanwhile is passed over.
+fn each_thread(pid: u32, make: impl Fn(Pid) -> rustix::io::Result<()>) -> Result<()> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return Ok(());
     };
     for task in tasks {
         let task: u32 = task?.file_name().to_string_lossy().parse()?;
-        match sched_setaffinity(Some(thread(task)?), set) {
-            // it has ended
+        match make(thread(task)?) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(why) => return Err(why).context("place a thread"),
         }
