@@ -21,9 +21,10 @@ use crate::{
 /// Every valid statement and issuer of the cluster, and who of them counts.
 ///
 /// # Guarantees
-/// An `aud` belongs to at most one statement, and an issuer's URL to at most one issuer: the oldest. It
-/// goes on belonging to one that cannot be used any more, and then nothing is issued for it. The same
-/// objects make the same set, in whatever order they come.
+/// An `aud` belongs to at most one statement, and an issuer's URL to at most one usable issuer: the oldest.
+/// As long as the issuer permits it, an `aud` goes on belonging to a statement that cannot be used any
+/// more, and then nothing is issued for it. The same objects make the same set, in whatever order they
+/// come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AudienceSet {
     statements: BTreeMap<AudienceId, Arc<Statement>>,
@@ -34,9 +35,9 @@ pub struct AudienceSet {
     shadowed: BTreeMap<ObjectName, Denial>,
     /// Whose a value is, whether that statement can be used or not.
     by_value: BTreeMap<Audience, AudienceId>,
-    /// Those that count, by what an opaque token shows of the value.
-    by_tag: BTreeMap<AudienceTag, Vec<AudienceId>>,
-    /// Every statement of a value, whether it counts or not.
+    /// The values that belong to one, by what an opaque token shows of them.
+    by_tag: BTreeMap<AudienceTag, Vec<Audience>>,
+    /// Every statement of a value, whether it counts, or can be used, or not.
     stated: BTreeMap<Audience, BTreeSet<AudienceId>>,
     namespaces: BTreeMap<Namespace, Labels>,
 }
@@ -87,12 +88,15 @@ impl AudienceSet {
             namespaces,
             ..Self::default()
         };
-        for (id, statement) in &set.statements {
-            let ids = set.stated.entry(statement.audience.clone());
+        let holds: Vec<_> = holds.into_iter().collect();
+        let stated = set.statements.values().map(|s| (&s.id, &s.audience));
+        let held = holds.iter().map(|hold| (&hold.id, &hold.audience));
+        for (id, audience) in stated.chain(held) {
+            let ids = set.stated.entry(audience.clone());
             ids.or_default().insert(id.clone());
         }
         set.shadow_issuers();
-        set.refuse_statements(&holds.into_iter().collect::<Vec<_>>());
+        set.refuse_statements(&holds);
         set
     }
 
@@ -110,11 +114,16 @@ impl AudienceSet {
 
     /// Every statement that counts and that an opaque token with this tag may be for.
     pub fn tagged(&self, tag: AudienceTag) -> impl Iterator<Item = &Arc<Statement>> {
-        let ids = self.by_tag.get(&tag).into_iter().flatten();
-        ids.filter_map(|id| self.statements.get(id))
+        let values = self.claimed(tag);
+        values.filter_map(|value| self.of_value(value.as_str()))
     }
 
-    /// Every statement that has that `aud`, whether it counts or not.
+    /// Every `aud` with this tag that belongs to a statement, whether that can be used or not.
+    pub fn claimed(&self, tag: AudienceTag) -> impl Iterator<Item = &Audience> {
+        self.by_tag.get(&tag).into_iter().flatten()
+    }
+
+    /// Every statement that has that `aud`, whether it counts, or can be used, or not.
     #[must_use]
     pub fn stating(&self, audience: &str) -> &BTreeSet<AudienceId> {
         static NONE: BTreeSet<AudienceId> = BTreeSet::new();
@@ -255,10 +264,8 @@ impl AudienceSet {
             let (id, value) = (claimant.id.clone(), claimant.audience.clone());
             match self.standing(&claimant, &by_value) {
                 Ok(()) => {
-                    if claimant.usable {
-                        let tagged = by_tag.entry(AudienceTag::of(&value)).or_default();
-                        tagged.push(id.clone());
-                    }
+                    let tagged = by_tag.entry(AudienceTag::of(&value)).or_default();
+                    tagged.push(value.clone());
                     by_value.insert(value, id);
                 }
                 Err(denial) if claimant.usable => drop(refused.insert(id, denial)),

@@ -233,7 +233,11 @@ fn what_cannot_be_used_any_more_still_holds_its_audience() {
     assert_eq!(set.of_value(value), None);
     assert_eq!(set.counting().count(), 0);
     let value = Audience::parse(value).unwrap();
-    assert_eq!(set.tagged(AudienceTag::of(&value)).count(), 0);
+    let tag = AudienceTag::of(&value);
+    assert_eq!(set.tagged(tag).count(), 0);
+    let stating = ["bank", "payments"].map(|namespace| id(namespace, "payments"));
+    assert_eq!(*set.stating(value.as_str()), stating.into());
+    assert_eq!(set.claimed(tag).collect::<Vec<_>>(), [&value]);
     let (code, _) = ask(&set, ("shop", "orders"), "a").unwrap_err();
     assert_eq!(code, Code::AudienceMissing);
 }

@@ -244,6 +244,12 @@ impl Index {
         self.take_namespaces(filed(listed(namespaces), record::namespace));
     }
 
+    /// The watch delivers this audience, new or changed.
+    pub(crate) fn deliver_audience(&self, audience: TokenAudience) {
+        let event = Event::Apply(Stored(Ok(audience)));
+        self.take_audiences(filed(vec![event], record::audience));
+    }
+
     /// The watches have delivered exactly these revocations.
     pub(crate) fn revoke(&self, own: Vec<TokenRevocation>, cluster: Vec<ClusterTokenRevocation>) {
         let own = own.into_iter().map(|object| Stored(Ok(object)));

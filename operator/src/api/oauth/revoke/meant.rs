@@ -77,14 +77,16 @@ impl Known<'_> {
         let Some(key) = self.ring.sealing(sealed.key_id()) else {
             return Err(unknown("key"));
         };
-        // It opens under its audience alone, which is not written in it.
-        let Some(statement) = self.audiences.tagged(sealed.audience_tag()).next() else {
-            return Err(unknown("audience"));
-        };
-        match sealed.open(key, &self.issuer.url, &statement.audience, self.now) {
-            Ok(verified) => Ok(Some(verified)),
-            Err(fault) => worthless(fault),
+        // It opens under its audience alone, which is not written in it. Whether that can be used at the
+        // moment does not matter: it may be again tomorrow.
+        let mut outcome = Err(unknown("audience"));
+        for audience in self.audiences.claimed(sealed.audience_tag()) {
+            outcome = match sealed.open(key, &self.issuer.url, audience, self.now) {
+                Ok(verified) => return Ok(Some(verified)),
+                Err(fault) => worthless(fault),
+            };
         }
+        outcome
     }
 
     fn foreign(&self) -> Refusal {

@@ -76,6 +76,13 @@ impl Shop {
         }
     }
 
+    /// The audience `payments` says from now on what none may say.
+    pub(super) fn spoil_payments(&self) {
+        let mut payments = audience("payments", PAYMENTS, "JWT", "first");
+        payments.spec.scopes.clear();
+        self.index.deliver_audience(payments);
+    }
+
     /// The identity token of a pod.
     pub(super) fn identity(&self, namespace: &str, pod: &str, account: &str) -> String {
         let mut claims = identity(pod, account);

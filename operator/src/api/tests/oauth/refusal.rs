@@ -256,6 +256,11 @@ async fn an_audience_that_is_not_to_be_had_is_no_target() {
     let idle = shop.identity("shop", "idle-0", "idle");
     let answer = shop.exchange(&idle, &[("audience", PAYMENTS)]).await;
     is(&answer, 400, "invalid_target", "NoPolicy", "idle");
+    shop.spoil_payments();
+    let answer = shop
+        .exchange(&shop.orders(), &[("audience", PAYMENTS)])
+        .await;
+    is(&answer, 400, "invalid_target", "AudienceMissing", "spoilt");
     // Nothing was asked of the API server, and nothing minted.
     let calls = shop.operator.server.calls();
     assert!(

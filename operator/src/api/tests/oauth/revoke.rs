@@ -113,6 +113,22 @@ async fn what_is_no_valid_token_is_given_back_without_a_word() {
 }
 
 #[tokio::test]
+async fn a_token_of_an_audience_that_cannot_be_used_is_given_back_all_the_same() {
+    let issued = claims(FIRST, PAYMENTS, 5);
+    for form in [Shop::signed, Shop::sealed] {
+        let shop = Shop::new().await;
+        let token = form(&shop, FIRST, &issued);
+        assert!(shop.is_active(&token).await);
+        shop.spoil_payments();
+        assert!(!shop.is_active(&token).await);
+        let watch = || shop.revoke(70, &json!({"tokenID": issued.id.as_str()}));
+        let answer = shop.give_back_watched(&token, watch).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(shop.written().len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn the_token_of_another_pod_is_left_alone() {
     let shop = Shop::new().await;
     let token = shop.signed(FIRST, &claims(FIRST, PAYMENTS, 5));
