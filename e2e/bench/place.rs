@@ -116,12 +116,11 @@ const FIRST: i32 = -20;
 pub(crate) fn be_punctual() -> Result<()> {
     let thread = gettid().as_raw_nonzero().to_string();
     let mut chrt = Command::new("chrt");
-    let done = chrt.args(["--fifo", "--pid", "1", &thread]).output();
-    let done = done.context("run chrt")?;
-    if done.status.success() {
-        return Ok(());
-    }
-    let why = String::from_utf8_lossy(&done.stderr);
+    let why = match chrt.args(["--fifo", "--pid", "1", &thread]).output() {
+        Ok(done) if done.status.success() => return Ok(()),
+        Ok(done) => String::from_utf8_lossy(&done.stderr).into_owned(),
+        Err(error) => format!("chrt: {error}"),
+    };
     eprintln!("requests may be made late: {}", why.trim());
     come_first()
 }
