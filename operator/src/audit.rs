@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use self::{
     record::Record,
-    stream::{Room, Stream},
+    stream::{Room, STALL, Stream},
 };
 use crate::issuer::{IssuedToken, hex};
 
@@ -67,6 +67,9 @@ pub enum AuditError {
     /// Nothing takes the records, and too many wait.
     #[error("too many audit records wait to be written: nothing reads the standard output")]
     Full,
+    /// Nothing takes the records.
+    #[error("an audit record is not written after {STALL:?}: nothing reads the standard output")]
+    Stalled,
     /// Whatever wrote it was lost.
     #[error("wait for the audit record to be written")]
     AwaitWriter(#[source] tokio::sync::oneshot::error::RecvError),
@@ -116,7 +119,8 @@ impl Audit {
     /// Records that a token was refused.
     ///
     /// # Guarantees
-    /// However many are refused, half of the room for what waits to be written is left to what is issued.
+    /// However many are refused, half of the room for what waits to be written is left to what is issued. While
+    /// nothing takes the records nobody waits for this one: it is written with the others when something does.
     ///
     /// # Errors
     /// The step that failed.
@@ -147,10 +151,10 @@ impl Audit {
         self.write(&record, Room::All).await
     }
 
-    /// Whether there is room for the record of a token that is yet to be made.
+    /// Whether there is room for the record of a token that is yet to be made, and somebody who takes it.
     ///
     /// # Errors
-    /// [`AuditError::Full`]
+    /// [`AuditError::Full`], [`AuditError::Stalled`]
     pub fn has_room(&self) -> Result<(), AuditError> {
         self.0.has_room()
     }

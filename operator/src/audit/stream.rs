@@ -8,6 +8,7 @@ use std::{
     mem,
     os::fd::AsFd as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use rustix::pipe::fcntl_setpipe_size;
@@ -17,6 +18,7 @@ use tokio::{
     runtime::Handle,
     sync::{Mutex as AsyncMutex, oneshot},
     task::yield_now,
+    time::Instant,
 };
 
 use super::AuditError;
@@ -35,8 +37,8 @@ struct Shared {
 struct Queue {
     lines: Vec<u8>,
     waiting: Vec<oneshot::Sender<Outcome>>,
-    /// Whether somebody is at it.
-    writing: bool,
+    /// When the write that is under way began.
+    begun: Option<Instant>,
 }
 
 /// What takes the lines. Of either only one write is under way at a time.
@@ -78,13 +80,19 @@ impl Stream {
         Self::of(Sink::Pipe(AsyncMutex::new(Torn::new(pipe))))
     }
 
-    /// Whether a line could wait.
+    /// Whether a line could wait, and would not wait for long.
     ///
     /// # Errors
-    /// [`AuditError::Full`]
+    /// [`AuditError::Full`], [`AuditError::Stalled`]
     pub(super) fn has_room(&self) -> Result<(), AuditError> {
-        let full = self.0.queue().lines.len() > MOST - LONGEST;
-        if full { Err(AuditError::Full) } else { Ok(()) }
+        let queue = self.0.queue();
+        if queue.lines.len() > MOST - LONGEST {
+            Err(AuditError::Full)
+        } else if queue.is_stalled() {
+            Err(AuditError::Stalled)
+        } else {
+            Ok(())
+        }
     }
 
     fn of(sink: Sink) -> Self {
@@ -94,13 +102,20 @@ impl Stream {
         }))
     }
 
-    /// Writes a line, which ends with its line feed, and returns when it was written and flushed.
+    /// Writes a line, which ends with its line feed, and returns when it was written and flushed. While nothing
+    /// takes the lines, one of [`Room::Half`] is left to be written when something does.
     ///
     /// # Errors
     /// It may not have been written, or not whole. [`AuditError::Full`]: it was not, as too much waits already.
     pub(super) async fn append(&self, line: &[u8], room: Room) -> Result<(), AuditError> {
         let (told, outcome) = oneshot::channel();
-        let first = self.0.queue().add(line, room, told)?;
+        let (first, stalled) = {
+            let mut queue = self.0.queue();
+            (queue.add(line, room, told)?, queue.is_stalled())
+        };
+        if stalled && room == Room::Half {
+            return Ok(());
+        }
         if first {
             let turn = Turn {
                 shared: Arc::clone(&self.0),
@@ -155,8 +170,11 @@ impl Shared {
             return;
         };
         let mut pipe = pipe.lock().await;
-        while let Some(batch) = self.next() {
+        let mut next = self.next();
+        while let Some(batch) = next {
             let outcome = pipe.append(&batch.lines).await;
+            // Whoever hears of it finds the next one begun, or none under way.
+            next = self.next();
             batch.tell(outcome);
         }
     }
@@ -166,12 +184,14 @@ impl Shared {
         let Sink::Thread(writer) = &self.sink else {
             return;
         };
-        while let Some(batch) = self.next() {
+        let mut next = self.next();
+        while let Some(batch) = next {
             let outcome = {
                 // A panic in the midst of a write leaves `torn` set: the next line begins on its own.
                 let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
                 writer.append(&batch.lines)
             };
+            next = self.next();
             batch.tell(outcome);
         }
     }
@@ -232,14 +252,20 @@ impl Queue {
         }
         self.lines.extend_from_slice(line);
         self.waiting.push(told);
-        Ok(!mem::replace(&mut self.writing, true))
+        let first = self.begun.is_none();
+        self.begun.get_or_insert_with(Instant::now);
+        Ok(first)
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.begun.is_some_and(|begun| begun.elapsed() >= STALL)
     }
 
     /// All that waits; [`None`], and then nobody is writing, where nothing does.
     fn take(&mut self) -> Option<(Vec<u8>, Vec<oneshot::Sender<Outcome>>)> {
-        self.writing = !self.waiting.is_empty();
-        self.writing
-            .then(|| (mem::take(&mut self.lines), mem::take(&mut self.waiting)))
+        self.begun = (!self.waiting.is_empty()).then(Instant::now);
+        self.begun
+            .map(|_| (mem::take(&mut self.lines), mem::take(&mut self.waiting)))
     }
 }
 
@@ -278,6 +304,9 @@ impl Torn<Box<dyn Write + Send>> {
 /// How many bytes a pipe takes before whoever reads it has to: what comes in a tenth of a second under full
 /// load. Without privileges a process gets no more.
 const ROOM: usize = 1024 * 1024;
+
+/// A write that takes as long as this is one that nothing reads.
+pub(super) const STALL: Duration = Duration::from_secs(5);
 
 /// How many bytes wait at most: thousands of lines.
 const MOST: usize = 8 * 1024 * 1024;

@@ -1,7 +1,7 @@
 use std::sync::{Condvar, MutexGuard};
 
 use futures::FutureExt;
-use tokio::{io::AsyncReadExt as _, net::unix::pipe::pipe, task::JoinSet};
+use tokio::{io::AsyncReadExt as _, net::unix::pipe::pipe, task::JoinSet, time::advance};
 
 use super::*;
 
@@ -65,7 +65,7 @@ impl Stream {
         *stream.0.queue() = Queue {
             lines: vec![b'\n'; MOST],
             waiting: Vec::new(),
-            writing: true,
+            begun: Some(Instant::now()),
         };
         stream
     }
@@ -221,6 +221,29 @@ async fn a_reader_that_is_late_holds_nobody_up() {
             yield_now().await;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nothing_is_read_who_comes_is_told_so_or_waits_for_nothing() {
+    let (sender, mut reader) = pipe().unwrap();
+    let stream = Stream::piped(sender);
+    let large = [&b"x".repeat(2 * ROOM)[..], b"\n"].concat();
+    let (first, line) = (stream.clone(), large.clone());
+    let held = tokio::spawn(async move { first.append(&line, Room::All).await });
+    while stream.0.queue().begun.is_none() || !stream.0.queue().lines.is_empty() {
+        yield_now().await;
+    }
+    stream.has_room().unwrap();
+    advance(STALL).await;
+    let room = stream.has_room();
+    assert!(matches!(room, Err(AuditError::Stalled)), "{room:?}");
+    let refused = stream.append(b"refused\n", Room::Half).now_or_never();
+    assert!(matches!(refused, Some(Ok(()))), "{refused:?}");
+    let mut read = vec![0; large.len() + b"refused\n".len()];
+    reader.read_exact(&mut read).await.unwrap();
+    held.await.unwrap().unwrap();
+    assert!(read.ends_with(b"x\nrefused\n"), "nothing of it is lost");
+    stream.has_room().unwrap();
 }
 
 #[tokio::test]
