@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde_json::json;
+use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::{clock, telemetry::Metrics};
@@ -55,6 +56,11 @@ impl Lines {
         Ok(Self(shared))
     }
 
+    fn within(&self, most: usize) -> Within<'_> {
+        let lines = &self.0;
+        Within { lines, most }
+    }
+
     /// Ends the thread when all that waits is written, and waits for that, but no longer than `most`. What
     /// comes later is lost.
     pub(super) fn close(&self, most: Duration) {
@@ -67,17 +73,23 @@ impl Lines {
     }
 }
 
-impl Write for &Lines {
+/// Takes a line as long as no more than `most` bytes wait with it.
+pub(super) struct Within<'a> {
+    lines: &'a Shared,
+    most: usize,
+}
+
+impl Write for Within<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut state = self.0.state();
-        if state.closed || state.lines.len().saturating_add(line.len()) > MOST {
+        let mut state = self.lines.state();
+        if state.closed || state.lines.len().saturating_add(line.len()) > self.most {
             state.lost += 1;
             drop(state);
-            self.0.metrics.log_lines_lost(1);
+            self.lines.metrics.log_lines_lost(1);
         } else {
             state.lines.extend_from_slice(line);
             drop(state);
-            self.0.changed.notify_all();
+            self.lines.changed.notify_all();
         }
         Ok(line.len())
     }
@@ -88,10 +100,16 @@ impl Write for &Lines {
 }
 
 impl<'a> MakeWriter<'a> for Lines {
-    type Writer = &'a Self;
+    type Writer = Within<'a>;
 
     fn make_writer(&'a self) -> Self::Writer {
-        self
+        self.within(MOST)
+    }
+
+    /// Half of the room is kept for errors: of the others there may be any number.
+    fn make_writer_for(&'a self, line: &Metadata<'_>) -> Self::Writer {
+        let is_error = *line.level() == Level::ERROR;
+        self.within(if is_error { MOST } else { MOST / 2 })
     }
 }
 
@@ -171,9 +189,9 @@ mod tests {
         (reader, lines, metrics)
     }
 
-    fn log(mut lines: &Lines, count: u64) {
+    fn log(lines: &Lines, count: u64) {
         for _ in 0..count {
-            lines.write_all(line().as_bytes()).unwrap();
+            lines.make_writer().write_all(line().as_bytes()).unwrap();
         }
     }
 
@@ -207,7 +225,7 @@ mod tests {
         let (reader, lines, metrics) = piped();
         // More than the pipe takes: the thread stands with the rest in hand.
         let long = format!("{}\n", "y".repeat(MOST - 1));
-        (&lines).write_all(long.as_bytes()).unwrap();
+        lines.make_writer().write_all(long.as_bytes()).unwrap();
         taken(&lines);
         log(&lines, MANY);
         assert_eq!(counted(&metrics), MANY - WAIT);
@@ -225,6 +243,26 @@ mod tests {
         let passed = usize::try_from(WAIT + 1).unwrap();
         assert_eq!(read, vec![line().trim(); passed]);
         assert_eq!(counted(&metrics), MANY - WAIT);
+    }
+
+    #[test]
+    fn half_of_the_room_is_kept_for_errors() {
+        let (_reader, lines, metrics) = piped();
+        let long = format!("{}\n", "y".repeat(MOST - 1));
+        lines.make_writer().write_all(long.as_bytes()).unwrap();
+        taken(&lines);
+        let logger = tracing_subscriber::fmt().with_writer(lines.clone());
+        tracing::subscriber::with_default(logger.finish(), || {
+            let text = line();
+            (0..1024).for_each(|_| tracing::info!(text));
+            let lost = counted(&metrics);
+            assert!((500..1000).contains(&lost), "{lost}");
+            tracing::error!(text);
+            assert_eq!(counted(&metrics), lost);
+            tracing::warn!(text);
+            assert_eq!(counted(&metrics), lost + 1);
+        });
+        lines.close(Duration::ZERO);
     }
 
     #[test]
