@@ -65,13 +65,22 @@ lock_cluster() {
 	flock 9
 }
 
+# The folder of modules/ that says which Kubernetes: the newest, unless HALLPASS_KUBERNETES names an older one.
+kubernetes_module() {
+	local module=kubernetes${HALLPASS_KUBERNETES:+-$HALLPASS_KUBERNETES}
+	[[ -d $HERE/modules/$module ]] || die "HALLPASS_KUBERNETES=$HALLPASS_KUBERNETES: there is no modules/$module"
+	printf '%s' "$module"
+}
+
 # Everything that decides what the programs are: module files and the recipe that builds them.
 tools_hash() {
+	local module
+	module=$(kubernetes_module)
 	(
 		cd "$HERE" || exit
 		LC_ALL=C
 		export LC_ALL
-		sha256sum tools modules/*/go.mod modules/*/go.sum | sha256sum | cut -c1-16
+		sha256sum tools modules/{"$module",node,helm,coredns}/go.{mod,sum} | sha256sum | cut -c1-16
 	)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use kube::Client;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -225,12 +225,47 @@ pub async fn install() -> Result<()> {
 }
 
 async fn install_chart() -> Result<()> {
-    let script = format!("cd {} && {}", checkout().display(), block("install")?);
+    let as_documented = block("install")?;
+    let install = match engine() {
+        Engine::AdmissionPolicy => as_documented,
+        // what the README says for a cluster that has no such policies
+        Engine::Webhook => {
+            let with = as_documented.replace(
+                "helm install ",
+                "helm install --set injection.engine=Webhook ",
+            );
+            ensure!(with != as_documented, "the README installs by helm install");
+            with
+        }
+    };
+    let script = format!("cd {} && {install}", checkout().display());
     run("sh", &["-ec", &script], None)
         .await?
         .success()
         .context("the README's way to install")?;
     Ok(())
+}
+
+/// What injects on the cluster under test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// The API server itself.
+    AdmissionPolicy,
+    /// The operator, for a cluster older than Kubernetes 1.37.
+    Webhook,
+}
+
+/// The engine that `HALLPASS_E2E_ENGINE` names, as chart value `injection.engine` does.
+///
+/// # Panics
+/// It names another one.
+#[must_use]
+pub fn engine() -> Engine {
+    match std::env::var("HALLPASS_E2E_ENGINE").as_deref() {
+        Err(_) | Ok("AdmissionPolicy") => Engine::AdmissionPolicy,
+        Ok("Webhook") => Engine::Webhook,
+        Ok(other) => panic!("HALLPASS_E2E_ENGINE={other}: want AdmissionPolicy or Webhook"),
+    }
 }
 
 /// The root of the checkout.
