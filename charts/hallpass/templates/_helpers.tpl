@@ -19,16 +19,51 @@
 {{- printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
+{{/* Labels of every object. The schema keeps commonLabels from naming one of the chart's own. */}}
 {{- define "hallpass.labels" -}}
+{{- with .Values.commonLabels }}
+{{- toYaml . }}
+{{ end -}}
 helm.sh/chart: {{ include "hallpass.chart" . }}
 {{ include "hallpass.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
+{{/* The same with further ones, which win over commonLabels. Takes root and labels. */}}
+{{- define "hallpass.labelsAnd" -}}
+{{- merge (dict) .labels (include "hallpass.labels" .root | fromYaml) | toYaml }}
+{{- end }}
+
 {{- define "hallpass.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "hallpass.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* The Service that names each replica that is ready, so that a sidecar can ask another one than the first. */}}
+{{- define "hallpass.replicasService" -}}
+{{- include "hallpass.fullname" . | trunc 54 | trimSuffix "-" }}-replicas
+{{- end }}
+
+{{/* The Service behind which Prometheus finds the replicas, where it looks for Services. */}}
+{{- define "hallpass.metricsService" -}}
+{{- include "hallpass.fullname" . | trunc 55 | trimSuffix "-" }}-metrics
+{{- end }}
+
+{{/* "true" where an object of the Prometheus operator is to be rendered. Takes root, kind, and values with enabled and renderMode. */}}
+{{- define "hallpass.monitored" -}}
+{{- if .values.enabled }}
+{{- if or (eq .values.renderMode "alwaysRender") (.root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") }}
+{{- true }}
+{{- else if eq .values.renderMode "failIfMissing" }}
+{{- fail (printf "this cluster has no monitoring.coreos.com/v1, so no %s: install the Prometheus operator first, or set renderMode to skipIfMissing" .kind) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Which engine injects: the API server itself, or the operator as a webhook. */}}
+{{- define "hallpass.engine" -}}
+{{- dig "engine" "AdmissionPolicy" (default dict .Values.injection) }}
 {{- end }}
 
 {{/* A reference to an image: registry, repository, tag, digest, and the tag to take where neither of the two is given. */}}
@@ -77,4 +112,14 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "hallpass.fullname" . 
 {{/* toJson writes <, > and & as escapes that CEL reads as the same characters. */}}
 {{- define "hallpass.apiServerAudiences" -}}
 {{- .Values.kubernetes.apiServerAudiences | toJson }}
+{{- end }}
+
+{{/* How replicas are spread where nobody says otherwise: soft, so that a cluster of one node runs all of them. */}}
+{{- define "hallpass.spread" -}}
+- topologyKey: topology.kubernetes.io/zone
+  maxSkew: 1
+  whenUnsatisfiable: ScheduleAnyway
+- topologyKey: kubernetes.io/hostname
+  maxSkew: 1
+  whenUnsatisfiable: ScheduleAnyway
 {{- end }}
