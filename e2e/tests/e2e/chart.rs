@@ -1,5 +1,8 @@
 //! The chart: rendered twice it is the same, all of it is valid, and installing it again changes nothing.
 
+mod monitoring;
+mod values;
+
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
@@ -29,7 +32,11 @@ async fn rendered(args: &[&str]) -> Result<String> {
 #[tokio::test]
 async fn the_chart_rendered_twice_is_identical() -> Result<()> {
     let _cluster = Cluster::shared("twice").await?;
-    assert_eq!(rendered(&[]).await?, rendered(&[]).await?);
+    let everything = checkout().join("charts/hallpass/values-ha.yaml");
+    let everything = ["-f", everything.to_str().context("a path in UTF-8")?];
+    for args in [&[][..], &everything] {
+        assert_eq!(rendered(args).await?, rendered(args).await?);
+    }
     helm(&["lint", "--strict"], &[]).await?.success()?;
     Ok(())
 }
@@ -39,7 +46,7 @@ async fn every_template_renders_an_object() -> Result<()> {
     let _cluster = Cluster::shared("template").await?;
     let templates = checkout().join("charts/hallpass/templates");
     let mut expected = BTreeSet::new();
-    for folder in [templates.clone(), templates.join("admission")] {
+    for folder in ["", "admission", "tests"].map(|folder| templates.join(folder)) {
         for entry in std::fs::read_dir(&folder)? {
             let path = entry?.path();
             if path
@@ -51,11 +58,22 @@ async fn every_template_renders_an_object() -> Result<()> {
             }
         }
     }
-    let chart = rendered(&[]).await?;
-    let sources = chart
-        .lines()
-        .filter_map(|line| line.strip_prefix("# Source: "));
-    let sources: BTreeSet<String> = sources.map(str::to_owned).collect();
+    let mut sources = BTreeSet::new();
+    // all that is off by default, in two parts, since the monitors exclude each other
+    for monitor in ["serviceMonitor", "podMonitor"] {
+        let on = format!(
+            "networkPolicy.enabled=true,priorityClassName=system-cluster-critical,\
+            prometheus.{monitor}.enabled=true,prometheus.prometheusRule.enabled=true,prometheus.grafanaDashboard.enabled=true"
+        );
+        let object =
+            r#"extraObjects=[{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}]"#;
+        let kinds = "--api-versions=monitoring.coreos.com/v1";
+        let chart = rendered(&["--set", &on, "--set-json", object, kinds]).await?;
+        let lines = chart
+            .lines()
+            .filter_map(|line| line.strip_prefix("# Source: "));
+        sources.extend(lines.map(str::to_owned));
+    }
     assert_eq!(sources, expected);
     Ok(())
 }
@@ -64,6 +82,8 @@ async fn every_template_renders_an_object() -> Result<()> {
 async fn every_object_is_valid_under_every_name() -> Result<()> {
     let cluster = Cluster::shared("valid").await?;
     let long = "x".repeat(63);
+    let available = checkout().join("charts/hallpass/values-ha.yaml");
+    let available = available.to_string_lossy();
     // what is in it cannot be tried before it is there
     let keys = format!("{}-keys", cluster.namespace);
     kubectl(&["create", "namespace", &keys]).await?.success()?;
@@ -76,6 +96,12 @@ async fn every_object_is_valid_under_every_name() -> Result<()> {
             "--set",
             "logLevel=debug,replicaCount=1,imagePullSecrets[0].name=pull",
         ],
+        &["-f", &available],
+        &[
+            "--set",
+            "networkPolicy.enabled=true,prometheus.grafanaDashboard.enabled=true,runtimeClassName=a,podLabels.team=a",
+        ],
+        &["--set", "rbac.tokenRequest.namespaces={default}"],
         &[
             "--set",
             "issuer.url=https://id.example/a,issuer.algorithm=EdDSA,issuer.spiffeTrustDomain=a.example",
@@ -85,8 +111,9 @@ async fn every_object_is_valid_under_every_name() -> Result<()> {
             "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
         ],
     ] {
-        // under another release, so that nothing of it is there yet but the definitions
-        let release = ["template", "other"];
+        // under another release, so that nothing of it is there yet but the definitions; its test pod is for a
+        // namespace in which this one injects nothing
+        let release = ["template", "other", "--skip-tests"];
         let chart = helm(&release, &[&["-n", &cluster.namespace], args].concat())
             .await?
             .success()?;
@@ -141,6 +168,15 @@ async fn a_value_that_nothing_reads_or_that_means_nothing_is_refused() -> Result
         "image.pullPolicy=Always,logLevel=debug,replicaCount=3",
     ])
     .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_charts_own_test_is_answered_by_the_operator() -> Result<()> {
+    let _cluster = Cluster::shared("helmtest").await?;
+    let test = ["test", "hallpass", "-n", RELEASE, "--timeout", "120s"];
+    let said = run("helm", &test, None).await?.success()?;
+    ensure!(said.contains("Succeeded"), "{said}");
     Ok(())
 }
 
