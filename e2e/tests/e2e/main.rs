@@ -22,6 +22,7 @@ mod oauth;
 mod own_audience;
 mod pod_shape;
 mod policy;
+mod privilege;
 mod quality;
 mod readme;
 mod refresh;
