@@ -13,6 +13,7 @@ mod event;
 mod events;
 #[cfg(test)]
 mod fixture;
+pub mod injection;
 pub mod issuer;
 mod plan;
 pub mod policy;

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use self::{
-    freshness::Stamp,
+    freshness::{Freshness, Stamp},
     revocations::{Read, Revocations},
     shelf::Shelf,
 };
@@ -226,6 +226,13 @@ impl Index {
     #[must_use]
     pub fn revocations(&self) -> &Revocations {
         &self.0.revocations
+    }
+
+    /// A client for lists beside the watches: of all lists one page is in memory at a time, and each is
+    /// bounded in bytes and time.
+    pub(crate) fn lister(&self, client: Client) -> Client {
+        // It watches nothing, and so proves nothing.
+        proving(client, Freshness::default().stamp(Kind::Pod), &self.0.turn)
     }
 
     /// Which namespaces changed: for one reader.

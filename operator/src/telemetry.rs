@@ -12,7 +12,7 @@ use prometheus_client::encoding::text;
 
 use self::{
     families::{Families, OK},
-    label::{KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome},
+    label::{KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome, Uninjected},
 };
 
 mod families;
@@ -107,6 +107,14 @@ impl Metrics {
         self.0.leader.set(leads.into());
     }
 
+    /// So many pods should have the sidecar for that reason and have not.
+    pub fn uninjected(&self, reason: Uninjected, count: usize) {
+        self.0
+            .uninjected_pods
+            .get_or_create(&[("reason", reason.as_str())])
+            .set(gauge(count));
+    }
+
     /// A status was written, or could not be.
     pub fn status_write(&self, outcome: StatusWrite) {
         self.0
@@ -181,7 +189,7 @@ fn gauge(count: usize) -> i64 {
 mod tests {
     use super::*;
 
-    const DOCUMENTED: [(&str, &str); 20] = [
+    const DOCUMENTED: [(&str, &str); 21] = [
         ("hallpass_requests", "counter"),
         ("hallpass_request_duration_seconds", "histogram"),
         ("hallpass_tokens_issued", "counter"),
@@ -192,6 +200,7 @@ mod tests {
         ("hallpass_unreadable_objects", "gauge"),
         ("hallpass_revocations_refused", "gauge"),
         ("hallpass_leader", "gauge"),
+        ("hallpass_uninjected_pods", "gauge"),
         ("hallpass_status_writes", "counter"),
         ("hallpass_keys", "gauge"),
         ("hallpass_key_steps", "counter"),
@@ -230,6 +239,7 @@ mod tests {
         metrics.watch_objects(Kind::Pod, 7);
         metrics.unreadable_objects(Kind::TokenPolicy, 1);
         metrics.leader(true);
+        metrics.uninjected(Uninjected::Policy, 2);
         metrics.status_write(StatusWrite::Failed);
         metrics.token_review(ReviewOutcome::Limited);
         metrics.certificate_expiry(Timestamp::from_second(1_800_000_000).unwrap());
@@ -248,6 +258,8 @@ mod tests {
             r#"hallpass_watch_objects{kind="Pod"} 7"#,
             r#"hallpass_unreadable_objects{kind="TokenPolicy"} 1"#,
             "hallpass_leader 1",
+            r#"hallpass_uninjected_pods{reason="Policy"} 2"#,
+            r#"hallpass_uninjected_pods{reason="PodLabel"} 0"#,
             r#"hallpass_status_writes_total{outcome="Failed"} 1"#,
             r#"hallpass_token_reviews_total{outcome="Limited"} 1"#,
             "hallpass_certificate_expiry_timestamp_seconds 1800000000",

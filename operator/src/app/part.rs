@@ -15,7 +15,7 @@ use crate::{
     clock,
     config::Config,
     controller::{
-        Context, audience,
+        Context, audience, injection,
         issuer::{
             self, Release,
             keys::{IssuerKeys, KeyReports, ReportedKey},
@@ -294,6 +294,11 @@ impl Parts {
         let (index, client, leader, context, metrics) = of();
         steady.spawn("policies", async move {
             policy::run(index, client, leader, context, metrics).await;
+            Ok(())
+        });
+        let (index, client, leader, context, metrics) = of();
+        steady.spawn("injection", async move {
+            injection::run(index, client, leader, context, metrics).await;
             Ok(())
         });
         let (index, client, leader, context, metrics) = of();

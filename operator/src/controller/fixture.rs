@@ -20,11 +20,14 @@ use kube::{Client, client::Body, core::PartialObjectMeta};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use self::pods::Pods;
 use super::{
     Context,
     issuer::keys::{IssuerKeys, ReportedKey},
 };
 use crate::issuer::kubernetes::OperatorId;
+
+pub(super) mod pods;
 
 pub(super) const NOON: &str = "2026-11-01T12:00:00Z";
 pub(super) const LATER: &str = "2026-11-01T13:00:00Z";
@@ -148,6 +151,7 @@ pub(super) struct Server {
     pub(super) refusal: Option<u16>,
     /// The managed fields in every answer to a write of it.
     pub(super) answers_managed: Option<Value>,
+    pub(super) pods: Pods,
     pub(super) unexpected: Vec<String>,
 }
 
@@ -160,7 +164,8 @@ impl Server {
         match (method.as_str(), &segments[..]) {
             ("PATCH", ["apis", "hallpass.dev", "v1alpha1", .., _, "status"]) if forced => {
                 let kind = segments[segments.len() - 3];
-                self.statuses.push(json!({"kind": kind, "body": body}));
+                let sent = json!({"kind": kind, "query": query, "body": body});
+                self.statuses.push(sent);
                 self.status_refusal.map_or((200, body), failure)
             }
             ("DELETE", ["apis", "hallpass.dev", "v1alpha1", ..]) => {
@@ -203,6 +208,10 @@ impl Server {
                 self.events.push(body.clone());
                 (201, body)
             }
+            ("GET", ["api", "v1", "pods"]) => self.pods.answer("*", query),
+            ("GET", ["api", "v1", "namespaces", namespace, "pods"]) => {
+                self.pods.answer(namespace, query)
+            }
             _ => {
                 self.unexpected.push(format!("{method} {path}?{query}"));
                 failure(500)
@@ -238,7 +247,7 @@ pub(super) fn stored(mut applied: Value) -> Value {
     applied
 }
 
-fn failure(code: u16) -> (u16, Value) {
+pub(super) fn failure(code: u16) -> (u16, Value) {
     let reason = match code {
         404 => "NotFound",
         409 => "Conflict",

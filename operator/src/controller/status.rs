@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{Api, Client, Resource};
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::write::MANAGER;
 use crate::index::Stored;
 
 /// The status of a kind that Hallpass reports on.
@@ -26,6 +27,9 @@ pub(crate) trait Status: Clone + Debug + PartialEq + Serialize {
 
     /// The type of the condition that sums it up: of its transitions an event tells.
     const CONDITION: &'static str = READY;
+
+    /// Whose the fields are: of two controllers that write to one status, each has its own.
+    const MANAGER: &'static str = MANAGER;
 
     /// What is said of the object as a whole.
     fn conditions(&self) -> &[Condition];
@@ -156,7 +160,7 @@ impl Verdict {
         }
     }
 
-    /// The condition Ready that says so. Its time of transition is the one of `old` as long as the
+    /// The condition of such a status that says so. Its time of transition is the one of `old` as long as the
     /// status of the condition is.
     pub(super) fn condition<S: Kept>(
         self,
@@ -174,7 +178,7 @@ impl Verdict {
             .filter(|old| old.status == status)
             .map_or(Time(now), |old| old.last_transition_time.clone());
         Condition {
-            type_: READY.to_owned(),
+            type_: S::CONDITION.to_owned(),
             status: status.to_owned(),
             reason: self.reason.to_owned(),
             message: shortened(self.message, LONGEST_MESSAGE),

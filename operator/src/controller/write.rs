@@ -6,7 +6,10 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::{core::v1::ObjectReference, events::v1::Event};
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1::Event},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
 use kube::{
     Api, Client, Resource,
     api::{Patch, PatchParams, PostParams},
@@ -127,7 +130,7 @@ impl Writer {
             "metadata": {"name": name, "uid": uid},
             "status": status,
         }));
-        let params = PatchParams::apply(MANAGER).force();
+        let params = PatchParams::apply(S::MANAGER).force();
         let written = timeout(LIMIT, api.patch_status(name, &params, &patch)).await;
         match written.map_err(|_elapsed| WriteError::NoAnswer(LIMIT))? {
             Ok(_) => Ok(()),
@@ -168,6 +171,17 @@ impl Writer {
             uid: Some(uid.to_string()),
             ..ObjectReference::default()
         };
+        self.send(object, condition).await;
+    }
+
+    /// Tells an object that is none of ours of a condition, if there may be one more event in its namespace.
+    pub(super) async fn tell(&self, object: ObjectReference, condition: &Condition) {
+        if *self.leader.borrow() && self.may_tell(home(&object)) {
+            self.send(object, condition).await;
+        }
+    }
+
+    async fn send(&self, object: ObjectReference, condition: &Condition) {
         let event = event(condition, object.clone(), &self.pod, clock::now());
         let api: Api<Event> = Api::namespaced(self.client.clone(), home(&object));
         match timeout(LIMIT, api.create(&PostParams::default(), &event)).await {

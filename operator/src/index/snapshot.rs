@@ -98,6 +98,14 @@ impl Snapshot {
         self.shelves.policies.namespaces()
     }
 
+    /// Every namespace with that label.
+    pub(crate) fn labelled(&self, key: &str, value: &str) -> BTreeSet<Namespace> {
+        self.shelves.namespaces.collect(|(namespace, labels)| {
+            let same = labels.get(key).is_some_and(|v| v == value);
+            same.then(|| namespace.clone())
+        })
+    }
+
     /// Every namespace with a stored audience.
     pub(crate) fn stating(&self) -> BTreeSet<Namespace> {
         self.shelves.audiences.namespaces()

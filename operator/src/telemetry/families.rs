@@ -6,7 +6,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::label::{KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome};
+use super::label::{KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome, Uninjected};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -24,6 +24,7 @@ pub(super) struct Families {
     pub(super) unreadable_objects: Family<Labels<1>, Gauge>,
     pub(super) revocations_refused: Gauge,
     pub(super) leader: Gauge,
+    pub(super) uninjected_pods: Family<Labels<1>, Gauge>,
     pub(super) status_writes: Family<Labels<1>, Counter>,
     pub(super) keys: Gauge,
     pub(super) key_steps: Family<Labels<2>, Counter>,
@@ -50,6 +51,7 @@ impl Families {
             unreadable_objects: Family::default(),
             revocations_refused: Gauge::default(),
             leader: Gauge::default(),
+            uninjected_pods: Family::default(),
             status_writes: Family::default(),
             keys: Gauge::default(),
             key_steps: Family::default(),
@@ -175,6 +177,11 @@ impl Families {
             self.state_age.clone(),
         );
         r.register(
+            "uninjected_pods",
+            "Running pods that should have the sidecar and have not, 0 on replicas that do not lead",
+            self.uninjected_pods.clone(),
+        );
+        r.register(
             "state_went_back",
             "Times that this replica saw that the state of the cluster went back, as by a restore of etcd",
             self.state_went_back.clone(),
@@ -215,6 +222,10 @@ impl Families {
                 self.key_steps
                     .get_or_create(&[("step", step.as_str()), ("outcome", outcome.as_str())]),
             );
+        }
+        for reason in Uninjected::ALL {
+            let labels = [("reason", reason.as_str())];
+            drop(self.uninjected_pods.get_or_create(&labels));
         }
         for outcome in ReviewOutcome::ALL {
             drop(

@@ -111,6 +111,18 @@ labels! {
 }
 
 labels! {
+    /// Why a pod should have the sidecar that it has not; the first of these that holds.
+    Uninjected {
+        /// Its own label asks for it.
+        PodLabel = "PodLabel",
+        /// The label of its namespace does.
+        NamespaceLabel = "NamespaceLabel",
+        /// A TokenPolicy selects it, and no label asks.
+        Policy = "Policy",
+    }
+}
+
+labels! {
     /// How a TokenReview ended.
     ReviewOutcome {
         /// The API server vouches for the token.

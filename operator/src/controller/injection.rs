@@ -1,0 +1,296 @@
+//! Finds pods that should have the sidecar and have not: their own label asks for it, or that of their
+//! namespace, or a TokenPolicy selects them. Who asks for it after a pod was created, who created one
+//! past admission, or wrote a policy for pods that are not injected, learns of it here.
+//!
+//! Says so in the condition `Injected` of the policy, in a metric, and in an event on the pods' owner. The
+//! index knows injected pods alone, so that this lists the others, and keeps none of them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{StreamExt, stream};
+use hallpass_core::name::Namespace;
+use kube::Client;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tracing::{debug, warn};
+
+use self::{
+    counts::Counts,
+    desired::{Gaps, Owned, Owners},
+    list::{ListError, Lister, Which},
+    pod::Lacking,
+    status::InjectionStatus,
+    target::{Queue, Target, targets},
+    told::Told,
+};
+use super::{
+    Context,
+    plan::Memories,
+    round::{UNSYNCED, while_leading},
+    status::reported,
+    write::Writer,
+};
+use crate::{
+    index::{Index, Record},
+    telemetry::{Metrics, label::Uninjected, log::Chain},
+};
+
+mod counts;
+mod desired;
+mod list;
+mod pod;
+mod status;
+mod target;
+#[cfg(test)]
+mod tests;
+mod told;
+
+/// Looks whenever this replica leads. Never returns.
+///
+/// # Guarantees
+/// Nothing is sent any more once `leader` says that this replica does not lead.
+pub async fn run(
+    index: Index,
+    client: Client,
+    leader: watch::Receiver<bool>,
+    context: Context,
+    metrics: Metrics,
+) {
+    let work = || async {
+        let pod = &context.pod;
+        let mut term = Term {
+            index: &index,
+            context: &context,
+            writer: Writer::new(client.clone(), pod, leader.clone(), metrics.clone()),
+            lister: Lister::new(index.lister(client.clone())),
+            targets: BTreeMap::new(),
+            queue: Queue::default(),
+            memory: BTreeMap::new(),
+            told: Told::default(),
+            counts: Counts::new(metrics.clone()),
+            failures: 0,
+        };
+        term.work().await;
+    };
+    while_leading(leader.clone(), work).await;
+}
+
+/// What a leader knows, until it is none.
+struct Term<'a> {
+    index: &'a Index,
+    context: &'a Context,
+    writer: Writer,
+    lister: Lister,
+    targets: BTreeMap<Namespace, Target>,
+    queue: Queue,
+    memory: BTreeMap<Namespace, Memories<InjectionStatus>>,
+    told: Told,
+    counts: Counts,
+    /// How many looks in a row failed.
+    failures: u32,
+}
+
+impl Term<'_> {
+    async fn work(&mut self) {
+        let mut changes = self.index.consents();
+        let (mut full, mut settled) = (Instant::now(), None::<Instant>);
+        loop {
+            tokio::select! {
+                () = sleep_until(full) => {
+                    let synced = self.mark(true);
+                    if synced {
+                        self.look_at_asking().await;
+                    }
+                    full = Instant::now() + if synced { LOOK } else { UNSYNCED };
+                }
+                // What changes until then is looked at together.
+                Ok(()) = changes.changed() => drop(settled.get_or_insert(Instant::now() + SETTLE)),
+                () = sleep_until(settled.unwrap_or(full)), if settled.is_some() => {
+                    settled = None;
+                    self.mark(false);
+                }
+                () = std::future::ready(()), if !self.queue.is_empty() => {
+                    if let Some(namespace) = self.queue.next() {
+                        self.visit(&namespace).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Marks what is to be looked at: everything, or what is asked for in another way than before. Whether it
+    /// is known what that is.
+    fn mark(&mut self, all: bool) -> bool {
+        let Ok(snapshot) = self.index.snapshot() else {
+            return false;
+        };
+        let home = self.context.operator.namespace.as_str();
+        let now = targets(&snapshot, |namespace| is_never(home, namespace.as_str()));
+        let before = std::mem::replace(&mut self.targets, now);
+        let now = self.targets.iter();
+        let marked =
+            now.filter(|(namespace, target)| all || before.get(*namespace) != Some(target));
+        let gone = before.keys().filter(|n| !self.targets.contains_key(*n));
+        let marked = marked.map(|(namespace, _)| namespace).chain(gone).cloned();
+        if all {
+            self.queue.all(marked);
+        } else {
+            self.queue.changed(marked);
+        }
+        true
+    }
+
+    /// The pods of the whole cluster whose own label asks for the sidecar.
+    async fn look_at_asking(&mut self) {
+        let (mut count, mut owners) = (0, Owners::at_most(MOST_ASKING));
+        let home = self.context.operator.namespace.clone();
+        let which = Which::asking();
+        let listed = self.lister.each(&which, |pod: Lacking| {
+            if pod.counts() && !is_never(&home, &pod.namespace) {
+                count += 1;
+                owners.add(&pod, Uninjected::PodLabel);
+            }
+        });
+        match listed.await {
+            Ok(()) => {
+                self.failures = 0;
+                self.counts.asking(count);
+                let news = self.told.news(EVERYWHERE, owners);
+                self.tell(news).await;
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// Brings what is said of a namespace up to date.
+    async fn visit(&mut self, namespace: &Namespace) {
+        let Some(target) = self.targets.get(namespace).cloned() else {
+            self.memory.remove(namespace);
+            self.told.forget(namespace.as_str());
+            self.counts.of(namespace, [0, 0]);
+            return;
+        };
+        match self.find(namespace, &target).await {
+            Ok(gaps) => {
+                self.failures = 0;
+                self.counts
+                    .of(namespace, [gaps.by_namespace, gaps.by_policy]);
+                self.report(namespace, &gaps).await;
+                let news = self.told.news(namespace.as_str(), gaps.owners);
+                self.tell(news).await;
+            }
+            // What was said of it stands until more is known.
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// What asks for the sidecar there and has it not. A namespace where nothing does costs one request.
+    async fn find<'t>(
+        &mut self,
+        namespace: &Namespace,
+        target: &'t Target,
+    ) -> Result<Gaps<'t>, ListError> {
+        let (mut gaps, which) = (Gaps::new(target), Which::of(namespace));
+        if target.labelled {
+            let look = |pod: Lacking| gaps.in_labelled(&pod);
+            self.lister.each(&which, look).await?;
+        } else {
+            gaps.any = self.lister.any(&which).await?;
+        }
+        let accounts = if gaps.any {
+            gaps.accounts()
+        } else {
+            Vec::new()
+        };
+        for account in accounts {
+            let look = |pod: Lacking| gaps.under(account, &pod);
+            self.lister.each(&which.under(account), look).await?;
+        }
+        Ok(gaps)
+    }
+
+    /// Writes the conditions of its policies, as far as they say something else.
+    async fn report(&mut self, namespace: &Namespace, gaps: &Gaps<'_>) {
+        let Ok(snapshot) = self.index.snapshot() else {
+            return;
+        };
+        let (now, mut writes) = ((self.context.clock)(), Vec::new());
+        let memories = self.memory.entry(namespace.clone()).or_default();
+        let records = snapshot.policies(namespace.as_str());
+        memories.retain(&records.values().map(|r| &*r.uid).collect());
+        for record in records.into_values().filter_map(status::of) {
+            let verdict = record.spec.as_ref().ok();
+            let verdict = verdict.and_then(|policy| gaps.verdict(policy, namespace));
+            // One that changed meanwhile is looked at again.
+            let Some(verdict) = verdict else { continue };
+            let first = record.status.as_ref().and_then(reported).is_none();
+            let desired = |record: &Record<_, InjectionStatus>, old: Option<&InjectionStatus>| {
+                let condition = verdict.clone().condition(record.generation, now, old);
+                InjectionStatus::new(condition)
+            };
+            let from = writes.len();
+            memories.plan(namespace.as_str(), [record], desired, &mut writes);
+            // That nothing is wrong with a new policy is no news.
+            let news = |status: &InjectionStatus| !first || !status.holds();
+            let new = writes[from..].iter_mut();
+            new.for_each(|write| write.transition &= news(&write.status));
+        }
+        // What could not be written is tried again at the next look.
+        self.writer.carry_out(writes, memories).await;
+    }
+
+    /// Sends an event to each of those.
+    async fn tell(&self, news: Vec<Owned>) {
+        let now = (self.context.clock)();
+        let events = stream::iter(news).map(|owned| async move {
+            let namespace = owned.owner.namespace.clone().unwrap_or_default();
+            let condition = owned
+                .verdict(&namespace)
+                .condition::<InjectionStatus>(None, now, None);
+            self.writer.tell(owned.owner, &condition).await;
+        });
+        events
+            .buffer_unordered(EVENTS_AT_ONCE)
+            .collect::<()>()
+            .await;
+    }
+
+    fn failed(&mut self, error: &ListError) {
+        self.failures = self.failures.saturating_add(1);
+        let error = Chain(error);
+        if self.failures == 1 {
+            warn!(%error, "pods without the sidecar could not be looked for");
+        } else {
+            debug!(%error, "pods without the sidecar can still not be looked for");
+        }
+    }
+}
+
+/// Whether nothing is injected there, whatever is labelled. `home` is the namespace of the operator.
+fn is_never(home: &str, namespace: &str) -> bool {
+    let of_home = namespace.strip_prefix(home);
+    NEVER.contains(&namespace) || of_home.is_some_and(|rest| rest.is_empty() || rest == KEYS)
+}
+
+/// How often everything is looked at, if that takes no longer.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// How long after a change what changed is looked at: its other status is written by then.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Where pods are never injected, beside the namespaces of the release.
+const NEVER: [&str; 2] = ["kube-system", "kube-node-lease"];
+
+/// What follows the name of the operator's namespace in that of the keys.
+const KEYS: &str = "-keys";
+
+/// Where those were found that ask by their own label.
+const EVERYWHERE: &str = "";
+
+/// Owners in the whole cluster that are told of such pods.
+const MOST_ASKING: usize = 500;
+
+/// How many events are sent at once.
+const EVENTS_AT_ONCE: usize = 8;
