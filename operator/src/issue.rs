@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use hallpass_core::{
-    decide::{Grant, Holding, Subject, decide_for, unselected},
+    decide::{Grant, Holding, Source, Subject, decide_for, unselected},
     denial::Code,
     issuer::IssuerUrl,
     name::{TokenId, TokenName},
@@ -17,7 +17,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
-use self::{limit::Limits, refusal::Refusal, unrecorded::Unrecorded};
+use self::{
+    admit::{Admission, Turn},
+    limit::Limits,
+    refusal::Refusal,
+    unrecorded::Unrecorded,
+};
 use crate::{
     audit::{Audit, AuditError, Audited, RequestId},
     index::{Index, Snapshot},
@@ -25,6 +30,7 @@ use crate::{
     telemetry::{Metrics, log::Chain},
 };
 
+mod admit;
 pub mod limit;
 pub mod refusal;
 mod unrecorded;
@@ -36,6 +42,7 @@ pub struct Issuance {
     issuers: Issuers,
     audit: Audit,
     limits: Limits,
+    admission: Admission,
     unrecorded: Unrecorded,
     metrics: Metrics,
 }
@@ -51,6 +58,9 @@ pub struct Ask {
     pub at: Timestamp,
     /// The same moment, for what passed since.
     pub since: Instant,
+    /// For how many seconds the pod still has the tokens that it asks for, as it says itself; 0 where it has
+    /// none. It is believed among the pods of one namespace alone, and decides there who is first.
+    pub expires_in: u32,
 }
 
 /// A token, or why not, for each name that was asked for.
@@ -65,6 +75,7 @@ impl Issuance {
             issuers,
             audit,
             limits: Limits::default(),
+            admission: Admission::new(metrics.clone(), rand::random),
             unrecorded: Unrecorded::default(),
             metrics,
         }
@@ -128,7 +139,7 @@ impl Issuance {
             Refusal::from(denial)
         })?;
         let token = grant.token().clone();
-        let outcome = self.mint(ask, grant, outdated).await;
+        let outcome = self.mint(ask, grant, outdated, None).await;
         self.note(ask, &token, outcome.as_ref().err()).await;
         outcome
     }
@@ -174,12 +185,30 @@ impl Issuance {
         ask: &Ask,
         name: &TokenName,
     ) -> Result<Audited<IssuedToken>, Refusal> {
-        // The names before it took their time.
-        let outdated = self.may_decide()?;
-        let grant = snapshot.decide(ask.now(), |scene| {
-            holding.decide(scene.revocations, name, scene.now)
-        })?;
-        self.mint(ask, grant, outdated).await
+        let decide = || -> Result<_, Refusal> {
+            // The names before it took their time.
+            let outdated = self.may_decide()?;
+            let grant = snapshot.decide(ask.now(), |scene| {
+                holding.decide(scene.revocations, name, scene.now)
+            })?;
+            Ok((grant, outdated))
+        };
+        let (grant, outdated) = decide()?;
+        let Source::Kubernetes = grant.source() else {
+            return self.mint(ask, grant, outdated, None).await;
+        };
+        let (namespace, until) = (&ask.subject.namespace, ask.since + LAST_START);
+        let turn = self
+            .admission
+            .turn(namespace, ask.expires_in, until)
+            .await?;
+        // What was revoked while it waited is not issued.
+        let (grant, outdated) = if turn.waited() {
+            decide()?
+        } else {
+            (grant, outdated)
+        };
+        self.mint(ask, grant, outdated, Some(turn)).await
     }
 
     /// How old what is decided on is, where that is more than counts as current.
@@ -189,12 +218,14 @@ impl Issuance {
         Ok(standing.outdated(now))
     }
 
-    /// Mints the token of a grant, within the rate and the time there is, and writes it down.
+    /// Mints the token of a grant, within the rate and the time there is, and writes it down. The turn ends with
+    /// the minting.
     async fn mint(
         &self,
         ask: &Ask,
         grant: Grant,
         outdated: Option<Duration>,
+        turn: Option<Turn>,
     ) -> Result<Audited<IssuedToken>, Refusal> {
         let grant = match outdated {
             Some(old) => grant.decided_on(old),
@@ -212,6 +243,7 @@ impl Issuance {
         room.map_err(|error| self.unwritten(ask, &error))?;
         self.limits.take(grant, ask.now())?;
         let minted = self.issuers.mint(grant, ask.now()).await;
+        drop(turn);
         let issued = minted.map_err(|e| {
             let refusal = Refusal::from(&e);
             self.limits.failed(grant, &refusal);

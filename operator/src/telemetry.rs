@@ -12,7 +12,9 @@ use prometheus_client::encoding::text;
 
 use self::{
     families::{Families, OK},
-    label::{KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome, Uninjected},
+    label::{
+        KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome, TurnedAway, Uninjected,
+    },
 };
 
 mod families;
@@ -71,6 +73,20 @@ impl Metrics {
     /// The API server answered a TokenRequest, whatever it answered.
     pub fn minted(&self, took: Duration) {
         self.0.mint_duration.observe(took.as_secs_f64());
+    }
+
+    /// So many tokens are being minted by the API server, and so many wait.
+    pub fn mints(&self, in_progress: usize, waiting: usize) {
+        self.0.mints_in_progress.set(gauge(in_progress));
+        self.0.mints_waiting.set(gauge(waiting));
+    }
+
+    /// A token was not minted, since too many are asked for.
+    pub fn turned_away(&self, why: TurnedAway) {
+        self.0
+            .mints_turned_away
+            .get_or_create(&[("reason", why.as_str())])
+            .inc();
     }
 
     /// So many objects of that kind are known now.
@@ -189,12 +205,15 @@ fn gauge(count: usize) -> i64 {
 mod tests {
     use super::*;
 
-    const DOCUMENTED: [(&str, &str); 21] = [
+    const DOCUMENTED: [(&str, &str); 24] = [
         ("hallpass_requests", "counter"),
         ("hallpass_request_duration_seconds", "histogram"),
         ("hallpass_tokens_issued", "counter"),
         ("hallpass_denials", "counter"),
         ("hallpass_mint_duration_seconds", "histogram"),
+        ("hallpass_mints_in_progress", "gauge"),
+        ("hallpass_mints_waiting", "gauge"),
+        ("hallpass_mints_turned_away", "counter"),
         ("hallpass_watch_objects", "gauge"),
         ("hallpass_watch_errors", "counter"),
         ("hallpass_unreadable_objects", "gauge"),

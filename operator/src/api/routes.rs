@@ -17,7 +17,7 @@ use hallpass_core::{
     wire::{Assignment, Assignments, Notice, RefusedEntry, TokenEntry, TokensResponse},
 };
 use http::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 use jiff::Timestamp;
@@ -51,6 +51,7 @@ pub(super) async fn tokens(
     who: Authenticated,
     State(api): State<Arc<Api>>,
     Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
     let names = tokens_request(body).await?.names.map(without_duplicates);
@@ -59,6 +60,7 @@ pub(super) async fn tokens(
         subject: Arc::clone(who.subject()),
         at: arrival.at,
         since: arrival.since,
+        expires_in: expires_in(&headers),
     };
     let outcomes = api.issuance.issue(&ask, names).await?;
     let mut response = json(encode(&entries(outcomes)?)?);
@@ -117,6 +119,12 @@ fn assignment(audiences: &AudienceSet, assigned: Assigned<'_>) -> Assignment {
     }
 }
 
+/// For how many seconds the pod still has what it asks for, as far as it says so.
+fn expires_in(headers: &HeaderMap) -> u32 {
+    let value = headers.get(EXPIRES_IN).and_then(|v| v.to_str().ok());
+    value.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
 fn without_duplicates(names: Vec<TokenName>) -> Vec<TokenName> {
     let mut seen = BTreeSet::new();
     names
@@ -165,8 +173,30 @@ pub(super) fn json(body: Vec<u8>) -> Response {
         .into_response()
 }
 
+/// The least that is left of the tokens that are asked for, in seconds; 0 where the pod has none.
+const EXPIRES_IN: HeaderName = HeaderName::from_static("hallpass-expires-in");
+
 /// A token with what is said of it: most answers are written without moving them.
 const USUAL_ANSWER: usize = 1536;
 
 /// The pace of the sidecars' polls: a changed policy is known everywhere well within a minute.
 const POLL_AGAIN: &str = "private, max-age=30";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f11_a_pod_that_does_not_say_what_it_has_has_nothing() {
+        let said = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("Hallpass-Expires-In", HeaderValue::from_static(value));
+            expires_in(&headers)
+        };
+        assert_eq!((said("0"), said("90")), (0, 90));
+        for nonsense in ["", "-1", "1.5", "soon", "4294967296", "9 0"] {
+            assert_eq!(said(nonsense), 0, "{nonsense}");
+        }
+        assert_eq!(expires_in(&HeaderMap::new()), 0);
+    }
+}

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
@@ -37,6 +37,7 @@ fn ask() -> Ask {
         subject: subject(),
         at: now(),
         since: Instant::now(),
+        expires_in: 0,
     }
 }
 
@@ -292,3 +293,5 @@ async fn what_is_decided_on_old_knowledge_ends_as_if_it_were_of_then() {
         assert_eq!(body["spec"]["expirationSeconds"], seconds, "{name}");
     }
 }
+
+mod storm;

@@ -6,7 +6,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::label::{KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome, Uninjected};
+use super::label::{
+    KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome, TurnedAway, Uninjected,
+};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -19,6 +21,9 @@ pub(super) struct Families {
     pub(super) tokens_issued: Counter,
     pub(super) denials: Family<Labels<1>, Counter>,
     pub(super) mint_duration: Histogram,
+    pub(super) mints_in_progress: Gauge,
+    pub(super) mints_waiting: Gauge,
+    pub(super) mints_turned_away: Family<Labels<1>, Counter>,
     pub(super) watch_objects: Family<Labels<1>, Gauge>,
     pub(super) watch_errors: Family<Labels<1>, Counter>,
     pub(super) unreadable_objects: Family<Labels<1>, Gauge>,
@@ -46,6 +51,9 @@ impl Families {
             tokens_issued: Counter::default(),
             denials: Family::default(),
             mint_duration: histogram(),
+            mints_in_progress: Gauge::default(),
+            mints_waiting: Gauge::default(),
+            mints_turned_away: Family::default(),
             watch_objects: Family::default(),
             watch_errors: Family::default(),
             unreadable_objects: Family::default(),
@@ -63,6 +71,7 @@ impl Families {
             log_lines_lost: Counter::default(),
         };
         families.register_requests();
+        families.register_mints();
         families.register_state();
         families.register_currency();
         families.start_at_zero();
@@ -94,11 +103,6 @@ impl Families {
         );
         r.register("denials", "Tokens that were refused", self.denials.clone());
         r.register(
-            "mint_duration_seconds",
-            "Time that the API server took to mint a token",
-            self.mint_duration.clone(),
-        );
-        r.register(
             "token_reviews",
             "Tokens that only the API server could judge",
             self.token_reviews.clone(),
@@ -112,6 +116,30 @@ impl Families {
             "log_lines_lost",
             "Lines of the log that were lost, since nothing read them",
             self.log_lines_lost.clone(),
+        );
+    }
+
+    fn register_mints(&mut self) {
+        let r = &mut self.registry;
+        r.register(
+            "mint_duration_seconds",
+            "Time that the API server took to mint a token",
+            self.mint_duration.clone(),
+        );
+        r.register(
+            "mints_in_progress",
+            "Tokens that the API server is minting",
+            self.mints_in_progress.clone(),
+        );
+        r.register(
+            "mints_waiting",
+            "Tokens that wait for others to be minted",
+            self.mints_waiting.clone(),
+        );
+        r.register(
+            "mints_turned_away",
+            "Tokens that were not minted, since too many are asked for",
+            self.mints_turned_away.clone(),
         );
     }
 
@@ -222,6 +250,10 @@ impl Families {
                 self.key_steps
                     .get_or_create(&[("step", step.as_str()), ("outcome", outcome.as_str())]),
             );
+        }
+        for reason in TurnedAway::ALL {
+            let labels = [("reason", reason.as_str())];
+            drop(self.mints_turned_away.get_or_create(&labels));
         }
         for reason in Uninjected::ALL {
             let labels = [("reason", reason.as_str())];

@@ -123,6 +123,16 @@ labels! {
 }
 
 labels! {
+    /// Why a token was not minted although it may be had.
+    TurnedAway {
+        /// Too many waited already.
+        NoRoom = "NoRoom",
+        /// Its turn did not come in time.
+        Waited = "Waited",
+    }
+}
+
+labels! {
     /// How a TokenReview ended.
     ReviewOutcome {
         /// The API server vouches for the token.

@@ -52,6 +52,7 @@ pub(super) async fn token(
         subject,
         at: arrival.at,
         since: arrival.since,
+        expires_in: 0,
     };
     let (audience, scopes) = (wish.audience, wish.scopes.as_ref());
     let issued = api.issuance.exchange(&ask, &issuer.url, audience, scopes);
