@@ -207,7 +207,14 @@ pub(super) fn events(namespace: &str) -> Vec<Row> {
         "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": namespace, "name": "app"},
     });
     let ours = "hallpass.dev/v1alpha1";
+    let mut bare = event("hallpass-operator", "apps/v1", "ReplicaSet");
+    bare["reason"] = json!("PodsWithoutSidecar");
     vec![
+        (
+            "tells a workload that its pods lack the sidecar",
+            Attempt::post(&group, bare),
+            Allowed,
+        ),
         (
             "tells of a policy",
             Attempt::post(&group, event("hallpass-operator", ours, "TokenPolicy")),
