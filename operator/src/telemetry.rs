@@ -165,6 +165,11 @@ impl Metrics {
         self.0.certificate_expiry.set(at.as_second());
     }
 
+    /// The CA of that certificate ends then.
+    pub fn authority_expiry(&self, at: Timestamp) {
+        self.0.authority_expiry.set(at.as_second());
+    }
+
     /// The state of the cluster was seen to have gone back.
     pub fn state_went_back(&self) {
         self.0.state_went_back.inc();
@@ -205,7 +210,7 @@ fn gauge(count: usize) -> i64 {
 mod tests {
     use super::*;
 
-    const DOCUMENTED: [(&str, &str); 24] = [
+    const DOCUMENTED: [(&str, &str); 25] = [
         ("hallpass_requests", "counter"),
         ("hallpass_request_duration_seconds", "histogram"),
         ("hallpass_tokens_issued", "counter"),
@@ -225,6 +230,7 @@ mod tests {
         ("hallpass_key_steps", "counter"),
         ("hallpass_token_reviews", "counter"),
         ("hallpass_certificate_expiry_timestamp_seconds", "gauge"),
+        ("hallpass_authority_expiry_timestamp_seconds", "gauge"),
         ("hallpass_state_age_seconds", "gauge"),
         ("hallpass_state_went_back", "counter"),
         ("hallpass_panics", "counter"),
@@ -262,6 +268,7 @@ mod tests {
         metrics.status_write(StatusWrite::Failed);
         metrics.token_review(ReviewOutcome::Limited);
         metrics.certificate_expiry(Timestamp::from_second(1_800_000_000).unwrap());
+        metrics.authority_expiry(Timestamp::from_second(1_900_000_000).unwrap());
         metrics.state_age(Some(Duration::from_millis(12_900)));
         metrics.state_went_back();
         metrics.panicked();
@@ -282,6 +289,7 @@ mod tests {
             r#"hallpass_status_writes_total{outcome="Failed"} 1"#,
             r#"hallpass_token_reviews_total{outcome="Limited"} 1"#,
             "hallpass_certificate_expiry_timestamp_seconds 1800000000",
+            "hallpass_authority_expiry_timestamp_seconds 1900000000",
             "hallpass_state_age_seconds 12",
             "hallpass_state_went_back_total 1",
             "hallpass_panics_total 1",

@@ -1,11 +1,12 @@
 //! The operator's own CA and serving certificate, shared by the replicas through one Secret.
 //!
 //! Every replica reads the Secret and serves what is in it. The leader fills it while it is empty,
-//! renews the serving certificate at half of its life under the same CA, and publishes the CA as a
-//! ClusterTrustBundle, which the kubelet mounts into the pods. What cannot be read is never
-//! overwritten: sidecars may trust it.
+//! renews the serving certificate at half of its life, has each CA followed by the next one, and publishes
+//! all that are to be trusted as a ClusterTrustBundle, which the kubelet mounts into the pods. What cannot
+//! be read is never overwritten: sidecars may trust it. What has merely ended is replaced.
 
 use std::{
+    cmp::min,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -15,13 +16,14 @@ use jiff::Timestamp;
 use kube::Client;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::{
     bundle::BundleError,
-    certificate::MakeError,
-    material::{Data, Fault, Material},
+    certificate::{LIVES, MakeError},
+    material::{Content, Data, Fault, Material},
     resolver::Served,
+    rotation::{Life, Lives, Step},
     store::{Store, Stored},
 };
 use crate::{
@@ -35,15 +37,20 @@ mod bundle;
 mod certificate;
 mod material;
 mod resolver;
+mod rotation;
 mod store;
 mod trust;
+
+pub use self::trust::Anchors;
 
 /// Keeps the serving certificate. One per process.
 pub struct Authority {
     client: Client,
     names: Names,
     store: Store,
+    lives: Lives,
     served: Arc<Served>,
+    anchors: Anchors,
     state: Mutex<State>,
     metrics: Metrics,
 }
@@ -55,7 +62,9 @@ struct State {
     until: Option<Timestamp>,
     /// Its leaf, to see whether another one came.
     leaf: Vec<u8>,
-    /// Trusts those who serve under the same CA.
+    /// The life of its CA.
+    authority: Option<Life>,
+    /// Trusts those who serve under one of the CAs that are to be trusted.
     trust: Option<Arc<ClientConfig>>,
     /// What went wrong the last time.
     fault: Option<String>,
@@ -82,12 +91,8 @@ pub(crate) enum AuthorityError {
         #[source]
         source: Box<Fault>,
     },
-    #[error("make the {what}")]
-    Make {
-        what: &'static str,
-        #[source]
-        source: MakeError,
-    },
+    #[error("make a certificate")]
+    Make(#[source] MakeError),
     #[error("write the Secret {name}")]
     WriteSecret {
         name: String,
@@ -110,7 +115,9 @@ impl Authority {
             ),
             client,
             names,
+            lives: LIVES,
             served: Arc::default(),
+            anchors: Anchors::default(),
             state: Mutex::default(),
             metrics,
         }
@@ -131,29 +138,48 @@ impl Authority {
     /// that was read before it is still valid.
     pub fn ready(&self, now: Timestamp) -> Result<(), String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match (state.until, &state.fault) {
-            (Some(until), _) if now < until => Ok(()),
-            (_, Some(fault)) => Err(fault.clone()),
-            (Some(until), None) => Err(format!("the serving certificate ended at {until}")),
-            (None, None) => Err(format!(
+        let authority = state.authority.filter(|life| life.is_over(now));
+        match (state.until, &state.fault, authority) {
+            (Some(until), _, None) if now < until => Ok(()),
+            (_, Some(fault), _) => Err(fault.clone()),
+            (_, None, Some(Life { until, .. })) => Err(format!(
+                "the CA of the serving certificate ended at {until}; the leader makes a new one"
+            )),
+            (Some(until), None, None) => Err(format!(
+                "the serving certificate ended at {until}; the leader makes a new one"
+            )),
+            (None, None, None) => Err(format!(
                 "the Secret {} is still empty; the leader fills it",
                 self.names.serving_secret()
             )),
         }
     }
 
-    /// TLS for a question to another replica: trust in the CA that the serving certificate in use is of.
+    /// TLS for a question to another replica: trust in all CAs under which one may serve.
     #[must_use]
     pub fn trust(&self) -> Option<Arc<ClientConfig>> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.trust.clone()
     }
 
+    /// The CAs that clients are to trust, in PEM: those that sign, that signed and that will sign. `None`
+    /// before the Secret was read.
+    #[must_use]
+    pub fn bundle(&self) -> Option<String> {
+        self.anchors.pem().as_deref().map(str::to_owned)
+    }
+
+    /// The same for who hands them on, and always those of the time.
+    #[must_use]
+    pub fn anchors(&self) -> Anchors {
+        self.anchors.clone()
+    }
+
     /// Looks after the certificate for ever. `leader` tells whether this replica writes.
     pub async fn run(self: Arc<Self>, mut leader: watch::Receiver<bool>) {
         loop {
             let leads = *leader.borrow_and_update();
-            let outcome = self.tend(leads, clock::now()).await;
+            let outcome = self.tend(leads, clock::now).await;
             let pause = self.settle(outcome);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -163,8 +189,8 @@ impl Authority {
         }
     }
 
-    /// One look: read, serve, and as the leader write what is missing.
-    async fn tend(&self, leads: bool, now: Timestamp) -> Result<(), AuthorityError> {
+    /// One look: read, serve, and as the leader write what is missing, one step at a time.
+    async fn tend(&self, leads: bool, clock: impl Fn() -> Timestamp) -> Result<(), AuthorityError> {
         let name = || self.names.serving_secret();
         let stored = self
             .store
@@ -175,28 +201,37 @@ impl Authority {
                 source,
             })?;
         let stored = stored.ok_or_else(|| AuthorityError::NoSecret { name: name() })?;
-        let mut material = self.parse(&stored.data, now)?;
-        if let Some(material) = &material {
-            self.serve(material);
-        }
+        let mut material = self.parse(&stored.data, clock())?;
+        material.iter().for_each(|material| self.serve(material));
         if !leads {
             return Ok(());
         }
-        if let Some(data) = self.renewed(material.as_ref(), now)? {
-            if !self.write(&stored, &data).await? {
+        let found = bundle::find(&self.client, &self.names).await;
+        // Where nobody can tell what is published, the certificate is looked after all the same.
+        let says = |found: &bundle::Found, m: &Material| found.says(&self.names, &m.bundle());
+        let published = found
+            .as_ref()
+            .ok()
+            .zip(material.as_ref())
+            .map(|(found, material)| says(found, material));
+        // Not before it was seen what is published: a time of before would tell of longer than it was.
+        let now = clock();
+        if let Some((step, content)) = self.due(material.as_ref(), published, now)? {
+            let data = content.data();
+            if !self.write(&stored, &data, step).await? {
                 return Ok(());
             }
             material = self.parse(&data, now)?;
             material.iter().for_each(|material| self.serve(material));
         }
-        if let Some(material) = material {
-            let ca = &material.authority.certificate;
-            if bundle::publish(&self.client, &self.names, ca)
-                .await
-                .map_err(AuthorityError::Publish)?
-            {
-                info!(bundle = self.names.trust_bundle(), "trust bundle published");
-            }
+        let found = found.map_err(AuthorityError::Publish)?;
+        let Some(material) = material else {
+            return Ok(());
+        };
+        let bundle = material.bundle();
+        let written = found.publish(&self.client, &self.names, &bundle).await;
+        if written.map_err(AuthorityError::Publish)? {
+            info!(bundle = self.names.trust_bundle(), "trust bundle published");
         }
         Ok(())
     }
@@ -211,38 +246,43 @@ impl Authority {
         })
     }
 
-    /// The data that is to be stored: a new CA where there is none, a new serving certificate where
-    /// the old one is due. `None`: all is well.
-    fn renewed(
+    /// What is to be done, and what is to be stored for it. `None`: all is well.
+    fn due(
         &self,
         material: Option<&Material>,
+        published: Option<bool>,
         now: Timestamp,
-    ) -> Result<Option<Data>, AuthorityError> {
-        let make = |what| move |source| AuthorityError::Make { what, source };
-        let made;
-        let (authority, until) = match material {
-            Some(m) if !certificate::is_due(m.serving_from, m.serving_until, now) => {
-                return Ok(None);
-            }
-            Some(m) => (&m.authority, m.authority_until),
-            None => {
-                made = certificate::authority(now).map_err(make("CA"))?;
-                (&made, now + certificate::AUTHORITY_LIFE)
-            }
+    ) -> Result<Option<(Step, Content)>, AuthorityError> {
+        let dns = self.names.dns();
+        let Some(material) = material else {
+            let first = Content::first(&dns, self.lives, now).map_err(AuthorityError::Make)?;
+            return Ok(Some((Step::Replace, first)));
         };
-        let serving = certificate::serving(authority, until, &self.names.dns(), now)
-            .map_err(make("serving certificate"))?;
-        Ok(Some(material::data(authority, &serving)))
+        let Some(step) = rotation::step(&material.scene(), published, self.lives, now) else {
+            return Ok(None);
+        };
+        let Life { until, .. } = material.authority_life();
+        if until <= now {
+            warn!(
+                authority.until = %until,
+                "the CA had ended: another one signs at once, and pods reach the operator again when they have read it"
+            );
+        }
+        let content = material.after(step, &dns, self.lives, now);
+        Ok(Some((step, content.map_err(AuthorityError::Make)?)))
     }
 
     /// Whether it was written. Another leader may have been faster: then the next look reads its work.
-    async fn write(&self, stored: &Stored, data: &Data) -> Result<bool, AuthorityError> {
+    async fn write(
+        &self,
+        stored: &Stored,
+        data: &Data,
+        step: Step,
+    ) -> Result<bool, AuthorityError> {
         match self.store.write(&stored.resource_version, data).await {
             Ok(()) => {
-                info!(
-                    secret = self.names.serving_secret(),
-                    "serving certificate made"
-                );
+                let secret = self.names.serving_secret();
+                info!(secret, step = ?step, "the CA and the serving certificate went a step");
                 Ok(true)
             }
             Err(source) if source.is_conflict() => Ok(false),
@@ -255,26 +295,29 @@ impl Authority {
 
     fn serve(&self, material: &Material) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let leaf = material
-            .serving
-            .cert
-            .first()
-            .map_or(&[][..], |c| c.as_ref());
+        let (bundle, authority) = (material.bundle(), material.authority_life());
+        if self.anchors.set(bundle.clone()) {
+            state.trust = match trust::client_config(&bundle) {
+                Ok(config) => Some(Arc::new(config)),
+                Err(error) => {
+                    error!(error = %Chain(&error), "no other replica can be asked");
+                    None
+                }
+            };
+        }
+        let serving = material.serving();
+        let leaf = serving.cert.first().map_or(&[][..], |c| c.as_ref());
         if state.leaf == leaf {
             return;
         }
+        let until = material.serving_until();
         state.leaf = leaf.to_vec();
-        state.until = Some(material.serving_until);
-        state.trust = match trust::client_config(&material.authority.certificate) {
-            Ok(config) => Some(Arc::new(config)),
-            Err(error) => {
-                error!(error = %Chain(&error), "no other replica can be asked");
-                None
-            }
-        };
-        self.served.swap(Arc::clone(&material.serving));
-        self.metrics.certificate_expiry(material.serving_until);
-        info!(certificate.until = %material.serving_until, "serving certificate in use");
+        state.until = Some(until);
+        state.authority = Some(authority);
+        self.served.swap(Arc::clone(serving));
+        self.metrics.certificate_expiry(until);
+        self.metrics.authority_expiry(authority.until);
+        info!(certificate.until = %until, authority.until = %authority.until, "serving certificate in use");
     }
 
     /// Keeps what went wrong, tells it once, and says when to look again.
@@ -287,10 +330,9 @@ impl Authority {
         {
             error!(error = text, "the serving certificate is not looked after");
         }
-        let pause = if fault.is_none() && state.until.is_some() {
-            CALM
-        } else {
-            EAGER
+        let pause = match state.authority {
+            Some(authority) if fault.is_none() => min(CALM, rotation::pace(authority)),
+            _ => EAGER,
         };
         state.fault = fault;
         pause

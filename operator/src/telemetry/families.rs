@@ -35,6 +35,7 @@ pub(super) struct Families {
     pub(super) key_steps: Family<Labels<2>, Counter>,
     pub(super) token_reviews: Family<Labels<1>, Counter>,
     pub(super) certificate_expiry: Gauge,
+    pub(super) authority_expiry: Gauge,
     pub(super) state_age: Gauge,
     pub(super) state_went_back: Counter,
     pub(super) panics: Counter,
@@ -65,6 +66,7 @@ impl Families {
             key_steps: Family::default(),
             token_reviews: Family::default(),
             certificate_expiry: Gauge::default(),
+            authority_expiry: Gauge::default(),
             state_age: Gauge::default(),
             state_went_back: Counter::default(),
             panics: Counter::default(),
@@ -189,6 +191,11 @@ impl Families {
             "certificate_expiry_timestamp_seconds",
             "End of the serving certificate in use, 0 while there is none",
             self.certificate_expiry.clone(),
+        );
+        r.register(
+            "authority_expiry_timestamp_seconds",
+            "End of the CA that signed it, 0 while there is none",
+            self.authority_expiry.clone(),
         );
         r.register(
             "build",

@@ -1,4 +1,4 @@
-//! Tells every pod whom to trust: the ClusterTrustBundle with the CA.
+//! Tells every pod whom to trust: the ClusterTrustBundle with the CAs.
 
 use k8s_openapi::{
     api::certificates::v1::{ClusterTrustBundle, ClusterTrustBundleSpec},
@@ -36,26 +36,57 @@ pub(crate) enum BundleError {
     },
 }
 
-/// Publishes `ca`, unless it is there already. Returns whether something was written.
-pub(super) async fn publish(client: &Client, names: &Names, ca: &str) -> Result<bool, BundleError> {
+/// The trust bundle as it is at one time.
+#[derive(Debug)]
+pub(super) struct Found {
+    bundle: Option<ClusterTrustBundle>,
+    owner: OwnerReference,
+}
+
+/// Reads it.
+pub(super) async fn find(client: &Client, names: &Names) -> Result<Found, BundleError> {
+    let owner = owner(client, names).await.map_err(BundleError::Owner)?;
     let bundles: Api<ClusterTrustBundle> = Api::all(client.clone());
     let name = names.trust_bundle();
-    let owner = owner(client, names).await.map_err(BundleError::Owner)?;
-    let desired = desired(names, owner, ca);
-    let found = within(bundles.get_opt(&name))
-        .await
-        .map_err(|source| BundleError::Read {
-            name: name.clone(),
-            source,
-        })?;
-    if found.is_some_and(|found| is_equal(&found, &desired)) {
-        return Ok(false);
+    match within(bundles.get_opt(&name)).await {
+        Ok(bundle) => Ok(Found { bundle, owner }),
+        Err(source) => Err(BundleError::Read { name, source }),
     }
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    within(bundles.patch(&name, &parameters, &Patch::Apply(&desired)))
-        .await
-        .map_err(|source| BundleError::Write { name, source })?;
-    Ok(true)
+}
+
+impl Found {
+    /// Whether it says all that it is to say.
+    pub(super) fn says(&self, names: &Names, ca: &str) -> bool {
+        let desired = desired(names, self.owner.clone(), ca);
+        self.bundle
+            .as_ref()
+            .is_some_and(|found| is_equal(found, &desired))
+    }
+
+    /// Publishes `ca`, unless it is there already. Returns whether something was written: not where somebody
+    /// else wrote since it was read, so that a leader of before undoes nothing.
+    pub(super) async fn publish(
+        self,
+        client: &Client,
+        names: &Names,
+        ca: &str,
+    ) -> Result<bool, BundleError> {
+        if self.says(names, ca) {
+            return Ok(false);
+        }
+        let mut desired = desired(names, self.owner, ca);
+        desired.metadata.resource_version = self
+            .bundle
+            .and_then(|found| found.metadata.resource_version);
+        let bundles: Api<ClusterTrustBundle> = Api::all(client.clone());
+        let name = names.trust_bundle();
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        match within(bundles.patch(&name, &parameters, &Patch::Apply(&desired))).await {
+            Ok(_) => Ok(true),
+            Err(source) if source.is_conflict() => Ok(false),
+            Err(source) => Err(BundleError::Write { name, source }),
+        }
+    }
 }
 
 /// What is to be there.

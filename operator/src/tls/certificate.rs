@@ -1,6 +1,9 @@
 //! Makes certificates: a CA, and the serving certificate under it. Pure but for the random keys.
 
-use std::{cmp::min, time::Duration};
+use std::{
+    cmp::{max, min},
+    time::Duration,
+};
 
 use hallpass_core::secret::Secret;
 use jiff::Timestamp;
@@ -9,8 +12,10 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
 
+use super::rotation::{Life, Lives};
+
 /// A certificate and its key, both in PEM.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Pair {
     pub(super) certificate: String,
     pub(super) key: Secret<String>,
@@ -29,14 +34,14 @@ pub(crate) enum MakeError {
     Sign(#[source] rcgen::Error),
 }
 
-/// A new CA that signs serving certificates and nothing below them.
-pub(super) fn authority(now: Timestamp) -> Result<Pair, MakeError> {
+/// A new CA that signs serving certificates and nothing below them, and lives for `life`.
+pub(super) fn authority(life: Duration, now: Timestamp) -> Result<Pair, MakeError> {
     let key = new_key()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name("Hallpass serving CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    live(&mut params, now - BACKDATED, now + AUTHORITY_LIFE);
+    live(&mut params, authority_life(life, now));
     let certificate = params.self_signed(key.expose()).map_err(MakeError::Sign)?;
     Ok(Pair {
         certificate: certificate.pem(),
@@ -44,12 +49,21 @@ pub(super) fn authority(now: Timestamp) -> Result<Pair, MakeError> {
     })
 }
 
-/// A new serving certificate for `dns` with a key of its own, signed by `authority`. It does not
-/// outlive `authority_end`.
+/// From when until when a CA is valid that is made at `now` to live for `life`.
+pub(super) fn authority_life(life: Duration, now: Timestamp) -> Life {
+    Life {
+        from: now - BACKDATED,
+        until: now + life,
+    }
+}
+
+/// A new serving certificate for `dns` with a key of its own, signed by `authority`. It lives for `life`,
+/// but neither begins before `bounds`, the life of the CA, nor outlives them.
 pub(super) fn serving(
     authority: &Pair,
-    authority_end: Timestamp,
+    bounds: Life,
     dns: &[String],
+    life: Duration,
     now: Timestamp,
 ) -> Result<Pair, MakeError> {
     let signer = KeyPair::from_pem(authority.key.expose())
@@ -65,11 +79,11 @@ pub(super) fn serving(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
-    live(
-        &mut params,
-        now - BACKDATED,
-        min(now + SERVING_LIFE, authority_end),
-    );
+    let life = Life {
+        from: max(now - BACKDATED, bounds.from),
+        until: min(now + life, bounds.until),
+    };
+    live(&mut params, life);
     let certificate = params
         .signed_by(key.expose(), &issuer)
         .map_err(MakeError::Sign)?;
@@ -77,12 +91,6 @@ pub(super) fn serving(
         certificate: certificate.pem(),
         key: Secret::new(key.expose().serialize_pem()),
     })
-}
-
-/// Whether less than half of a certificate's life is left.
-pub(super) fn is_due(from: Timestamp, until: Timestamp, now: Timestamp) -> bool {
-    let left = until.duration_since(now);
-    left.saturating_mul(2) < until.duration_since(from)
 }
 
 fn new_key() -> Result<Secret<KeyPair>, MakeError> {
@@ -97,7 +105,8 @@ fn common_name(name: &str) -> DistinguishedName {
     distinguished
 }
 
-fn live(params: &mut CertificateParams, from: Timestamp, until: Timestamp) {
+fn live(params: &mut CertificateParams, life: Life) {
+    let Life { from, until } = life;
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + from.as_duration().unsigned_abs();
     params.not_after = epoch + until.as_duration().unsigned_abs();
@@ -105,8 +114,12 @@ fn live(params: &mut CertificateParams, from: Timestamp, until: Timestamp) {
 
 /// A sidecar's clock may be behind ours.
 const BACKDATED: Duration = Duration::from_secs(5 * 60);
-pub(super) const AUTHORITY_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-const SERVING_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// How long CAs and serving certificates live.
+pub(super) const LIVES: Lives = Lives {
+    authority: Duration::from_secs(10 * 365 * 24 * 3600),
+    serving: Duration::from_secs(90 * 24 * 3600),
+};
 
 #[cfg(test)]
 mod tests {
@@ -118,9 +131,13 @@ mod tests {
         "2026-07-01T00:00:00Z".parse().unwrap()
     }
 
+    fn bounds() -> Life {
+        authority_life(LIVES.authority, now())
+    }
+
     #[test]
     fn a_ca_signs_servers_and_no_other_ca() {
-        let made = authority(now()).unwrap();
+        let made = authority(LIVES.authority, now()).unwrap();
         let (_, pem) = parse_x509_pem(made.certificate.as_bytes()).unwrap();
         let (_, ca) = parse_x509_certificate(&pem.contents).unwrap();
         let constraints = ca.basic_constraints().unwrap().unwrap();
@@ -133,9 +150,9 @@ mod tests {
 
     #[test]
     fn a_serving_certificate_serves_its_names_for_90_days() {
-        let ca = authority(now()).unwrap();
+        let ca = authority(LIVES.authority, now()).unwrap();
         let dns = ["a.b.svc".to_owned(), "a.b.svc.cluster.local".to_owned()];
-        let made = serving(&ca, now() + AUTHORITY_LIFE, &dns, now()).unwrap();
+        let made = serving(&ca, bounds(), &dns, LIVES.serving, now()).unwrap();
         let (_, pem) = parse_x509_pem(made.certificate.as_bytes()).unwrap();
         let (_, leaf) = parse_x509_certificate(&pem.contents).unwrap();
         let names = leaf.subject_alternative_name().unwrap().unwrap();
@@ -159,31 +176,18 @@ mod tests {
     }
 
     #[test]
-    fn a_serving_certificate_does_not_outlive_its_ca() {
-        let ca = authority(now()).unwrap();
-        let end = now() + Duration::from_secs(3600);
-        let made = serving(&ca, end, &["a.b.svc".to_owned()], now()).unwrap();
+    fn f12_a_serving_certificate_is_valid_within_the_life_of_its_ca_alone() {
+        let ca = authority(LIVES.authority, now()).unwrap();
+        let bounds = Life {
+            from: now() - Duration::from_secs(1),
+            until: now() + Duration::from_secs(3600),
+        };
+        let dns = ["a.b.svc".to_owned()];
+        let made = serving(&ca, bounds, &dns, LIVES.serving, now()).unwrap();
         let (_, pem) = parse_x509_pem(made.certificate.as_bytes()).unwrap();
         let (_, leaf) = parse_x509_certificate(&pem.contents).unwrap();
-        assert_eq!(leaf.validity().not_after.timestamp(), end.as_second());
-    }
-
-    #[test]
-    fn a_certificate_is_due_when_less_than_half_of_its_life_is_left() {
-        let until = now() + Duration::from_secs(100);
-        for (passed, due) in [
-            (0, false),
-            (49, false),
-            (50, false),
-            (51, true),
-            (100, true),
-            (200, true),
-        ] {
-            assert_eq!(
-                is_due(now(), until, now() + Duration::from_secs(passed)),
-                due,
-                "{passed}"
-            );
-        }
+        let validity = leaf.validity();
+        assert_eq!(validity.not_before.timestamp(), bounds.from.as_second());
+        assert_eq!(validity.not_after.timestamp(), bounds.until.as_second());
     }
 }

@@ -1,35 +1,68 @@
-//! What the Secret holds, checked: a CA, its key, and a serving certificate that it signed.
+//! What the Secret holds, checked: the CAs, their keys, and a serving certificate that one of them signed.
+//!
+//! | entry | what it is |
+//! | --- | --- |
+//! | `ca.crt` | the CA that signs, and after it those that signed before and are still trusted |
+//! | `ca.key` | the key of the first of them |
+//! | `tls.crt`, `tls.key` | the serving certificate and its key |
+//! | `next.crt`, `next.key` | the CA that follows, if there is one yet |
+//! | `next.shown` | since when that one has been published, if it is |
+//!
+//! Who knows the first four alone, as earlier versions do, reads a Secret that is whole without the others,
+//! and may write it without them: the next CA then starts anew, having signed nothing.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use hallpass_core::secret::Secret;
 use jiff::Timestamp;
-use rustls::{
-    RootCertStore,
-    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
-    crypto::aws_lc_rs,
-    sign::CertifiedKey,
-};
-use rustls_pki_types::{
-    CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, UnixTime,
-    pem::{self, PemObject},
-};
-use x509_parser::parse_x509_certificate;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::{CertificateDer, InvalidDnsNameError, pem};
 
-use super::certificate::Pair;
+use self::check::{accepted, certificates, fitting, is_there, moment, text, validity, within};
+use super::{
+    certificate::{self, MakeError, Pair},
+    rotation::{Life, Lives, Scene, Step, Upcoming},
+};
+
+mod check;
 
 /// The data of the Secret, as it was read.
 pub(super) type Data = BTreeMap<String, Secret<Vec<u8>>>;
 
-/// A CA and a serving certificate that a sidecar trusting this CA accepts. Only [`Material::parse`]
-/// makes one.
+/// CAs and a serving certificate that whoever trusts these CAs accepts. Only [`Material::parse`] makes one.
 #[derive(Debug)]
 pub(super) struct Material {
-    pub(super) authority: Pair,
-    pub(super) authority_until: Timestamp,
-    pub(super) serving: Arc<CertifiedKey>,
-    pub(super) serving_from: Timestamp,
-    pub(super) serving_until: Timestamp,
+    content: Content,
+    serving: Arc<CertifiedKey>,
+    serving_life: Life,
+}
+
+/// What is to be stored.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
+    current: Signer,
+    former: Vec<Root>,
+    next: Option<Next>,
+    leaf: Pair,
+}
+
+#[derive(Debug, Clone)]
+struct Signer {
+    pair: Pair,
+    life: Life,
+}
+
+/// A CA that is trusted and signs nothing.
+#[derive(Debug, Clone)]
+struct Root {
+    certificate: String,
+    life: Life,
+}
+
+#[derive(Debug, Clone)]
+struct Next {
+    signer: Signer,
+    shown: Option<Timestamp>,
 }
 
 /// Why the data of the Secret is of no use.
@@ -57,16 +90,24 @@ pub(crate) enum Fault {
     },
     #[error("its {key} has no certificate with a usable time")]
     NoTime { key: &'static str },
+    #[error("its {key} is no time")]
+    NotATime {
+        key: &'static str,
+        #[source]
+        source: jiff::Error,
+    },
     #[error("its {key} does not fit its certificate")]
     WrongKey {
         key: &'static str,
         #[source]
         source: rustls::Error,
     },
-    #[error("the CA ended at {0}")]
-    AuthorityEnded(Timestamp),
-    #[error("its ca.crt cannot be trusted")]
-    Untrusted(#[source] rustls::Error),
+    #[error("its {key} cannot be trusted")]
+    Untrusted {
+        key: &'static str,
+        #[source]
+        source: rustls::Error,
+    },
     #[error("the verifier of its ca.crt cannot be made")]
     NoVerifier(#[source] rustls::client::VerifierBuilderError),
     #[error("{name} is no name of a server")]
@@ -82,264 +123,254 @@ pub(crate) enum Fault {
 impl Material {
     /// Reads and checks the data. `None`: there is nothing in it yet.
     ///
-    /// A serving certificate whose time is over is not a fault: it is renewed.
+    /// What is only past its time is not a fault: it is replaced.
     pub(super) fn parse(
         data: &Data,
         dns: &[String],
         now: Timestamp,
     ) -> Result<Option<Self>, Fault> {
-        if KEYS
-            .iter()
-            .all(|key| data.get(*key).is_none_or(|value| value.expose().is_empty()))
-        {
+        if KEYS.iter().all(|key| !is_there(data, key)) {
             return Ok(None);
         }
-        let authority = Pair {
-            certificate: text(data, CA_CRT)?.to_owned(),
-            key: Secret::new(text(data, CA_KEY)?.to_owned()),
-        };
-        let roots = certificates(CA_CRT, &authority.certificate)?;
-        let (_, authority_until) = validity(CA_CRT, &roots)?;
-        if authority_until <= now {
-            return Err(Fault::AuthorityEnded(authority_until));
-        }
-        fitting(CA_KEY, roots.clone(), authority.key.expose())?;
+        let roots = certificates(CA_CRT, text(data, CA_CRT)?)?;
+        let current = signer(data, CA_KEY, CA_CRT, &roots)?;
         let chain = certificates(TLS_CRT, text(data, TLS_CRT)?)?;
-        let (serving_from, serving_until) = validity(TLS_CRT, &chain)?;
+        let serving_life = validity(TLS_CRT, chain.first())?;
         let serving = fitting(TLS_KEY, chain, text(data, TLS_KEY)?)?;
-        // Whoever looks at a certificate out of its time sees its time alone.
-        let within = now.clamp(serving_from, serving_until - Duration::from_secs(1));
-        accepted(roots, &serving, dns, within)?;
+        let former = roots.iter().skip(1).map(former);
+        let content = Content {
+            current,
+            former: former.collect::<Result<_, _>>()?,
+            next: next(data)?,
+            leaf: Pair {
+                certificate: text(data, TLS_CRT)?.to_owned(),
+                key: Secret::new(text(data, TLS_KEY)?.to_owned()),
+            },
+        };
+        accepted(roots, &serving, dns, within(serving_life, now))?;
         Ok(Some(Self {
-            authority,
-            authority_until,
+            content,
             serving: Arc::new(serving),
-            serving_from,
-            serving_until,
+            serving_life,
         }))
     }
+
+    /// What is shown at each handshake.
+    pub(super) const fn serving(&self) -> &Arc<CertifiedKey> {
+        &self.serving
+    }
+
+    /// When that ends.
+    pub(super) const fn serving_until(&self) -> Timestamp {
+        self.serving_life.until
+    }
+
+    /// The life of the CA that signs.
+    pub(super) const fn authority_life(&self) -> Life {
+        self.content.current.life
+    }
+
+    /// All CAs that are to be trusted, in PEM, the oldest first: the same text whichever of them signs.
+    pub(super) fn bundle(&self) -> String {
+        let Content {
+            current,
+            former,
+            next,
+            ..
+        } = &self.content;
+        let signers = next.iter().map(|next| &next.signer).chain([current]);
+        let signers = signers.map(|signer| (signer.life.from, &*signer.pair.certificate));
+        let former = former
+            .iter()
+            .map(|root| (root.life.from, &*root.certificate));
+        let mut all: Vec<_> = signers.chain(former).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter()
+            .map(|(_, certificate)| certificate)
+            .collect()
+    }
+
+    /// What the next step depends on.
+    pub(super) fn scene(&self) -> Scene {
+        let Content {
+            current,
+            former,
+            next,
+            ..
+        } = &self.content;
+        Scene {
+            current: current.life,
+            former: former.iter().map(|root| root.life).collect(),
+            next: next.as_ref().map(|next| Upcoming {
+                life: next.signer.life,
+                shown: next.shown,
+            }),
+            serving: self.serving_life,
+        }
+    }
+
+    /// What is to be stored for that step.
+    pub(super) fn after(
+        &self,
+        step: Step,
+        dns: &[String],
+        lives: Lives,
+        now: Timestamp,
+    ) -> Result<Content, MakeError> {
+        let mut content = self.content.clone();
+        content.former.retain(|root| !root.life.is_over(now));
+        match step {
+            Step::Replace => {
+                let former = content.former;
+                return Ok(Content {
+                    former,
+                    ..Content::first(dns, lives, now)?
+                });
+            }
+            Step::Prepare => {
+                let signer = Signer::new(lives, now)?;
+                content.next = Some(Next {
+                    signer,
+                    shown: None,
+                });
+            }
+            Step::Show | Step::Hide => {
+                let shown = (step == Step::Show).then_some(now);
+                content.next.iter_mut().for_each(|next| next.shown = shown);
+            }
+            Step::Activate => content.activate(dns, lives, now)?,
+            Step::Renew => content.leaf = content.current.serving(dns, lives, now)?,
+            Step::Forget => {}
+        }
+        Ok(content)
+    }
 }
 
-/// The data that holds `authority` and `serving`.
-pub(super) fn data(authority: &Pair, serving: &Pair) -> Data {
-    let bytes = |text: &str| Secret::new(text.as_bytes().to_vec());
-    Data::from([
-        (CA_CRT.into(), bytes(&authority.certificate)),
-        (CA_KEY.into(), bytes(authority.key.expose())),
-        (TLS_CRT.into(), bytes(&serving.certificate)),
-        (TLS_KEY.into(), bytes(serving.key.expose())),
-    ])
+impl Content {
+    /// A CA and its first serving certificate.
+    pub(super) fn first(dns: &[String], lives: Lives, now: Timestamp) -> Result<Self, MakeError> {
+        let current = Signer::new(lives, now)?;
+        Ok(Self {
+            leaf: current.serving(dns, lives, now)?,
+            current,
+            former: Vec::new(),
+            next: None,
+        })
+    }
+
+    fn activate(&mut self, dns: &[String], lives: Lives, now: Timestamp) -> Result<(), MakeError> {
+        let Some(next) = self.next.take() else {
+            return Ok(());
+        };
+        self.leaf = next.signer.serving(dns, lives, now)?;
+        let before = std::mem::replace(&mut self.current, next.signer);
+        // Its key goes: nothing is signed with it any more.
+        if !before.life.is_over(now) {
+            self.former.push(Root {
+                certificate: before.pair.certificate,
+                life: before.life,
+            });
+        }
+        Ok(())
+    }
+
+    /// The data that holds it.
+    pub(super) fn data(&self) -> Data {
+        let Self {
+            current,
+            former,
+            next,
+            leaf,
+        } = self;
+        let former = former.iter().map(|root| &*root.certificate);
+        let roots: String = [&*current.pair.certificate]
+            .into_iter()
+            .chain(former)
+            .collect();
+        let mut entries = vec![
+            (CA_CRT, roots),
+            (CA_KEY, current.pair.key.expose().clone()),
+            (TLS_CRT, leaf.certificate.clone()),
+            (TLS_KEY, leaf.key.expose().clone()),
+        ];
+        if let Some(Next { signer, shown }) = next {
+            entries.push((NEXT_CRT, signer.pair.certificate.clone()));
+            entries.push((NEXT_KEY, signer.pair.key.expose().clone()));
+            entries.extend(shown.map(|at| (NEXT_SHOWN, at.to_string())));
+        }
+        let bytes = |text: String| Secret::new(text.into_bytes());
+        let entries = entries
+            .into_iter()
+            .map(|(key, text)| (key.into(), bytes(text)));
+        entries.collect()
+    }
 }
 
-fn text<'a>(data: &'a Data, key: &'static str) -> Result<&'a str, Fault> {
-    let value = data
-        .get(key)
-        .map(Secret::expose)
-        .filter(|v| !v.is_empty())
-        .ok_or(Fault::Incomplete(key))?;
-    std::str::from_utf8(value).map_err(|source| Fault::NotText { key, source })
+impl Signer {
+    fn new(lives: Lives, now: Timestamp) -> Result<Self, MakeError> {
+        Ok(Self {
+            pair: certificate::authority(lives.authority, now)?,
+            life: certificate::authority_life(lives.authority, now),
+        })
+    }
+
+    fn serving(&self, dns: &[String], lives: Lives, now: Timestamp) -> Result<Pair, MakeError> {
+        certificate::serving(&self.pair, self.life, dns, lives.serving, now)
+    }
 }
 
-fn certificates(key: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    CertificateDer::pem_slice_iter(pem.as_bytes())
-        .collect::<Result<_, _>>()
-        .map_err(|source| Fault::NotPem { key, source })
-}
-
-fn validity(
+/// The CA of those entries; `roots` is what the second one holds.
+fn signer(
+    data: &Data,
     key: &'static str,
-    chain: &[CertificateDer<'_>],
-) -> Result<(Timestamp, Timestamp), Fault> {
-    let first = chain.first().ok_or(Fault::NotPem {
-        key,
-        source: pem::Error::NoItemsFound,
-    })?;
-    let (_, parsed) =
-        parse_x509_certificate(first).map_err(|source| Fault::NotACertificate { key, source })?;
-    let time = |at: x509_parser::time::ASN1Time| Timestamp::from_second(at.timestamp()).ok();
-    let (from, until) = (
-        time(parsed.validity().not_before),
-        time(parsed.validity().not_after),
-    );
-    match (from, until) {
-        (Some(from), Some(until)) if from < until => Ok((from, until)),
-        _ => Err(Fault::NoTime { key }),
-    }
+    certificate: &'static str,
+    roots: &[CertificateDer<'static>],
+) -> Result<Signer, Fault> {
+    let life = validity(certificate, roots.first())?;
+    let private = text(data, key)?;
+    fitting(key, roots.to_vec(), private)?;
+    Ok(Signer {
+        pair: Pair {
+            certificate: roots
+                .first()
+                .map(|root| check::pem(root))
+                .unwrap_or_default(),
+            key: Secret::new(private.to_owned()),
+        },
+        life,
+    })
 }
 
-fn fitting(
-    key: &'static str,
-    chain: Vec<CertificateDer<'static>>,
-    pem: &str,
-) -> Result<CertifiedKey, Fault> {
-    let private = PrivateKeyDer::from_pem_slice(pem.as_bytes())
-        .map_err(|source| Fault::NotPem { key, source })?;
-    CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider())
-        .map_err(|source| Fault::WrongKey { key, source })
+fn former(root: &CertificateDer<'static>) -> Result<Root, Fault> {
+    Ok(Root {
+        certificate: check::pem(root),
+        life: validity(CA_CRT, Some(root))?,
+    })
 }
 
-/// Asks what a sidecar will ask.
-fn accepted(
-    roots: Vec<CertificateDer<'static>>,
-    serving: &CertifiedKey,
-    dns: &[String],
-    now: Timestamp,
-) -> Result<(), Fault> {
-    let mut store = RootCertStore::empty();
-    for root in roots {
-        store.add(root).map_err(Fault::Untrusted)?;
+fn next(data: &Data) -> Result<Option<Next>, Fault> {
+    if [NEXT_CRT, NEXT_KEY].iter().all(|key| !is_there(data, key)) {
+        return Ok(None);
     }
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider)
-        .build()
-        .map_err(Fault::NoVerifier)?;
-    let now = UnixTime::since_unix_epoch(now.as_duration().unsigned_abs());
-    let [leaf, intermediates @ ..] = &serving.cert[..] else {
-        return Err(Fault::Incomplete(TLS_CRT));
-    };
-    for name in dns {
-        let server = ServerName::try_from(name.as_str()).map_err(|source| Fault::NotAName {
-            name: name.clone(),
-            source,
-        })?;
-        verifier
-            .verify_server_cert(leaf, intermediates, &server, &[], now)
-            .map_err(Fault::NotAccepted)?;
-    }
-    Ok(())
+    let roots = certificates(NEXT_CRT, text(data, NEXT_CRT)?)?;
+    let signer = signer(data, NEXT_KEY, NEXT_CRT, &roots)?;
+    check::trusted(NEXT_CRT, roots)?;
+    let shown = is_there(data, NEXT_SHOWN).then(|| moment(data, NEXT_SHOWN));
+    Ok(Some(Next {
+        signer,
+        shown: shown.transpose()?,
+    }))
 }
 
 const CA_CRT: &str = "ca.crt";
 const CA_KEY: &str = "ca.key";
 const TLS_CRT: &str = "tls.crt";
 const TLS_KEY: &str = "tls.key";
+const NEXT_CRT: &str = "next.crt";
+const NEXT_KEY: &str = "next.key";
+const NEXT_SHOWN: &str = "next.shown";
 const KEYS: [&str; 4] = [CA_CRT, CA_KEY, TLS_CRT, TLS_KEY];
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::{super::certificate, *};
-
-    pub(in crate::tls) const DNS: &str = "hallpass.hallpass-system.svc";
-
-    pub(in crate::tls) fn now() -> Timestamp {
-        "2026-07-01T00:00:00Z".parse().unwrap()
-    }
-
-    pub(in crate::tls) fn made(now: Timestamp) -> Data {
-        let ca = certificate::authority(now).unwrap();
-        let serving = certificate::serving(
-            &ca,
-            now + Duration::from_secs(315_360_000),
-            &[DNS.into()],
-            now,
-        )
-        .unwrap();
-        data(&ca, &serving)
-    }
-
-    fn parse(data: &Data, now: Timestamp) -> Result<Option<Material>, Fault> {
-        Material::parse(data, &[DNS.into()], now)
-    }
-
-    fn with(mut data: Data, key: &str, value: &[u8]) -> Data {
-        data.insert(key.into(), Secret::new(value.to_vec()));
-        data
-    }
-
-    #[test]
-    fn what_was_made_is_accepted() {
-        let material = parse(&made(now()), now()).unwrap().unwrap();
-        assert_eq!(
-            material.serving_until,
-            now() + Duration::from_secs(90 * 24 * 3600)
-        );
-    }
-
-    #[test]
-    fn a_secret_without_data_is_empty_and_not_broken() {
-        assert!(parse(&Data::new(), now()).unwrap().is_none());
-        assert!(
-            parse(&with(Data::new(), "other", b"x"), now())
-                .unwrap()
-                .is_none()
-        );
-        assert!(
-            parse(&with(Data::new(), TLS_KEY, b""), now())
-                .unwrap()
-                .is_none()
-        );
-    }
-
-    #[test]
-    fn a_serving_certificate_past_its_time_can_still_be_read() {
-        let later = now() + Duration::from_secs(200 * 24 * 3600);
-        assert!(parse(&made(now()), later).unwrap().is_some());
-    }
-
-    #[test]
-    fn every_part_is_needed() {
-        for key in KEYS {
-            let mut data = made(now());
-            data.remove(key);
-            let fault = parse(&data, now()).unwrap_err();
-            assert!(
-                matches!(fault, Fault::Incomplete(k) if k == key),
-                "{key}: {fault:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn garbage_is_told_by_its_key() {
-        for key in KEYS {
-            let fault = parse(&with(made(now()), key, b"\xff"), now()).unwrap_err();
-            assert!(
-                matches!(fault, Fault::NotText { key: k, .. } if k == key),
-                "{key}: {fault:?}"
-            );
-            let fault = parse(&with(made(now()), key, b"garbage"), now()).unwrap_err();
-            assert!(
-                matches!(fault, Fault::NotPem { key: k, .. } if k == key),
-                "{key}: {fault:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn parts_of_two_secrets_do_not_fit() {
-        let (one, other) = (made(now()), made(now()));
-        let take = |key: &str| other.get(key).unwrap().expose().clone();
-        let fault = parse(&with(one.clone(), TLS_KEY, &take(TLS_KEY)), now()).unwrap_err();
-        assert!(
-            matches!(fault, Fault::WrongKey { key: TLS_KEY, .. }),
-            "{fault:?}"
-        );
-        let fault = parse(&with(one.clone(), CA_KEY, &take(CA_KEY)), now()).unwrap_err();
-        assert!(
-            matches!(fault, Fault::WrongKey { key: CA_KEY, .. }),
-            "{fault:?}"
-        );
-        let both = with(with(one, CA_KEY, &take(CA_KEY)), CA_CRT, &take(CA_CRT));
-        let fault = parse(&both, now()).unwrap_err();
-        assert!(matches!(fault, Fault::NotAccepted(_)), "{fault:?}");
-    }
-
-    #[test]
-    fn a_certificate_for_another_name_is_not_accepted() {
-        let fault = Material::parse(&made(now()), &["other.svc".into()], now()).unwrap_err();
-        assert!(matches!(fault, Fault::NotAccepted(_)), "{fault:?}");
-    }
-
-    #[test]
-    fn nothing_of_a_key_is_in_what_is_printed() {
-        let data = made(now());
-        let material = parse(&data, now()).unwrap().unwrap();
-        let key = std::str::from_utf8(data[CA_KEY].expose())
-            .unwrap()
-            .lines()
-            .nth(1)
-            .unwrap()
-            .to_owned();
-        assert!(!format!("{data:?} {material:?}").contains(&key));
-    }
-}
+pub(super) mod tests;

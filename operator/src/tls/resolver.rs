@@ -20,11 +20,16 @@ impl Served {
     pub(super) fn swap(&self, certified: Arc<CertifiedKey>) {
         self.0.store(Some(certified));
     }
+
+    /// The one in use.
+    pub(super) fn current(&self) -> Option<Arc<CertifiedKey>> {
+        self.0.load_full()
+    }
 }
 
 impl ResolvesServerCert for Served {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.load_full()
+        self.current()
     }
 }
 

@@ -22,6 +22,7 @@ struct Cluster {
     version: u64,
     data: Value,
     bundle: Option<Value>,
+    bundle_version: u64,
     secret_writes: u32,
     bundle_writes: u32,
 }
@@ -54,13 +55,21 @@ impl Cluster {
                 Some(bundle) => (StatusCode::OK, bundle.clone()),
                 None => failure(StatusCode::NOT_FOUND, "NotFound"),
             },
-            (&Method::PATCH, BUNDLE) => {
-                self.bundle_writes += 1;
-                self.bundle = Some(body.clone());
-                (StatusCode::CREATED, body.clone())
-            }
+            (&Method::PATCH, BUNDLE) => self.publish(body.clone()),
             (method, path) => panic!("unexpected call: {method} {path}"),
         }
+    }
+
+    fn publish(&mut self, mut body: Value) -> (StatusCode, Value) {
+        let seen = &body["metadata"]["resourceVersion"];
+        if !seen.is_null() && seen != &json!(self.bundle_version.to_string()) {
+            return failure(StatusCode::CONFLICT, "Conflict");
+        }
+        self.bundle_writes += 1;
+        self.bundle_version += 1;
+        body["metadata"]["resourceVersion"] = json!(self.bundle_version.to_string());
+        self.bundle = Some(body.clone());
+        (StatusCode::CREATED, body)
     }
 
     fn secret(&self) -> Value {
@@ -121,9 +130,9 @@ async fn leaf(cluster: &Shared, authority: &Authority) -> Vec<u8> {
         .unwrap()
         .to_owned();
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap())
-        .unwrap();
+    for root in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+        roots.add(root.unwrap()).unwrap();
+    }
     let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&TLS13])
         .unwrap()
@@ -169,13 +178,13 @@ async fn the_leader_fills_the_secret_and_every_replica_serves_it_to_those_who_tr
     let now = clock::now();
     let cluster = Shared::default();
     let (leader, replica) = (authority(&cluster), authority(&cluster));
-    replica.tend(false, now).await.unwrap();
+    replica.tend(false, || now).await.unwrap();
     assert_eq!(
         replica.ready(now),
         Err("the Secret hallpass-serving is still empty; the leader fills it".into())
     );
-    leader.tend(true, now).await.unwrap();
-    replica.tend(false, now).await.unwrap();
+    leader.tend(true, || now).await.unwrap();
+    replica.tend(false, || now).await.unwrap();
     assert_eq!((leader.ready(now), replica.ready(now)), (Ok(()), Ok(())));
     assert_eq!(
         leaf(&cluster, &leader).await,
@@ -190,8 +199,8 @@ async fn each_replica_trusts_what_the_others_serve() {
     let cluster = Shared::default();
     let (leader, replica) = (authority(&cluster), authority(&cluster));
     assert!(replica.trust().is_none());
-    leader.tend(true, now).await.unwrap();
-    replica.tend(false, now).await.unwrap();
+    leader.tend(true, || now).await.unwrap();
+    replica.tend(false, || now).await.unwrap();
     let trust = ClientConfig::clone(&replica.trust().unwrap());
     assert_eq!(shown(&leader, trust).await, leaf(&cluster, &leader).await);
 }
@@ -202,11 +211,11 @@ async fn a_renewed_certificate_is_picked_up_under_the_same_ca() {
     let half = now - Duration::from_secs(46 * 24 * 3600);
     let cluster = Shared::default();
     let (leader, replica) = (authority(&cluster), authority(&cluster));
-    leader.tend(true, half).await.unwrap();
-    replica.tend(false, half).await.unwrap();
+    leader.tend(true, || half).await.unwrap();
+    replica.tend(false, || half).await.unwrap();
     let old = leaf(&cluster, &replica).await;
-    leader.tend(true, now).await.unwrap();
-    replica.tend(false, now).await.unwrap();
+    leader.tend(true, || now).await.unwrap();
+    replica.tend(false, || now).await.unwrap();
     assert_ne!(leaf(&cluster, &replica).await, old);
     let cluster = cluster.lock().unwrap();
     assert_eq!((cluster.secret_writes, cluster.bundle_writes), (2, 1));
@@ -217,7 +226,7 @@ async fn a_leader_writes_nothing_while_all_is_well() {
     let cluster = Shared::default();
     let leader = authority(&cluster);
     for days in [0, 1, 30, 44] {
-        leader.tend(true, later(days)).await.unwrap();
+        leader.tend(true, || later(days)).await.unwrap();
     }
     let cluster = cluster.lock().unwrap();
     assert_eq!((cluster.secret_writes, cluster.bundle_writes), (1, 1));
@@ -228,12 +237,12 @@ async fn two_leaders_never_overwrite_each_other() {
     let cluster = Shared::default();
     let (one, other) = (authority(&cluster), authority(&cluster));
     let seen = one.store.read().await.unwrap().unwrap();
-    other.tend(true, now()).await.unwrap();
+    other.tend(true, now).await.unwrap();
     let stored = cluster.lock().unwrap().data.clone();
-    let late = one.renewed(None, now()).unwrap().unwrap();
-    assert!(!one.write(&seen, &late).await.unwrap());
+    let (step, late) = one.due(None, None, now()).unwrap().unwrap();
+    assert!(!one.write(&seen, &late.data(), step).await.unwrap());
     assert_eq!(cluster.lock().unwrap().data, stored);
-    one.tend(true, now()).await.unwrap();
+    one.tend(true, now).await.unwrap();
     assert_eq!(one.ready(now()), Ok(()));
     assert_eq!(cluster.lock().unwrap().data, stored);
 }
@@ -243,7 +252,7 @@ async fn a_broken_secret_is_left_alone_and_told() {
     let cluster = Shared::default();
     cluster.lock().unwrap().data = json!({"ca.crt": "Z2FyYmFnZQ==", "ca.key": "Z2FyYmFnZQ==", "tls.crt": "Z2FyYmFnZQ==", "tls.key": "Z2FyYmFnZQ=="});
     let leader = authority(&cluster);
-    let outcome = leader.tend(true, now()).await;
+    let outcome = leader.tend(true, now).await;
     assert!(
         matches!(outcome, Err(AuthorityError::BrokenSecret { .. })),
         "{outcome:?}"
@@ -261,9 +270,9 @@ async fn a_broken_secret_is_left_alone_and_told() {
 async fn a_secret_that_breaks_later_does_not_stop_who_has_read_it() {
     let cluster = Shared::default();
     let leader = authority(&cluster);
-    leader.tend(true, now()).await.unwrap();
+    leader.tend(true, now).await.unwrap();
     cluster.lock().unwrap().data["tls.key"] = json!("Z2FyYmFnZQ==");
-    let outcome = leader.tend(true, now()).await;
+    let outcome = leader.tend(true, now).await;
     leader.settle(outcome);
     assert_eq!(leader.ready(now()), Ok(()));
     let ended = leader.ready(later(91)).unwrap_err();
@@ -274,10 +283,32 @@ async fn a_secret_that_breaks_later_does_not_stop_who_has_read_it() {
 async fn a_bundle_that_somebody_changed_is_put_right() {
     let cluster = Shared::default();
     let leader = authority(&cluster);
-    leader.tend(true, now()).await.unwrap();
-    let right = cluster.lock().unwrap().bundle.clone();
+    leader.tend(true, now).await.unwrap();
+    let published =
+        || cluster.lock().unwrap().bundle.clone().unwrap()["spec"]["trustBundle"].clone();
+    let right = published();
     cluster.lock().unwrap().bundle.as_mut().unwrap()["spec"]["trustBundle"] =
         json!("something else");
-    leader.tend(true, now()).await.unwrap();
-    assert_eq!(cluster.lock().unwrap().bundle, right);
+    leader.tend(true, now).await.unwrap();
+    assert_eq!(published(), right);
 }
+
+#[tokio::test]
+async fn f03_a_leader_of_before_does_not_undo_what_is_published_now() {
+    let cluster = Shared::default();
+    let leader = authority(&cluster);
+    leader.tend(true, now).await.unwrap();
+    cluster.lock().unwrap().bundle.as_mut().unwrap()["spec"]["trustBundle"] = json!("");
+    let seen = bundle::find(&leader.client, &leader.names).await.unwrap();
+    leader.tend(true, now).await.unwrap();
+    let late = seen
+        .publish(&leader.client, &leader.names, "of before")
+        .await;
+    assert!(!late.unwrap());
+    let cluster = cluster.lock().unwrap();
+    let published = cluster.bundle.as_ref().unwrap()["spec"]["trustBundle"].clone();
+    assert_eq!(published, json!(leader.bundle()));
+}
+
+mod ended;
+mod model;

@@ -1,14 +1,55 @@
-//! Trust in our own CA, for a replica that asks another one.
+//! Whom to trust: the CAs under which the replicas serve.
 
 use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 
 use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs, version::TLS13};
 use rustls_pki_types::{
     CertificateDer,
     pem::{self, PemObject},
 };
+use sha2::{Digest, Sha256};
 
-/// Why the CA cannot be trusted.
+use crate::issuer::hex;
+
+/// The CAs to trust as they are known at the time, for all who hand them on. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Anchors(Arc<ArcSwapOption<Bundle>>);
+
+#[derive(Debug)]
+struct Bundle {
+    pem: Arc<str>,
+    digest: Arc<str>,
+}
+
+impl Anchors {
+    /// All of them in PEM; none before the first look.
+    #[must_use]
+    pub fn pem(&self) -> Option<Arc<str>> {
+        self.0.load().as_ref().map(|bundle| Arc::clone(&bundle.pem))
+    }
+
+    /// The SHA-256 of that text, in lower-case hexadecimal digits.
+    #[must_use]
+    pub fn digest(&self) -> Option<Arc<str>> {
+        let bundle = self.0.load();
+        bundle.as_ref().map(|bundle| Arc::clone(&bundle.digest))
+    }
+
+    /// From now on these. Whether they are others than before.
+    pub(crate) fn set(&self, pem: String) -> bool {
+        if self.pem().as_deref() == Some(&*pem) {
+            return false;
+        }
+        let digest = hex(&Sha256::digest(&pem)).into();
+        let pem = pem.into();
+        self.0.store(Some(Arc::new(Bundle { pem, digest })));
+        true
+    }
+}
+
+/// Why the CAs cannot be trusted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TrustError {
     #[error("parse the CA")]
@@ -17,10 +58,10 @@ pub(super) enum TrustError {
     Use(#[source] rustls::Error),
 }
 
-/// TLS for one question to whoever serves under that CA, in PEM.
-pub(super) fn client_config(ca: &str) -> Result<ClientConfig, TrustError> {
+/// TLS for one question to whoever serves under one of those CAs, in PEM.
+pub(super) fn client_config(bundle: &str) -> Result<ClientConfig, TrustError> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+    for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
         let certificate = certificate.map_err(TrustError::Parse)?;
         roots.add(certificate).map_err(TrustError::Use)?;
     }
