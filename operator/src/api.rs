@@ -1,8 +1,8 @@
 //! The operator's API over HTTPS: what a pod is to hold, its tokens, and what every issuer has. The only
 //! place where a reason becomes a status code.
 //!
-//! [`inside`] and [`outside`] answer requests, [`serve`] brings them in. Nothing but what issuers publish is
-//! given to anybody but an [`Authenticated`](crate::attest::Authenticated) subject.
+//! [`inside`] and [`outside`] answer requests, [`serve`] brings them in. Nothing but what issuers publish and
+//! whom to trust is given to anybody but an [`Authenticated`](crate::attest::Authenticated) subject.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::{
     attest::Attestor, index::Index, issue::Issuance, keys::Keys, revoke::Revoker,
-    telemetry::Metrics,
+    telemetry::Metrics, tls::Anchors,
 };
 
 mod bearer;
@@ -27,6 +27,7 @@ mod observe;
 mod problem;
 mod routes;
 mod server;
+mod trust;
 
 pub use self::{
     front::Front,
@@ -49,6 +50,8 @@ pub struct Api {
     pub verified: Mutex<VerifiedCache>,
     /// Writes down what pods revoke.
     pub revoker: Revoker,
+    /// The CAs under which the replicas serve.
+    pub anchors: Anchors,
     /// Counts the requests.
     pub metrics: Metrics,
     /// Reads the clock, once for each request.
@@ -88,6 +91,10 @@ fn routes(api: Arc<Api>) -> Router {
         .route(
             "/v1/replica",
             get(routes::replica).fallback(async || Refused::method("GET,HEAD")),
+        )
+        .route(
+            "/v1/trust",
+            get(trust::trust).fallback(async || Refused::method("GET,HEAD")),
         )
         .with_state(api)
 }

@@ -41,7 +41,7 @@ mod rotation;
 mod store;
 mod trust;
 
-pub use self::trust::Anchors;
+pub use self::trust::{Anchors, Bundle};
 
 /// Keeps the serving certificate. One per process.
 pub struct Authority {

@@ -29,6 +29,7 @@ use crate::{
     keys::Keys,
     revoke::Revoker,
     telemetry::Metrics,
+    tls::Anchors,
 };
 
 const AUDIENCE: &str = "hallpass.dev/hallpass-system";
@@ -153,6 +154,7 @@ impl Operator {
             keys,
             verified: Mutex::new(VerifiedCache::new(16)),
             revoker: Revoker::new(server.client(), names()),
+            anchors: Anchors::default(),
             metrics: metrics.clone(),
             clock: now,
         };
@@ -164,6 +166,11 @@ impl Operator {
             stores,
             key,
         }
+    }
+
+    /// Whom the callers are told to trust.
+    pub(super) fn anchors(&self) -> Anchors {
+        self.api.as_ref().unwrap().anchors.clone()
     }
 
     pub(super) fn router(&mut self) -> Front {

@@ -117,6 +117,7 @@ fn route(path: &str) -> Route {
         "/v1/assignments" => Route::Assignments,
         "/v1/tokens" => Route::Tokens,
         "/v1/replica" => Route::Replica,
+        "/v1/trust" => Route::Trust,
         path => oauth::route(path).unwrap_or(Route::Other),
     }
 }

@@ -25,7 +25,9 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Api, body::tokens_request, document::Document, observe::Arrival, problem::Refused};
+use super::{
+    Api, body::tokens_request, document::Document, observe::Arrival, problem::Refused, trust::told,
+};
 use crate::{
     attest::Authenticated,
     index::Snapshot,
@@ -42,7 +44,8 @@ pub(super) async fn assignments(
     api.issuance.look(who.subject(), arrival.at)?;
     let snapshot = api.index.snapshot().map_err(Refusal::from)?;
     let body = encode(&assignments_of(&snapshot, who.subject(), arrival.at))?;
-    Ok(Document::json(body, POLL_AGAIN).answer(&headers))
+    let answer = Document::json(body, POLL_AGAIN).answer(&headers);
+    Ok(told(&api.anchors, answer))
 }
 
 /// `POST /v1/tokens`: an entry for each name. 200 with at least one token among them, else the status of

@@ -6,3 +6,4 @@ mod refusals;
 mod requests;
 mod standing;
 mod tokens;
+mod trust;

@@ -244,6 +244,7 @@ impl Parts {
             keys: self.keys.clone(),
             verified: Mutex::new(VerifiedCache::new(api::REMEMBERED)),
             revoker: Revoker::new(self.client.clone(), self.release.names.clone()),
+            anchors: self.authority.anchors(),
             metrics,
             clock: clock::now,
         }

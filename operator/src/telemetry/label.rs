@@ -33,6 +33,8 @@ labels! {
         Tokens = "tokens",
         /// `GET /v1/replica`
         Replica = "replica",
+        /// `GET /v1/trust`
+        Trust = "trust",
         /// The token endpoints of the issuers.
         Token = "token",
         /// Their introspection endpoints.

@@ -17,10 +17,13 @@ use crate::issuer::hex;
 #[derive(Debug, Clone, Default)]
 pub struct Anchors(Arc<ArcSwapOption<Bundle>>);
 
+/// Them at one time.
 #[derive(Debug)]
-struct Bundle {
-    pem: Arc<str>,
-    digest: Arc<str>,
+pub struct Bundle {
+    /// All of them in PEM.
+    pub pem: Arc<str>,
+    /// The SHA-256 of that text, in lower-case hexadecimal digits.
+    pub digest: String,
 }
 
 impl Anchors {
@@ -30,11 +33,10 @@ impl Anchors {
         self.0.load().as_ref().map(|bundle| Arc::clone(&bundle.pem))
     }
 
-    /// The SHA-256 of that text, in lower-case hexadecimal digits.
+    /// The same with what tells one text from another.
     #[must_use]
-    pub fn digest(&self) -> Option<Arc<str>> {
-        let bundle = self.0.load();
-        bundle.as_ref().map(|bundle| Arc::clone(&bundle.digest))
+    pub fn bundle(&self) -> Option<Arc<Bundle>> {
+        self.0.load_full()
     }
 
     /// From now on these. Whether they are others than before.
@@ -42,7 +44,7 @@ impl Anchors {
         if self.pem().as_deref() == Some(&*pem) {
             return false;
         }
-        let digest = hex(&Sha256::digest(&pem)).into();
+        let digest = hex(&Sha256::digest(&pem));
         let pem = pem.into();
         self.0.store(Some(Arc::new(Bundle { pem, digest })));
         true
