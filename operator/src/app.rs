@@ -31,6 +31,7 @@ use crate::{
 
 mod agree;
 mod audience;
+mod engine;
 mod part;
 pub mod task;
 

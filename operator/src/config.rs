@@ -27,6 +27,8 @@ pub struct Config {
     pub pod_ip: IpAddr,
     /// What the API server takes for its own tokens. Never empty.
     pub api_server_audiences: Vec<Audience>,
+    /// What adds the sidecar to pods.
+    pub engine: Engine,
     /// What the TokenIssuer `hallpass` is made of.
     pub issuer: DefaultIssuer,
     /// Where sidecars ask.
@@ -37,6 +39,18 @@ pub struct Config {
     pub metrics_addr: SocketAddr,
     /// From which level on something is logged.
     pub log_level: LevelFilter,
+}
+
+/// What adds the sidecar to pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// A MutatingAdmissionPolicy, in the API server. Pods trust the ClusterTrustBundle. Kubernetes 1.37.
+    #[value(name = "AdmissionPolicy")]
+    AdmissionPolicy,
+    /// The operator, called by the API server. Pods trust what they are given with the sidecar, and what
+    /// those of that tell. Kubernetes 1.31.
+    #[value(name = "Webhook")]
+    Webhook,
 }
 
 /// What the chart says of the TokenIssuer `hallpass`. What it leaves out has the default of the resource.
@@ -82,6 +96,19 @@ struct Args {
     /// incomplete too. In the chart: kubernetes.apiServerAudiences.
     #[arg(long = "api-server-audience", value_name = "AUDIENCE", required = true, value_parser = Audience::parse)]
     api_server_audiences: Vec<Audience>,
+
+    /// What adds the sidecar to pods.
+    ///
+    /// With AdmissionPolicy the leader publishes its CA as a ClusterTrustBundle, with Webhook as the caBundle of
+    /// the MutatingWebhookConfiguration <NAME>-inject. An operator does not become ready on a cluster that lacks
+    /// what its engine needs. In the chart: injection.engine.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "ENGINE",
+        default_value = "AdmissionPolicy"
+    )]
+    injection_engine: Engine,
 
     /// The URL of the TokenIssuer hallpass: what the tokens that Hallpass makes carry in the claim iss.
     ///
@@ -175,6 +202,7 @@ impl From<Args> for Config {
         let Args {
             name,
             api_server_audiences,
+            injection_engine,
             issuer_url,
             issuer_algorithm,
             issuer_rotate_every,
@@ -197,6 +225,7 @@ impl From<Args> for Config {
             pod_uid,
             pod_ip,
             api_server_audiences,
+            engine: injection_engine,
             issuer: DefaultIssuer {
                 url: issuer_url,
                 algorithm: issuer_algorithm,
@@ -280,6 +309,18 @@ impl Names {
     #[must_use]
     pub fn trust_bundle(&self) -> String {
         format!("hallpass.dev:serving:{}", self.namespace)
+    }
+
+    /// The MutatingWebhookConfiguration for the pods that are guaranteed the sidecar.
+    #[must_use]
+    pub fn webhook(&self) -> String {
+        format!("{}-inject", self.release)
+    }
+
+    /// That for the pods that a policy alone selects.
+    #[must_use]
+    pub fn webhook_by_policy(&self) -> String {
+        format!("{}-inject-by-policy", self.release)
     }
 
     /// The names under which sidecars reach the operator; the first is the one they are told.

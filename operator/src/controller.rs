@@ -1,5 +1,5 @@
 //! What only the leader does: it reports on what the users wrote, makes the issuer of the chart,
-//! and deletes revocations that asked for it.
+//! registers the webhook, and deletes revocations that asked for it.
 //!
 //! Nothing here decides about a token. Each controller reads the index, works out what should be said,
 //! and writes it if it is not said yet.
@@ -20,6 +20,7 @@ pub mod policy;
 pub mod revocation;
 mod round;
 mod status;
+pub mod webhook;
 mod write;
 
 /// Who reports, and by which clock.

@@ -2,8 +2,8 @@
 //!
 //! Every replica reads the Secret and serves what is in it. The leader fills it while it is empty,
 //! renews the serving certificate at half of its life, has each CA followed by the next one, and publishes
-//! all that are to be trusted as a ClusterTrustBundle, which the kubelet mounts into the pods. What cannot
-//! be read is never overwritten: sidecars may trust it. What has merely ended is replaced.
+//! all that are to be trusted: as a ClusterTrustBundle, which the kubelet mounts into the pods, or where a
+//! webhook injects, as its `caBundle`. What cannot be read is never overwritten: sidecars may trust it. What has merely ended is replaced.
 
 use std::{
     cmp::min,
@@ -19,9 +19,9 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use self::{
-    bundle::BundleError,
     certificate::{LIVES, MakeError},
     material::{Content, Data, Fault, Material},
+    place::{Found, Place, PlaceError},
     resolver::Served,
     rotation::{Life, Lives, Step},
     store::{Store, Stored},
@@ -29,13 +29,14 @@ use self::{
 use crate::{
     call::CallError,
     clock,
-    config::Names,
+    config::{Engine, Names},
     telemetry::{Metrics, log::Chain},
 };
 
 mod bundle;
 mod certificate;
 mod material;
+mod place;
 mod resolver;
 mod rotation;
 mod store;
@@ -48,6 +49,7 @@ pub struct Authority {
     client: Client,
     names: Names,
     store: Store,
+    place: Place,
     lives: Lives,
     served: Arc<Served>,
     anchors: Anchors,
@@ -100,19 +102,21 @@ pub(crate) enum AuthorityError {
         source: CallError,
     },
     #[error("publish the CA")]
-    Publish(#[source] BundleError),
+    Publish(#[source] PlaceError),
 }
 
 impl Authority {
-    /// For the release of `names`. Nothing is read or written before [`run`](Self::run).
+    /// For the release of `names`, whose pods are injected by `engine`. Nothing is read or written before
+    /// [`run`](Self::run).
     #[must_use]
-    pub fn new(client: Client, names: Names, metrics: Metrics) -> Self {
+    pub fn new(client: Client, names: Names, engine: Engine, metrics: Metrics) -> Self {
         Self {
             store: Store::new(
                 client.clone(),
                 names.namespace().as_str(),
                 names.serving_secret(),
             ),
+            place: Place::new(engine, client.clone(), names.clone()),
             client,
             names,
             lives: LIVES,
@@ -206,9 +210,9 @@ impl Authority {
         if !leads {
             return Ok(());
         }
-        let found = bundle::find(&self.client, &self.names).await;
+        let found = self.place.find(&self.client, &self.names).await;
         // Where nobody can tell what is published, the certificate is looked after all the same.
-        let says = |found: &bundle::Found, m: &Material| found.says(&self.names, &m.bundle());
+        let says = |found: &Found, m: &Material| found.says(&self.names, &m.bundle());
         let published = found
             .as_ref()
             .ok()
@@ -231,7 +235,7 @@ impl Authority {
         let bundle = material.bundle();
         let written = found.publish(&self.client, &self.names, &bundle).await;
         if written.map_err(AuthorityError::Publish)? {
-            info!(bundle = self.names.trust_bundle(), "trust bundle published");
+            info!(place = ?self.place, "the CAs to trust are published");
         }
         Ok(())
     }
@@ -331,7 +335,7 @@ impl Authority {
             error!(error = text, "the serving certificate is not looked after");
         }
         let pause = match state.authority {
-            Some(authority) if fault.is_none() => min(CALM, rotation::pace(authority)),
+            Some(authority) if fault.is_none() => min(self.place.pace(), rotation::pace(authority)),
             _ => EAGER,
         };
         state.fault = fault;
@@ -347,8 +351,6 @@ impl fmt::Debug for Authority {
     }
 }
 
-/// Between two looks when all is well.
-const CALM: Duration = Duration::from_secs(60);
 /// Between two looks when something is missing.
 const EAGER: Duration = Duration::from_secs(3);
 

@@ -7,13 +7,13 @@ use hallpass_crds::token_issuer::KeyState;
 use kube::Client;
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 
-use super::{agree::agree, task::Tasks};
+use super::{agree::agree, engine, task::Tasks};
 use crate::{
     api::{self, Api},
     attest::Attestor,
     audit::Audit,
     clock,
-    config::Config,
+    config::{Config, Engine},
     controller::{
         Context, audience, injection,
         issuer::{
@@ -77,6 +77,9 @@ pub(super) struct Parts {
     restores: Restores,
     identity: Identity,
     release: Release,
+    engine: Engine,
+    /// Whether the cluster has what the engine needs.
+    fit: watch::Sender<Result<(), String>>,
 }
 
 impl Parts {
@@ -90,7 +93,8 @@ impl Parts {
             names.identity_audience(),
             metrics.clone(),
         );
-        let authority = Authority::new(client.clone(), names.clone(), metrics.clone());
+        let kind = config.engine;
+        let authority = Authority::new(client.clone(), names.clone(), kind, metrics.clone());
         let elector = Elector::new(
             client.clone(),
             names.namespace().as_str(),
@@ -119,6 +123,8 @@ impl Parts {
             context,
             restores,
             identity: Identity::of(config),
+            engine: kind,
+            fit: watch::Sender::new(engine::unknown()),
             release: Release {
                 names: names.clone(),
                 issuer: config.issuer.clone(),
@@ -128,6 +134,7 @@ impl Parts {
 
     /// What must hold before this replica is asked.
     pub(super) fn readiness(&self, audiences: Result<(), String>) -> Readiness {
+        let fit = self.fit.subscribe();
         let (index, standing, attestor, authority, keys) = (
             self.index.clone(),
             self.index.standing().clone(),
@@ -159,6 +166,7 @@ impl Parts {
             })
             .with("certificate", move || authority.ready(clock::now()))
             .with("audiences", move || audiences.clone())
+            .with("engine", move || fit.borrow().clone())
     }
 
     /// Starts what tells how the operator is.
@@ -168,6 +176,11 @@ impl Parts {
             server::serve(listener, router).await;
             Ok(())
         });
+        let (client, names) = (self.client.clone(), self.release.names.clone());
+        steady.spawn(
+            "engine",
+            engine::run(client, names, self.engine, self.fit.clone()),
+        );
     }
 
     /// Starts the rest: `steady` tasks run for ever, `closing` ones until their phase.

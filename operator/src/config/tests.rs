@@ -22,6 +22,7 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(config.api_addr.to_string(), "[::]:8443");
     assert_eq!(config.issuer_addr.to_string(), "[::]:8444");
     assert_eq!(config.metrics_addr.to_string(), "[::]:9402");
+    assert_eq!(config.engine, Engine::AdmissionPolicy);
     assert_eq!(config.log_level, LevelFilter::INFO);
     assert_eq!(config.pod.as_str(), "hallpass-0");
     assert_eq!(config.pod_uid.as_str(), "uid-hallpass-0");
@@ -39,6 +40,7 @@ fn what_is_not_said_has_the_documented_default() {
 fn what_is_said_is_kept() {
     let said = [
         "--api-server-audience=b",
+        "--injection-engine=Webhook",
         "--issuer-algorithm=EdDSA",
         "--issuer-rotate-every=12h",
         "--issuer-spiffe-trust-domain=prod.example",
@@ -57,6 +59,7 @@ fn what_is_said_is_kept() {
     assert_eq!(config.api_addr.to_string(), "127.0.0.1:1");
     assert_eq!(config.issuer_addr.to_string(), "127.0.0.1:3");
     assert_eq!(config.metrics_addr.to_string(), "[::1]:2");
+    assert_eq!(config.engine, Engine::Webhook);
     assert_eq!(config.log_level, LevelFilter::DEBUG);
     let issuer = DefaultIssuer {
         url: IssuerUrl::parse("https://id.example").unwrap(),
@@ -96,6 +99,10 @@ fn a_mistake_is_named() {
             "--log-level=loud",
             "possible values: error, warn, info, debug, trace",
         ),
+        (
+            "--injection-engine=Policy",
+            "possible values: AdmissionPolicy, Webhook",
+        ),
         ("--pod-namespace=a.b", "lower-case"),
         ("--pod-ip=hallpass-0", "invalid IP address"),
     ] {
@@ -120,6 +127,8 @@ fn every_name_follows_from_the_release() {
     assert_eq!(names.identity_audience(), "hallpass.dev/hallpass-system");
     assert_eq!(names.lease(), "hallpass");
     assert_eq!(names.serving_secret(), "hallpass-serving");
+    assert_eq!(names.webhook(), "hallpass-inject");
+    assert_eq!(names.webhook_by_policy(), "hallpass-inject-by-policy");
     assert_eq!(names.keys_namespace(), "hallpass-system-keys");
     assert_eq!(names.operator_role(), "hallpass-operator");
     assert_eq!(names.token_request_role(), "hallpass-token-request");

@@ -23,6 +23,8 @@ struct Cluster {
     data: Value,
     bundle: Option<Value>,
     bundle_version: u64,
+    /// The registration of the webhook; where there is one, there are no trust bundles.
+    webhook: Option<Value>,
     secret_writes: u32,
     bundle_writes: u32,
 }
@@ -32,6 +34,10 @@ type Shared = Arc<Mutex<Cluster>>;
 const SECRET: &str = "/api/v1/namespaces/hallpass-system/secrets/hallpass-serving";
 const BUNDLE: &str =
     "/apis/certificates.k8s.io/v1/clustertrustbundles/hallpass.dev:serving:hallpass-system";
+const WEBHOOK: &str =
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/hallpass-inject";
+const BY_POLICY: &str =
+    "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/hallpass-inject-by-policy";
 const ROLE: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles/hallpass-operator";
 
 impl Cluster {
@@ -51,11 +57,18 @@ impl Cluster {
                 StatusCode::OK,
                 json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "hallpass-operator", "uid": "role-uid"}}),
             ),
-            (&Method::GET, BUNDLE) => match &self.bundle {
+            (&Method::GET, WEBHOOK) => (StatusCode::OK, self.webhook.clone().unwrap()),
+            (&Method::GET, BY_POLICY) => failure(StatusCode::NOT_FOUND, "NotFound"),
+            (&Method::PATCH, WEBHOOK) => {
+                let told = &body["webhooks"][0]["clientConfig"];
+                self.webhook.as_mut().unwrap()["webhooks"][0]["clientConfig"] = told.clone();
+                (StatusCode::OK, self.webhook.clone().unwrap())
+            }
+            (&Method::GET, BUNDLE) if self.webhook.is_none() => match &self.bundle {
                 Some(bundle) => (StatusCode::OK, bundle.clone()),
                 None => failure(StatusCode::NOT_FOUND, "NotFound"),
             },
-            (&Method::PATCH, BUNDLE) => self.publish(body.clone()),
+            (&Method::PATCH, BUNDLE) if self.webhook.is_none() => self.publish(body.clone()),
             (method, path) => panic!("unexpected call: {method} {path}"),
         }
     }
@@ -114,9 +127,13 @@ fn client(cluster: &Shared) -> Client {
 }
 
 fn authority(cluster: &Shared) -> Authority {
+    authority_for(cluster, Engine::AdmissionPolicy)
+}
+
+fn authority_for(cluster: &Shared, engine: Engine) -> Authority {
     let name = |text| Namespace::parse(text).unwrap();
     let names = Names::new(name("hallpass"), name("hallpass-system"));
-    Authority::new(client(cluster), names, Metrics::new())
+    Authority::new(client(cluster), names, engine, Metrics::new())
 }
 
 fn later(days: u64) -> Timestamp {
@@ -312,3 +329,4 @@ async fn f03_a_leader_of_before_does_not_undo_what_is_published_now() {
 
 mod ended;
 mod model;
+mod webhook;

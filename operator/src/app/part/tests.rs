@@ -7,7 +7,7 @@ use kube::client::Body;
 use tracing::level_filters::LevelFilter;
 
 use super::*;
-use crate::config::{DefaultIssuer, Names};
+use crate::config::{DefaultIssuer, Engine, Names};
 
 fn config() -> Config {
     let name = |text| Namespace::parse(text).unwrap();
@@ -17,6 +17,7 @@ fn config() -> Config {
         pod_uid: Uid::parse("uid-hallpass-0").unwrap(),
         pod_ip: [127, 0, 0, 1].into(),
         api_server_audiences: Vec::new(),
+        engine: Engine::AdmissionPolicy,
         issuer: DefaultIssuer {
             url: IssuerUrl::parse("https://id.example").unwrap(),
             algorithm: None,
@@ -51,7 +52,8 @@ async fn a_replica_that_has_read_nothing_names_all_that_it_waits_for() {
             "keys",
             "signing-keys",
             "certificate",
-            "audiences"
+            "audiences",
+            "engine"
         ]
     );
 }

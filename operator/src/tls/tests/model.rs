@@ -221,7 +221,7 @@ impl Operator {
         let name = |text| Namespace::parse(text).unwrap();
         let names = Names::new(name("hallpass"), name("hallpass-system"));
         let client = guarded(cluster, Arc::clone(&door));
-        let mut authority = Authority::new(client, names, Metrics::new());
+        let mut authority = Authority::new(client, names, Engine::AdmissionPolicy, Metrics::new());
         authority.lives = Lives {
             authority: Duration::from_secs(8 * 3600),
             serving: Duration::from_secs(3600),
