@@ -96,7 +96,7 @@ pub async fn serve(
     }
     let identity = Identity::new(config.identity, config.trust);
     let refresh = supervised("refresh", &counters, || {
-        let upstream = Upstream::new(config.operator.clone(), identity.clone());
+        let upstream = Upstream::new(config.operator.clone(), identity.clone(), clock.clone());
         Refresher::new(Arc::clone(&hold), upstream, clock.clone()).run()
     });
     let expiry = supervised("expiry", &counters, || {

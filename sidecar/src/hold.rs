@@ -20,22 +20,19 @@ use hallpass_core::{
     name::{ContainerName, TokenName},
     wire::Notice,
 };
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::sync::{Notify, watch};
 
 use crate::{
     assignment::is_seen_by,
     serve::files::Files,
-    surroundings::{Jitter, Moment},
+    surroundings::{Boottime, Jitter, Moment},
     telemetry::Counters,
 };
 
 use self::slot::Slot;
 pub(crate) use self::{
     failure::Failure,
-    slot::{HeldToken, Standing},
+    slot::{Asked, HeldToken, Standing},
     view::{Listed, Readiness, Reading},
 };
 
@@ -66,8 +63,8 @@ struct Place {
 /// How the assignments stand.
 #[derive(Debug)]
 struct Poll {
-    due: Instant,
-    not_before: Instant,
+    due: Boottime,
+    not_before: Boottime,
     failures: u32,
     /// When the operator last answered; [`None`] until it has done so once.
     answered: Option<Moment>,
@@ -83,7 +80,7 @@ pub(crate) enum Next {
     /// Ask for these tokens.
     Fetch(Vec<TokenName>),
     /// Nothing before that moment, unless somebody [hurries](Hold::hurried).
-    Rest(Instant),
+    Rest(Boottime),
 }
 
 impl Hold {
@@ -100,8 +97,8 @@ impl Hold {
                 .map(|(container, files)| Place { container, files })
                 .collect(),
             poll: Poll {
-                due: now.instant,
-                not_before: now.instant,
+                due: now.boot,
+                not_before: now.boot,
                 failures: 0,
                 answered: None,
                 last: None,
@@ -131,28 +128,27 @@ impl Hold {
     pub(crate) fn next(&self, now: Moment) -> Next {
         let mut state = self.lock();
         self.wipe(&mut state, now);
-        let due = |slot: &Slot| slot.due() <= now.instant;
+        let due = |slot: &Slot| slot.due() <= now.boot;
         if state.slots.values().any(due) {
             let slots = state.slots.iter();
             let names = slots.filter(|(_, slot)| due(slot) || slot.joins(now));
             return Next::Fetch(names.map(|(name, _)| name.clone()).collect());
         }
-        if state.poll.due <= now.instant {
+        if state.poll.due <= now.boot {
             return Next::Poll;
         }
         let dues = state.slots.values().map(Slot::due);
-        Next::Rest(dues.fold(state.poll.due, Instant::min))
+        Next::Rest(dues.fold(state.poll.due, Ord::min))
     }
 
     /// Wipes what is past its time, from memory and files; tells when that is to be done again.
-    pub(crate) fn expire(&self, now: Moment) -> Option<Instant> {
+    pub(crate) fn expire(&self, now: Moment) -> Option<Boottime> {
         let mut state = self.lock();
         if self.wipe(&mut state, now) {
             self.hurried.notify_one();
         }
         let slots = state.slots.values();
-        let ends =
-            slots.filter_map(|slot| Some(now.instant + slot.at(now).token()?.remaining(now)));
+        let ends = slots.filter_map(|slot| Some(now.boot + slot.at(now).token()?.remaining(now)));
         ends.min()
     }
 
@@ -224,7 +220,7 @@ mod tests {
 
     fn issue(hold: &Hold, name: &str, seconds: i64, now: Moment) {
         let entry = TokenEntry::Issued(issued(name, "planted", seconds));
-        hold.fetched(&[token_name(name)], vec![entry], now, now);
+        hold.fetched(&[token_name(name)], vec![entry], Asked::at(now), now);
     }
 
     #[test]
@@ -238,7 +234,7 @@ mod tests {
         issue(&hold, "vault", 600, now);
         // Due at half of each life: 100, 120 and 300.
         let first = after(now, 100);
-        assert_eq!(hold.next(after(now, 99)), Next::Rest(first.instant));
+        assert_eq!(hold.next(after(now, 99)), Next::Rest(first.boot));
         assert_eq!(hold.next(first), Next::Fetch(all[..2].to_vec()));
     }
 
@@ -251,7 +247,7 @@ mod tests {
         hold.fetched(
             &[token_name("vault")],
             vec![TokenEntry::Issued(other)],
-            now,
+            Asked::at(now),
             now,
         );
         let app = ContainerName::parse("app").unwrap();

@@ -1,10 +1,12 @@
 //! The clock and the dice: the one module that reads either. Everything else takes a [`Moment`] and
 //! a jitter as arguments, or this module's values at the seam.
 
-use std::{fmt, sync::Arc, time::Duration};
+mod timer;
+
+use std::{fmt, ops::Add, pin::Pin, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::time::Instant;
+use rustix::time::{ClockId, clock_gettime};
 
 /// What the program is placed in.
 #[derive(Debug, Clone)]
@@ -26,31 +28,49 @@ impl Surroundings {
     }
 }
 
-/// Tells the time on two clocks: the wall's, which runs through a suspend but can be set, and the
-/// runtime's, which cannot be set.
+/// Tells the time on two clocks, and wakes whoever sleeps.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock {
+    now: Arc<dyn Fn() -> Moment + Send + Sync>,
+    sleep: Arc<dyn Fn(Boottime) -> Sleep + Send + Sync>,
+}
+
+/// Resolves at a moment that was given, or at once where that is past.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Clock {
-    /// The system's.
+    /// The system's. Whoever sleeps by it is woken as soon as a suspended machine resumes, where the
+    /// moment came meanwhile: the runtime's own timers stand still with the machine.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one module")]
     pub fn system() -> Self {
-        Self::new(Timestamp::now)
+        let now = || Moment {
+            wall: Timestamp::now(),
+            boot: boottime(),
+        };
+        Self::new(now, |at| Box::pin(timer::sleep_until(at)))
     }
 
-    /// One whose wall clock is the given function.
-    pub fn new(wall: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(wall))
+    /// One that is read, and slept by, with the given functions. A sleep may end early.
+    pub fn new(
+        now: impl Fn() -> Moment + Send + Sync + 'static,
+        sleep: impl Fn(Boottime) -> Sleep + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            now: Arc::new(now),
+            sleep: Arc::new(sleep),
+        }
     }
 
     /// Both clocks, now.
     #[must_use]
     pub fn now(&self) -> Moment {
-        Moment {
-            wall: (self.0)(),
-            instant: Instant::now(),
-        }
+        (self.now)()
+    }
+
+    /// Waits for a moment; may end early.
+    pub fn sleep_until(&self, at: Boottime) -> Sleep {
+        (self.sleep)(at)
     }
 }
 
@@ -63,22 +83,60 @@ impl fmt::Debug for Clock {
 /// A reading of both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// What the wall clock said.
+    /// What the wall clock said. It can be set, and may be wrong: nothing is decided by it but what two
+    /// boots of the machine have to agree on.
     pub wall: Timestamp,
-    /// What the runtime's clock said.
-    pub instant: Instant,
+    /// What the clock said that all is decided by.
+    pub boot: Boottime,
 }
 
 impl Moment {
-    /// The time that has passed until `later`, by the clock that counted more: the wall clock sees a
-    /// suspend that the other one sleeps through, and the other one sees through a wall clock that was
-    /// set back. So an age is never told too short.
+    /// The time that has passed until `later`, a suspend of the machine included, whatever was done to
+    /// its wall clock.
     #[must_use]
     pub fn until(self, later: Self) -> Duration {
-        // Negative, where the clock was set back: then the other one counts.
-        let wall = Duration::try_from(later.wall.duration_since(self.wall)).unwrap_or_default();
-        wall.max(later.instant.saturating_duration_since(self.instant))
+        self.boot.until(later.boot)
     }
+}
+
+/// The time since the machine started, suspends included (`CLOCK_BOOTTIME`). Nobody can set it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Boottime(Duration);
+
+impl Boottime {
+    /// So long after the start of the machine.
+    #[must_use]
+    pub const fn new(since_start: Duration) -> Self {
+        Self(since_start)
+    }
+
+    /// The time since the start of the machine.
+    #[must_use]
+    pub const fn since_start(self) -> Duration {
+        self.0
+    }
+
+    /// The time from this reading to a `later` one; nothing where it is not later.
+    #[must_use]
+    pub const fn until(self, later: Self) -> Duration {
+        later.0.saturating_sub(self.0)
+    }
+}
+
+impl Add<Duration> for Boottime {
+    type Output = Self;
+
+    fn add(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(time))
+    }
+}
+
+fn boottime() -> Boottime {
+    let read = clock_gettime(ClockId::Boottime);
+    // The kernel tells neither a time before the start nor nanoseconds beyond a second.
+    let seconds = u64::try_from(read.tv_sec).unwrap_or_default();
+    let nanos = u32::try_from(read.tv_nsec).unwrap_or_default();
+    Boottime(Duration::new(seconds, nanos))
 }
 
 /// Draws numbers, uniform in `0.0..1.0`.
@@ -113,20 +171,30 @@ pub(crate) fn request_id() -> String {
 mod tests {
     use super::*;
 
-    fn moment(wall: i64, instant: Instant) -> Moment {
+    fn moment(wall: i64, boot: u64) -> Moment {
         Moment {
             wall: Timestamp::from_second(wall).unwrap(),
-            instant,
+            boot: Boottime::new(Duration::from_secs(boot)),
         }
     }
 
     #[test]
-    fn an_age_is_told_by_the_clock_that_counted_more() {
-        let start = Instant::now();
-        let first = moment(1000, start);
-        let suspended = moment(1600, start + Duration::from_secs(5));
-        assert_eq!(first.until(suspended), Duration::from_secs(600));
-        let set_back = moment(400, start + Duration::from_secs(5));
-        assert_eq!(first.until(set_back), Duration::from_secs(5));
+    fn f06_an_age_does_not_depend_on_the_wall_clock() {
+        let first = moment(1000, 100);
+        for wall in [0, 400, 1005, 1600] {
+            let later = moment(wall, 105);
+            assert_eq!(first.until(later), Duration::from_secs(5), "{wall}");
+            assert_eq!(later.until(first), Duration::ZERO, "{wall}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_system_wakes_at_a_moment_of_its_boot_time() {
+        let clock = Clock::system();
+        let start = clock.now();
+        clock.sleep_until(start.boot).await;
+        let at = start.boot + Duration::from_millis(20);
+        clock.sleep_until(at).await;
+        assert!(clock.now().boot >= at);
     }
 }

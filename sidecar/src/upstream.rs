@@ -5,6 +5,7 @@
 
 mod connect;
 mod error;
+mod sighting;
 
 use std::time::Duration;
 
@@ -18,10 +19,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::time::timeout;
 
-use crate::{config::Operator, identity::Identity};
+use crate::{config::Operator, identity::Identity, surroundings::Clock};
 
-pub(crate) use self::error::UpstreamError;
 use self::{connect::Connector, error::Step};
+pub(crate) use self::{error::UpstreamError, sighting::Sighting};
 
 /// The client.
 #[derive(Debug)]
@@ -29,7 +30,9 @@ pub(crate) struct Upstream {
     identity: Identity,
     connector: Connector,
     host: String,
+    clock: Clock,
     connection: Option<connect::Sender>,
+    sighting: Option<Sighting>,
 }
 
 /// An answer to `GET /v1/assignments`.
@@ -44,12 +47,14 @@ pub(crate) struct Polled {
 }
 
 impl Upstream {
-    pub(crate) fn new(operator: Operator, identity: Identity) -> Self {
+    pub(crate) fn new(operator: Operator, identity: Identity, clock: Clock) -> Self {
         Self {
             host: operator.to_string(),
             connector: Connector::new(operator, identity.clone()),
             identity,
+            clock,
             connection: None,
+            sighting: None,
         }
     }
 
@@ -91,6 +96,11 @@ impl Upstream {
         }
     }
 
+    /// What the last answer said of the operator's clock, once; [`None`] where there was no answer.
+    pub(crate) const fn take_sighting(&mut self) -> Option<Sighting> {
+        self.sighting.take()
+    }
+
     /// Closes the connection: nothing will be asked for a while.
     pub(crate) fn rest(&mut self) {
         self.connection = None;
@@ -125,18 +135,21 @@ impl Upstream {
         };
         // The operator may have closed a connection that was kept: that is no answer of its.
         if let Some(mut kept) = self.connection.take() {
-            match exchange(&mut kept, request()).await {
+            match exchange(&mut kept, request(), &self.clock).await {
                 Err(UpstreamError::Exchange(_)) => {}
-                answer => {
-                    self.connection = answer.is_ok().then_some(kept);
-                    return answer;
-                }
+                Err(error) => return Err(error),
+                Ok(answer) => return Ok(self.answered(answer, kept)),
             }
         }
         let mut fresh = self.connector.open().await?;
-        let answer = exchange(&mut fresh, request()).await?;
-        self.connection = Some(fresh);
-        Ok(answer)
+        let answer = exchange(&mut fresh, request(), &self.clock).await?;
+        Ok(self.answered(answer, fresh))
+    }
+
+    fn answered(&mut self, answer: Answer, on: connect::Sender) -> Answer {
+        self.sighting = answer.sighting;
+        self.connection = Some(on);
+        answer
     }
 }
 
@@ -145,6 +158,7 @@ struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Secret<Vec<u8>>,
+    sighting: Option<Sighting>,
 }
 
 impl Answer {
@@ -168,11 +182,15 @@ impl Answer {
 async fn exchange(
     connection: &mut connect::Sender,
     request: Request<Full<Bytes>>,
+    clock: &Clock,
 ) -> Result<Answer, UpstreamError> {
     let exchange = async {
         connection.ready().await.map_err(UpstreamError::Exchange)?;
+        let asked = clock.now();
         let response = connection.send_request(request).await;
-        collect(response.map_err(UpstreamError::Exchange)?).await
+        let mut answer = collect(response.map_err(UpstreamError::Exchange)?).await?;
+        answer.sighting = Sighting::of(&answer.headers, asked, clock.now());
+        Ok(answer)
     };
     timeout(REQUEST, exchange)
         .await
@@ -200,6 +218,7 @@ async fn collect(response: Response<Incoming>) -> Result<Answer, UpstreamError> 
         status: parts.status,
         headers: parts.headers,
         body: Secret::new(body),
+        sighting: None,
     })
 }
 
@@ -267,6 +286,7 @@ mod tests {
             status: StatusCode::OK,
             headers: HeaderMap::new(),
             body: Secret::new(br#"{"tokens":"eyJ.planted.sig"}"#.to_vec()),
+            sighting: None,
         };
         let error = parse::<TokensResponse>(&answer).unwrap_err();
         let printed = format!("{error} {error:?}");

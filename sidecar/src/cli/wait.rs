@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::{
         hold::{
-            Hold,
+            Asked, Hold,
             fixture::{assignment, issued, token_name},
         },
         serve::{self, files::Files, http::Socket},
@@ -162,7 +162,7 @@ mod tests {
             // The wait is under way when the token comes.
             let coming = async {
                 let entry = TokenEntry::Issued(issued("vault", "planted", 600));
-                hold.fetched(&[token_name("vault")], vec![entry], now, now);
+                hold.fetched(&[token_name("vault")], vec![entry], Asked::at(now), now);
             };
             let (lines, ()) = tokio::join!(missing(directory.path(), PATIENCE), coming);
             assert_eq!(lines, BTreeSet::new());

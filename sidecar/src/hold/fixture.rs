@@ -8,10 +8,9 @@ use hallpass_core::{
     wire::{Assignment, IssuedToken},
 };
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::Instant;
 
-use super::HeldToken;
-use crate::surroundings::Moment;
+use super::{Asked, HeldToken};
+use crate::surroundings::{Boottime, Moment};
 
 pub(crate) fn token_name(name: &str) -> TokenName {
     TokenName::parse(name).unwrap()
@@ -41,15 +40,22 @@ pub(crate) fn issued(name: &str, token: &str, seconds: i64) -> IssuedToken {
 }
 
 pub(crate) fn held(name: &str, token: &str, seconds: i64) -> Arc<HeldToken> {
-    let start = start();
-    Arc::new(HeldToken::new(issued(name, token, seconds), start).unwrap())
+    let asked = Asked::at(start());
+    Arc::new(HeldToken::new(issued(name, token, seconds), asked).unwrap())
+}
+
+impl Asked {
+    /// Asked of an operator whose answer has no date.
+    pub(crate) const fn at(at: Moment) -> Self {
+        Self { at, latest: None }
+    }
 }
 
 /// A moment to begin with.
 pub(crate) fn start() -> Moment {
     Moment {
         wall: Timestamp::UNIX_EPOCH,
-        instant: Instant::now(),
+        boot: Boottime::new(Duration::from_secs(1_000)),
     }
 }
 
@@ -58,6 +64,6 @@ pub(crate) fn after(moment: Moment, seconds: u64) -> Moment {
     let passed = Duration::from_secs(seconds);
     Moment {
         wall: moment.wall + passed,
-        instant: moment.instant + passed,
+        boot: moment.boot + passed,
     }
 }

@@ -9,7 +9,7 @@ use hallpass_core::{
 };
 use tracing::{info, warn};
 
-use super::{Failure, HeldToken, Hold, Slot, State};
+use super::{Asked, Failure, HeldToken, Hold, Slot, State};
 use crate::{
     assignment::{Change, changes, is_seen_by},
     surroundings::Moment,
@@ -37,9 +37,9 @@ impl Hold {
                 state.apply(change, now);
             }
         }
-        let due = now.instant + max_age.mul_f64(spread);
+        let due = now.boot + max_age.mul_f64(spread);
         let poll = &mut state.poll;
-        (poll.due, poll.not_before) = (due, now.instant);
+        (poll.due, poll.not_before) = (due, now.boot);
         (poll.failures, poll.last) = (0, None);
         poll.answered = Some(now);
         self.settle(&mut state, now);
@@ -58,8 +58,8 @@ impl Hold {
             let window = poll.answered.map(|_| RELAXED);
             retry_after(poll.failures, window, jitter)
         };
-        poll.due = now.instant + wait.max(failure.pause());
-        poll.not_before = now.instant + failure.pause().max(LOCAL);
+        poll.due = now.boot + wait.max(failure.pause());
+        poll.not_before = now.boot + failure.pause().max(LOCAL);
         // A refusal stands until the operator says otherwise: that it is away now takes nothing back.
         let refused = poll.last.as_ref().is_some_and(|last| last.is_refusal());
         if failure.is_refusal() || !refused {
@@ -73,7 +73,7 @@ impl Hold {
         &self,
         names: &[TokenName],
         entries: Vec<TokenEntry>,
-        asked: Moment,
+        asked: Asked,
         now: Moment,
     ) {
         let mut entries: BTreeMap<_, _> = entries
@@ -192,7 +192,7 @@ impl State {
 fn usable(
     issued: IssuedToken,
     slot: &Slot,
-    asked: Moment,
+    asked: Asked,
     now: Moment,
 ) -> Result<HeldToken, Failure> {
     let wanted = slot.assignment.audience.as_ref();

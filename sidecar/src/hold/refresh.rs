@@ -6,7 +6,7 @@ use hallpass_core::name::TokenName;
 use http::HeaderValue;
 use tracing::{info, warn};
 
-use super::{Failure, Hold, Next};
+use super::{Asked, Failure, Hold, Next};
 use crate::{
     surroundings::Clock,
     upstream::{Polled, Upstream, UpstreamError},
@@ -43,7 +43,7 @@ impl Refresher {
                 Next::Rest(until) => {
                     self.upstream.rest();
                     tokio::select! {
-                        () = tokio::time::sleep_until(until) => {}
+                        () = self.clock.sleep_until(until) => {}
                         () = self.hold.hurried() => {}
                     }
                 }
@@ -79,8 +79,12 @@ impl Refresher {
         let asked = self.clock.now();
         let answer = self.upstream.tokens(names.clone()).await;
         let now = self.clock.now();
+        let latest = self.upstream.take_sighting().map(|seen| seen.latest());
         match answer {
-            Ok(entries) => self.hold.fetched(&names, entries, asked, now),
+            Ok(entries) => {
+                let asked = Asked { at: asked, latest };
+                self.hold.fetched(&names, entries, asked, now);
+            }
             Err(error) => {
                 let failure = Failure::of_request(&error, now);
                 let each = match error {
@@ -100,7 +104,7 @@ pub(crate) async fn expire(hold: Arc<Hold>, clock: Clock) -> Infallible {
         let next = hold.expire(clock.now());
         let timer = async {
             match next {
-                Some(at) => tokio::time::sleep_until(at).await,
+                Some(at) => clock.sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };

@@ -10,10 +10,9 @@ use hallpass_core::{
     wire::{Assignment, IssuedToken, ServedToken, TokenState},
 };
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use super::failure::Failure;
-use crate::surroundings::Moment;
+use crate::surroundings::{Boottime, Moment};
 
 /// A token's place: what is wanted, what is there, and when the next one is due.
 #[derive(Debug)]
@@ -21,11 +20,11 @@ pub(crate) struct Slot {
     pub assignment: Assignment,
     standing: Standing,
     /// When the operator is asked next.
-    due: Instant,
+    due: Boottime,
     /// Before this it may be asked along with others.
-    early: Instant,
+    early: Boottime,
     /// Before this it is not asked, whoever waits.
-    not_before: Instant,
+    not_before: Boottime,
     failures: u32,
     first: bool,
 }
@@ -80,9 +79,9 @@ impl Slot {
         Self {
             assignment,
             standing: Standing::Pending { last: None },
-            due: now.instant,
-            early: now.instant,
-            not_before: now.instant,
+            due: now.boot,
+            early: now.boot,
+            not_before: now.boot,
             failures: 0,
             first: true,
         }
@@ -106,26 +105,26 @@ impl Slot {
         let standing = self.at(now);
         let expired = self.standing.token().is_some() && standing.token().is_none();
         if expired {
-            self.due = self.due.min(now.instant.max(self.not_before));
+            self.due = self.due.min(now.boot.max(self.not_before));
         }
         self.standing = standing;
         expired
     }
 
-    pub(crate) const fn due(&self) -> Instant {
+    pub(crate) const fn due(&self) -> Boottime {
         self.due
     }
 
     /// Whether it may go along with a request that others have made necessary.
     pub(crate) fn joins(&self, now: Moment) -> bool {
-        let soon = self.due.saturating_duration_since(now.instant) <= TOGETHER;
-        soon && self.early <= now.instant
+        let soon = now.boot.until(self.due) <= TOGETHER;
+        soon && self.early <= now.boot
     }
 
     /// Somebody waits for it: it is due, unless it was asked for just now.
     pub(crate) fn hurry(&mut self, now: Moment) {
         if self.at(now).token().is_none() {
-            self.due = self.due.min(now.instant.max(self.not_before));
+            self.due = self.due.min(now.boot.max(self.not_before));
         }
     }
 
@@ -139,9 +138,9 @@ impl Slot {
     }
 
     fn renew(&mut self, now: Moment) {
-        self.due = now.instant;
-        self.early = now.instant;
-        self.not_before = now.instant;
+        self.due = now.boot;
+        self.early = now.boot;
+        self.not_before = now.boot;
         self.failures = 0;
     }
 
@@ -150,11 +149,11 @@ impl Slot {
         let age = token.received.until(now);
         let point = |jitter| {
             let after = refresh_after(token.life, self.first, jitter);
-            now.instant + after.saturating_sub(age)
+            now.boot + after.saturating_sub(age)
         };
         self.due = point(jitter);
         self.early = point(0.0);
-        self.not_before = now.instant;
+        self.not_before = now.boot;
         self.failures = 0;
         self.first = false;
         self.standing = Standing::Fresh {
@@ -172,9 +171,9 @@ impl Slot {
         });
         let pause = failure.pause();
         let wait = retry_after(self.failures, window, jitter).max(pause);
-        self.due = now.instant + wait;
+        self.due = now.boot + wait;
         self.early = self.due;
-        self.not_before = now.instant + pause.max(AT_MOST_EACH);
+        self.not_before = now.boot + pause.max(AT_MOST_EACH);
         // Too often says nothing about the token: a reason that does is kept.
         let last = match self.standing.last() {
             Some(known) if failure.code == Code::TooOften.as_str() => Arc::clone(known),
@@ -199,6 +198,15 @@ const TOGETHER: Duration = Duration::from_secs(30);
 /// However many wait, one slot asks no more often than this.
 const AT_MOST_EACH: Duration = Duration::from_secs(1);
 
+/// When a token was asked for, here and there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    /// The moment here.
+    pub at: Moment,
+    /// The latest that the operator's clock can have shown then, where its answer tells.
+    pub latest: Option<Timestamp>,
+}
+
 /// A token and what is served of it.
 #[derive(Debug)]
 pub(crate) struct HeldToken {
@@ -216,10 +224,15 @@ impl HeldToken {
     /// Keeps a token that was asked for at `asked`; [`None`] where it has no life at all.
     ///
     /// # Guarantees
-    /// Its life is counted by this machine's clocks from the moment it was asked for, so that it ends
-    /// here no later than where it was made, whatever the two clocks say.
-    pub(crate) fn new(issued: IssuedToken, asked: Moment) -> Option<Self> {
-        let life = Duration::try_from(issued.expires_at.duration_since(issued.issued_at)).ok();
+    /// Its life is counted by this machine's boot time from the moment it was asked for, and is no longer
+    /// than what the operator's clock leaves of it: it ends here no later than where it was made,
+    /// whatever this machine's wall clock says.
+    pub(crate) fn new(issued: IssuedToken, asked: Asked) -> Option<Self> {
+        let from = asked
+            .latest
+            .unwrap_or(issued.issued_at)
+            .max(issued.issued_at);
+        let life = Duration::try_from(issued.expires_at.duration_since(from)).ok();
         let life = life.filter(|life| !life.is_zero())?;
         Some(Self {
             json: opening(&issued)?,
@@ -227,7 +240,7 @@ impl HeldToken {
             expires_at: issued.expires_at,
             token: issued.token,
             life,
-            received: asked,
+            received: asked.at,
         })
     }
 
@@ -288,7 +301,7 @@ mod tests {
     fn fresh(now: Moment) -> Slot {
         let mut slot = Slot::new(assignment("vault", 600), now);
         slot.receive(
-            HeldToken::new(issued("vault", "planted", 600), now).unwrap(),
+            HeldToken::new(issued("vault", "planted", 600), Asked::at(now)).unwrap(),
             now,
             0.5,
         );
@@ -325,10 +338,10 @@ mod tests {
         let mut tries = 0;
         while at.until(after(now, 600)) > Duration::ZERO {
             slot.fail(failure(Code::NotSynced, at), at, 1.0);
-            let wait = slot.due().saturating_duration_since(at.instant);
+            let wait = at.boot.until(slot.due());
             at = Moment {
                 wall: at.wall + wait,
-                instant: slot.due(),
+                boot: slot.due(),
             };
             tries += 1;
         }
@@ -341,15 +354,29 @@ mod tests {
         let mut early = issued("vault", "planted", 600);
         early.issued_at += Duration::from_secs(86_400);
         early.expires_at += Duration::from_secs(86_400);
-        let token = HeldToken::new(early, now).unwrap();
+        let token = HeldToken::new(early, Asked::at(now)).unwrap();
         assert_eq!(token.remaining(after(now, 100)), Duration::from_secs(500));
-        assert!(HeldToken::new(issued("vault", "planted", 0), now).is_none());
+        assert!(HeldToken::new(issued("vault", "planted", 0), Asked::at(now)).is_none());
+    }
+
+    #[test]
+    fn f06_what_the_operators_clock_leaves_of_a_life_is_all_that_is_left() {
+        let now = start();
+        let held = |latest| {
+            let latest = Some(Timestamp::UNIX_EPOCH + Duration::from_secs(latest));
+            HeldToken::new(issued("vault", "planted", 600), Asked { at: now, latest })
+        };
+        for (latest, left) in [(0, 600), (1, 599), (590, 10)] {
+            let token = held(latest).unwrap();
+            assert_eq!(token.remaining(now), Duration::from_secs(left), "{latest}");
+        }
+        assert!(held(600).is_none());
     }
 
     #[test]
     fn the_document_reads_as_what_was_issued() {
         let now = start();
-        let token = HeldToken::new(issued("vault", "planted", 600), now).unwrap();
+        let token = HeldToken::new(issued("vault", "planted", 600), Asked::at(now)).unwrap();
         let text = token.json(TokenState::Stale, after(now, 10));
         let served: ServedToken = serde_json::from_str(text.expose()).unwrap();
         assert_eq!(served.access_token.expose(), "planted");

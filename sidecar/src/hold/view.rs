@@ -99,7 +99,7 @@ impl Hold {
         let mut state = self.lock();
         let poll = &mut state.poll;
         if poll.answered.is_none() {
-            poll.due = poll.due.min(now.instant.max(poll.not_before));
+            poll.due = poll.due.min(now.boot.max(poll.not_before));
         }
         for slot in state.slots.values_mut() {
             slot.hurry(now);

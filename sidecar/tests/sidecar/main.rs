@@ -14,4 +14,9 @@ mod serving;
 )]
 mod support;
 mod surviving;
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests that fails is a test that fails"
+)]
+mod timing;
 mod trust;

@@ -113,20 +113,6 @@ async fn a_token_past_its_time_is_served_nowhere() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn expiry_is_judged_by_the_read_and_not_by_a_timer() {
-    let pod = Pod::with_tokens(&["vault"]).await;
-    pod.token("vault").await;
-    pod.operator.away(true);
-    pod.clock.set_ahead(Duration::from_secs(601));
-    let answer = pod.get("/v1/tokens/vault").await;
-    assert_eq!((answer.status, answer.code().as_str()), (503, "Expired"));
-    eventually("the file is gone", async || {
-        !pod.file("app", "vault").exists()
-    })
-    .await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_pause_that_the_operator_asks_for_is_kept() {
     let pod = Pod::with_tokens(&["vault"]).await;
     let mut often = problem("TooOften", 429, "one per 10 s");

@@ -30,7 +30,7 @@ async fn serves_a_token_as_a_document_as_text_as_a_header_and_as_a_file() {
             "audience": "https://vault.example",
             "issued_at": token["issued_at"],
             "expires_at": token["expires_at"],
-            "expires_in": 600,
+            "expires_in": 599,
             "state": "fresh",
         })
     );

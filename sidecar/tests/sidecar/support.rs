@@ -1,5 +1,6 @@
 //! The pod around the sidecar under test.
 
+pub(crate) mod clock;
 pub(crate) mod operator;
 pub(crate) mod request;
 
@@ -7,24 +8,20 @@ use std::{
     future::poll_fn,
     path::{Path, PathBuf},
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering::SeqCst},
-        mpsc,
-    },
+    sync::{Arc, mpsc},
     time::Duration,
 };
 
 use hallpass_sidecar::{
     app::{self, StartError},
     config::{Config, Operator},
-    surroundings::{Clock, Jitter, Surroundings},
+    surroundings::{Jitter, Surroundings},
 };
-use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
-use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use self::{
+    clock::TestClock,
     operator::FakeOperator,
     request::{Answer, get},
 };
@@ -40,39 +37,12 @@ pub(crate) struct Pod {
     _still: mpsc::Sender<()>,
 }
 
-/// A wall clock that follows the runtime's, and can be set.
-#[derive(Clone)]
-pub(crate) struct TestClock {
-    start: Instant,
-    ahead: Arc<AtomicI64>,
-}
-
-impl TestClock {
-    fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            ahead: Arc::default(),
-        }
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        let passed = SignedDuration::try_from(self.start.elapsed()).unwrap();
-        let ahead = SignedDuration::from_secs(self.ahead.load(SeqCst));
-        Timestamp::from_second(1_800_000_000).unwrap() + passed + ahead
-    }
-
-    /// What a machine sees that was asleep: the wall clock has moved, and no timer has run.
-    pub(crate) fn set_ahead(&self, by: Duration) {
-        self.ahead
-            .store(i64::try_from(by.as_secs()).unwrap(), SeqCst);
-    }
-}
-
 /// What a pod is made of, before its sidecar starts.
 pub(crate) struct Plan {
     pub(crate) containers: Vec<&'static str>,
     pub(crate) jitter: Jitter,
     pub(crate) trusted: bool,
+    pub(crate) clock: TestClock,
 }
 
 impl Default for Plan {
@@ -81,6 +51,7 @@ impl Default for Plan {
             containers: vec!["app"],
             jitter: Jitter::new(|| 0.5),
             trusted: true,
+            clock: TestClock::new(),
         }
     }
 }
@@ -98,8 +69,7 @@ impl Pod {
 
     pub(crate) async fn planned(plan: Plan, prepare: impl FnOnce(&FakeOperator)) -> Self {
         let still = stand_still();
-        let clock = TestClock::new();
-        let operator = FakeOperator::start(clock.clone()).await;
+        let operator = FakeOperator::start(plan.clock.clone()).await;
         prepare(&operator);
         let directory = tempfile::tempdir().unwrap();
         for container in &plan.containers {
@@ -109,7 +79,7 @@ impl Pod {
         if plan.trusted {
             std::fs::write(directory.path().join("ca.pem"), operator.ca()).unwrap();
         }
-        let clock = (still, clock);
+        let clock = (still, plan.clock);
         Self::serve(
             operator,
             Arc::new(directory),
@@ -141,9 +111,8 @@ impl Pod {
             identity: directory.path().join("token"),
             trust: directory.path().join("ca.pem"),
         };
-        let wall = clock.clone();
         let surroundings = Surroundings {
-            clock: Clock::new(move || wall.now()),
+            clock: clock.clock(),
             jitter,
         };
         let (stop, stopped) = oneshot::channel();

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::TestClock;
+use super::clock::TestClock;
 
 /// A handle to the operator, for the test.
 #[derive(Clone)]
@@ -74,10 +74,15 @@ impl FakeOperator {
             script: Arc::clone(&script),
             clock,
         };
+        let dated = shared.clone();
         let router = Router::new()
             .route("/v1/assignments", get(assignments))
             .route("/v1/tokens", post(tokens))
-            .with_state(shared);
+            .with_state(shared)
+            .layer(axum::middleware::map_response(move |answer| {
+                let answer = dated.date(answer);
+                async move { answer }
+            }));
         tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
         Self {
             address,
@@ -239,6 +244,19 @@ fn refused(problem: Value) -> Response {
         problem.to_string(),
     )
         .into_response()
+}
+
+impl Shared {
+    /// The same answer, with the true time as its date.
+    fn date(&self, mut answer: Response) -> Response {
+        let now = self.clock.now();
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new()
+            .timestamp_to_rfc9110_string(&now)
+            .unwrap();
+        let headers = answer.headers_mut();
+        headers.insert(header::DATE, date.parse().unwrap());
+        answer
+    }
 }
 
 impl Script {
