@@ -3,6 +3,7 @@
 //! [`Hold`] is shared by all: `refresh` writes into it, `serve` reads from it. Its lock is held for a
 //! few lines at a time, never across an await. Expiry is judged by whoever looks, at that moment.
 
+mod clocks;
 mod failure;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -29,11 +30,11 @@ use crate::{
     telemetry::Counters,
 };
 
-use self::slot::Slot;
+use self::{clocks::Clocks, slot::Slot};
 pub(crate) use self::{
     failure::Failure,
     slot::{Asked, HeldToken, Standing},
-    view::{Listed, Readiness, Reading},
+    view::{Contact, Listed, Readiness, Reading},
 };
 
 /// The tokens of this pod.
@@ -51,6 +52,7 @@ struct State {
     slots: BTreeMap<TokenName, Slot>,
     places: Vec<Place>,
     poll: Poll,
+    clocks: Clocks,
 }
 
 /// A container and the files that it sees.
@@ -104,6 +106,7 @@ impl Hold {
                 last: None,
                 notice: None,
             },
+            clocks: Clocks::new(now),
         };
         Self {
             state: Mutex::new(state),
@@ -127,6 +130,7 @@ impl Hold {
     /// What is to be done at `now`.
     pub(crate) fn next(&self, now: Moment) -> Next {
         let mut state = self.lock();
+        self.look(&mut state, now);
         self.wipe(&mut state, now);
         let due = |slot: &Slot| slot.due() <= now.boot;
         if state.slots.values().any(due) {
@@ -150,6 +154,22 @@ impl Hold {
         let slots = state.slots.values();
         let ends = slots.filter_map(|slot| Some(now.boot + slot.at(now).token()?.remaining(now)));
         ends.min()
+    }
+
+    /// Looks whether the wall clock has jumped. Where it went ahead, this machine may have been stopped
+    /// without its knowing: the operator is asked at once.
+    fn look(&self, state: &mut State, now: Moment) {
+        let Some(jump) = state.clocks.look(now) else {
+            return;
+        };
+        self.counters.clock_jumps.add();
+        let seconds = jump.as_secs_f64();
+        tracing::warn!(clock.jump_seconds = seconds, "the wall clock has jumped");
+        if jump.is_positive() {
+            let poll = &mut state.poll;
+            poll.due = poll.due.min(now.boot.max(poll.not_before));
+            self.hurried.notify_one();
+        }
     }
 
     fn wipe(&self, state: &mut State, now: Moment) -> bool {

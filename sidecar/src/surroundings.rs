@@ -3,7 +3,16 @@
 
 mod timer;
 
-use std::{fmt, ops::Add, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    ops::Add,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -33,6 +42,7 @@ impl Surroundings {
 pub struct Clock {
     now: Arc<dyn Fn() -> Moment + Send + Sync>,
     sleep: Arc<dyn Fn(Boottime) -> Sleep + Send + Sync>,
+    missed_millis: Arc<AtomicU64>,
 }
 
 /// Resolves at a moment that was given, or at once where that is past.
@@ -59,18 +69,33 @@ impl Clock {
         Self {
             now: Arc::new(now),
             sleep: Arc::new(sleep),
+            missed_millis: Arc::default(),
         }
     }
 
     /// Both clocks, now.
     #[must_use]
     pub fn now(&self) -> Moment {
-        (self.now)()
+        let Moment { wall, boot } = (self.now)();
+        let boot = boot + self.missed();
+        Moment { wall, boot }
     }
 
     /// Waits for a moment; may end early.
     pub fn sleep_until(&self, at: Boottime) -> Sleep {
-        (self.sleep)(at)
+        let machines = at.0.saturating_sub(self.missed());
+        (self.sleep)(Boottime(machines))
+    }
+
+    /// From now on the boot time is that much later: the machine has not counted it.
+    pub(crate) fn miss(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.missed_millis.fetch_add(millis, Relaxed);
+    }
+
+    /// The time that was missed so far.
+    pub(crate) fn missed(&self) -> Duration {
+        Duration::from_millis(self.missed_millis.load(Relaxed))
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Counters {
     pub file_errors: Counter,
     /// Connections that could not be accepted.
     pub accept_errors: Counter,
+    /// Jumps of the wall clock.
+    pub clock_jumps: Counter,
 }
 
 /// A number that only grows.

@@ -22,7 +22,10 @@ use tokio::time::timeout;
 use crate::{config::Operator, identity::Identity, surroundings::Clock};
 
 use self::{connect::Connector, error::Step};
-pub(crate) use self::{error::UpstreamError, sighting::Sighting};
+pub(crate) use self::{
+    error::UpstreamError,
+    sighting::{Sighting, Skew},
+};
 
 /// The client.
 #[derive(Debug)]

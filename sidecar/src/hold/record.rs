@@ -9,13 +9,35 @@ use hallpass_core::{
 };
 use tracing::{info, warn};
 
-use super::{Asked, Failure, HeldToken, Hold, Slot, State};
+use super::{Asked, Failure, HeldToken, Hold, Slot, State, clocks::Learned};
 use crate::{
     assignment::{Change, changes, is_seen_by},
     surroundings::Moment,
+    upstream::Sighting,
 };
 
 impl Hold {
+    /// Takes in what the operator's clock said; tells the time that this machine's has missed.
+    pub(crate) fn saw(&self, sighting: Sighting) -> Duration {
+        let Learned { news, missed } = self.lock().clocks.learn(sighting);
+        if let Some(skew) = news {
+            let (ahead, within) = (skew.ahead.as_secs_f64(), skew.within.as_secs_f64());
+            warn!(
+                clock.ahead_seconds = ahead,
+                clock.within_seconds = within,
+                "this machine's wall clock and the operator's differ"
+            );
+        }
+        if !missed.is_zero() {
+            let seconds = missed.as_secs();
+            warn!(
+                clock.missed_seconds = seconds,
+                "this machine was stopped: tokens are older than its clock says"
+            );
+        }
+        missed
+    }
+
     /// Takes in what is to be held; [`None`] where that has not changed.
     pub(crate) fn polled(&self, answer: Option<Assignments>, max_age: Duration, now: Moment) {
         self.counters.polls.succeeded();

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::{Asked, Failure, Hold, Next};
 use crate::{
     surroundings::Clock,
-    upstream::{Polled, Upstream, UpstreamError},
+    upstream::{Polled, Sighting, Upstream, UpstreamError},
 };
 
 /// Keeps what is held in step with the operator.
@@ -53,6 +53,7 @@ impl Refresher {
 
     async fn poll(&mut self) {
         let answer = self.upstream.assignments(self.etag.as_ref()).await;
+        self.sighting();
         let now = self.clock.now();
         match answer {
             Ok(Polled {
@@ -78,8 +79,8 @@ impl Refresher {
     async fn fetch(&mut self, names: Vec<TokenName>) {
         let asked = self.clock.now();
         let answer = self.upstream.tokens(names.clone()).await;
+        let latest = self.sighting().map(|seen| seen.latest());
         let now = self.clock.now();
-        let latest = self.upstream.take_sighting().map(|seen| seen.latest());
         match answer {
             Ok(entries) => {
                 let asked = Asked { at: asked, latest };
@@ -94,6 +95,17 @@ impl Refresher {
                 self.hold.fetch_failed(&names, &failure, &each, now);
             }
         }
+    }
+
+    /// What the last answer said of the operator's clock. Time that this machine has missed counts from
+    /// here on.
+    fn sighting(&mut self) -> Option<Sighting> {
+        let sighting = self.upstream.take_sighting()?;
+        let missed = self.hold.saw(sighting);
+        if !missed.is_zero() {
+            self.clock.miss(missed);
+        }
+        Some(sighting)
     }
 }
 

@@ -10,7 +10,7 @@ use hallpass_core::{
 use jiff::Timestamp;
 
 use super::{Failure, HeldToken, Hold, Poll, Slot, Standing, State};
-use crate::{assignment::is_seen_by, surroundings::Moment};
+use crate::{assignment::is_seen_by, surroundings::Moment, upstream::Skew};
 
 /// The outcome of a read.
 #[derive(Debug)]
@@ -43,6 +43,15 @@ pub(crate) struct Listed {
     pub last: Option<Arc<Failure>>,
 }
 
+/// What is known of the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Contact {
+    /// When it last said which tokens to hold.
+    pub answered: Option<Moment>,
+    /// How far this machine's wall clock is from its.
+    pub skew: Option<Skew>,
+}
+
 /// Whether a container may start.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
@@ -57,7 +66,8 @@ pub(crate) enum Readiness {
 impl Hold {
     /// Reads a token for a container.
     pub(crate) fn read(&self, container: &ContainerName, name: &str, now: Moment) -> Reading {
-        let state = self.lock();
+        let mut state = self.lock();
+        self.look(&mut state, now);
         let seen = |slot: &&Slot| is_seen_by(&slot.assignment, container);
         let Some(slot) = state.slots.get(name).filter(seen) else {
             return state.absent(container);
@@ -107,9 +117,13 @@ impl Hold {
         self.hurried.notify_one();
     }
 
-    /// How long ago the operator last answered.
-    pub(crate) fn answered(&self) -> Option<Moment> {
-        self.lock().poll.answered
+    /// What is known of the operator.
+    pub(crate) fn contact(&self) -> Contact {
+        let state = self.lock();
+        Contact {
+            answered: state.poll.answered,
+            skew: state.clocks.skew(),
+        }
     }
 }
 

@@ -89,8 +89,8 @@ impl Socket {
             Route::Readyz => self.readyz(negotiate::wait(request.headers())).await,
             Route::Metrics => {
                 let tokens = self.hold.list(&self.container, now);
-                let answered = self.hold.answered().map(|at| at.wall);
-                let text = metrics::text(&self.counters, &tokens, answered);
+                let contact = self.hold.contact();
+                let text = metrics::text(&self.counters, &tokens, contact);
                 answer::whole("text/plain; version=0.0.4; charset=utf-8", text)
             }
         }

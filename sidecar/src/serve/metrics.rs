@@ -3,15 +3,14 @@
 use std::fmt::Write as _;
 
 use hallpass_core::wire::TokenState;
-use jiff::Timestamp;
 
 use crate::{
-    hold::Listed,
+    hold::{Contact, Listed},
     telemetry::{ByOutcome, Counter, Counters},
 };
 
 /// The text, for a container that sees `tokens`.
-pub(crate) fn text(counters: &Counters, tokens: &[Listed], answered: Option<Timestamp>) -> String {
+pub(crate) fn text(counters: &Counters, tokens: &[Listed], contact: Contact) -> String {
     let mut page = Page(String::with_capacity(2048));
     let Counters {
         reads,
@@ -20,6 +19,7 @@ pub(crate) fn text(counters: &Counters, tokens: &[Listed], answered: Option<Time
         panics,
         file_errors,
         accept_errors,
+        clock_jumps,
     } = counters;
     page.outcomes(
         "reads",
@@ -43,16 +43,14 @@ pub(crate) fn text(counters: &Counters, tokens: &[Listed], answered: Option<Time
         "Connections that could not be accepted.",
         accept_errors,
     );
+    page.counter(
+        "clock_jumps",
+        "Times that this machine's wall clock jumped by more than 5 s.",
+        clock_jumps,
+    );
     page.states(tokens);
     page.expiries(tokens);
-    if let Some(at) = answered {
-        page.head(
-            "last_poll_timestamp_seconds",
-            "gauge",
-            "When the operator last said which tokens to hold.",
-        );
-        page.line("last_poll_timestamp_seconds", "", at.as_second());
-    }
+    page.contact(contact);
     page.0
 }
 
@@ -89,6 +87,33 @@ impl Page {
                 self.line(&name, &format!(r#"{{code="{code}"}}"#), count);
             }
         }
+    }
+
+    fn contact(&mut self, contact: Contact) {
+        if let Some(at) = contact.answered {
+            self.gauge(
+                "last_poll_timestamp_seconds",
+                "When the operator last said which tokens to hold.",
+                at.wall.as_second(),
+            );
+        }
+        if let Some(skew) = contact.skew {
+            self.gauge(
+                "clock_skew_seconds",
+                "How far this machine's wall clock is ahead of the operator's, negative where it is behind.",
+                skew.ahead.as_secs_f64(),
+            );
+            self.gauge(
+                "clock_skew_uncertainty_seconds",
+                "How far off hallpass_sidecar_clock_skew_seconds may be.",
+                skew.within.as_secs_f64(),
+            );
+        }
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl std::fmt::Display) {
+        self.head(name, "gauge", help);
+        self.line(name, "", value);
     }
 
     fn states(&mut self, tokens: &[Listed]) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, header};
-use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
+use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimeParser};
 
 use crate::surroundings::Moment;
 
@@ -29,10 +29,31 @@ impl Sighting {
         })
     }
 
+    /// How far this machine's wall clock is ahead of the operator's.
+    pub(crate) fn skew(&self) -> Skew {
+        let way = self.asked.until(self.answered) / 2;
+        // The date was cut to a second, and it was written somewhere on the way.
+        let there = self.date + GRAIN / 2;
+        let here = self.answered.wall.saturating_sub(way).unwrap_or(there);
+        Skew {
+            ahead: here.duration_since(there),
+            within: way + GRAIN / 2,
+        }
+    }
+
     /// The latest that the operator's clock can have shown when the question went out.
     pub(crate) fn latest(&self) -> Timestamp {
         self.date.saturating_add(GRAIN).unwrap_or(Timestamp::MAX)
     }
+}
+
+/// The difference between the wall clocks of this machine and of the operator's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Skew {
+    /// How far this machine's is ahead; negative where it is behind.
+    pub ahead: SignedDuration,
+    /// How far off that may be.
+    pub within: Duration,
 }
 
 const PARSER: DateTimeParser = DateTimeParser::new();
@@ -59,10 +80,17 @@ mod tests {
     }
 
     #[test]
-    fn f06_the_operators_clock_showed_at_most_the_second_after_its_date() {
-        let at = moment(1_000, 0);
-        let seen = sighting("Thu, 01 Jan 1970 00:16:40 GMT", at, at).unwrap();
-        assert_eq!(seen.latest(), Timestamp::from_second(1_001).unwrap());
+    fn f06_the_skew_is_known_to_half_the_round_trip_and_the_half_of_a_second() {
+        let seen = |wall| {
+            let (asked, answered) = (moment(wall, 5_000), moment(wall, 5_200));
+            let seen = sighting("Thu, 01 Jan 1970 00:16:40 GMT", asked, answered);
+            seen.unwrap().skew()
+        };
+        for (wall, ahead_ms) in [(1_000, -600), (1_600, 599_400), (400, -600_600)] {
+            let skew = seen(wall);
+            assert_eq!(skew.ahead, SignedDuration::from_millis(ahead_ms), "{wall}");
+            assert_eq!(skew.within, Duration::from_millis(600));
+        }
     }
 
     #[test]

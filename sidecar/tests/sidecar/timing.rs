@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::support::{Plan, Pod, clock::TestClock, eventually, pass, read};
+use crate::support::{Plan, Pod, clock::TestClock, eventually, operator::problem, pass, read};
 
 const STEP: Duration = Duration::from_secs(15);
 
@@ -91,4 +91,51 @@ async fn f07_after_a_suspend_expiry_is_judged_by_the_read_and_not_by_a_timer() {
         !pod.file("app", "vault").exists()
     })
     .await;
+}
+
+/// The value of a metric, as its line tells it.
+async fn metric(pod: &Pod, name: &str) -> f64 {
+    let text = pod.get("/metrics").await.body;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
+    value.trim().parse().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn f06_the_skew_and_each_jump_of_the_wall_clock_are_in_the_metrics() {
+    let plan = Plan::default();
+    plan.clock.set_off(600);
+    let pod = Pod::planned(plan, |operator| operator.assign("vault", "a", 600)).await;
+    pod.token("vault").await;
+    let skew = async || metric(&pod, "hallpass_sidecar_clock_skew_seconds").await;
+    let jumps = async || metric(&pod, "hallpass_sidecar_clock_jumps_total").await;
+    assert_eq!((skew().await, jumps().await), (599.5, 0.0));
+    let within = metric(&pod, "hallpass_sidecar_clock_skew_uncertainty_seconds").await;
+    assert_eq!(within, 0.5, "the date has whole seconds");
+
+    pod.clock.set_off(-600);
+    pod.token("vault").await;
+    assert_eq!((skew().await, jumps().await), (-600.5, 1.0));
+    pass(Duration::from_secs(40)).await;
+    assert_eq!(
+        (skew().await, jumps().await),
+        (-600.5, 1.0),
+        "and as told anew"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn f07_a_machine_that_was_stopped_from_outside_serves_nothing_expired_once_its_clock_is_set()
+{
+    let pod = Pod::with_tokens(&["vault"]).await;
+    pod.token("vault").await;
+    pod.operator
+        .refuse("vault", problem("NotSynced", 503, "starting"));
+    // Nothing here has counted that time, and then the wall clock is set.
+    pod.clock.stop_machine(Duration::from_secs(700));
+    pod.get("/v1/tokens/vault").await;
+    eventually("expired", async || pod.state("vault").await == "expired").await;
+    pod.operator.relent("vault");
+    pass(Duration::from_secs(11)).await;
+    valid(&pod, "set").await;
 }

@@ -21,6 +21,7 @@ pub(crate) struct TestClock {
 #[derive(Default)]
 struct Machine {
     asleep: Duration,
+    uncounted: Duration,
     off: SignedDuration,
     stopped: Option<Timestamp>,
 }
@@ -36,13 +37,20 @@ impl TestClock {
 
     /// The true time.
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_second(1_800_000_000).unwrap() + self.passed()
+        let uncounted = self.machine.lock().unwrap().uncounted;
+        Timestamp::from_second(1_800_000_000).unwrap() + self.passed() + uncounted
     }
 
     /// What a machine sees that was suspended: both clocks have moved, and no timer of the runtime has run.
     pub(crate) fn suspend(&self, time: Duration) {
         self.machine.lock().unwrap().asleep += time;
         self.resumed.send_replace(());
+    }
+
+    /// What a virtual machine sees that was stopped from outside: its boot time has not moved, and its wall
+    /// clock was set.
+    pub(crate) fn stop_machine(&self, time: Duration) {
+        self.machine.lock().unwrap().uncounted += time;
     }
 
     /// Sets the wall clock so many seconds ahead of the true time, or behind it.
