@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     hold::{
         Hold,
+        cache::Cache,
         refresh::{Refresher, expire},
     },
     identity::Identity,
@@ -79,6 +80,10 @@ pub async fn serve(
         jitter,
         Arc::clone(&counters),
     ));
+    let identity = Identity::new(config.identity, config.trust);
+    let cache = Cache::open(&config.cache, &identity, Arc::clone(&counters));
+    cache.restore(&hold, &clock);
+    let cache = Arc::new(cache);
     let (stopping, stopped) = watch::channel(false);
     let mut sockets = JoinSet::new();
     for (container, listener) in listeners {
@@ -94,10 +99,10 @@ pub async fn serve(
         );
         sockets.spawn(listen(listener, socket, counters, stopped));
     }
-    let identity = Identity::new(config.identity, config.trust);
     let refresh = supervised("refresh", &counters, || {
         let upstream = Upstream::new(config.operator.clone(), identity.clone(), clock.clone());
-        Refresher::new(Arc::clone(&hold), upstream, clock.clone()).run()
+        let (hold, cache) = (Arc::clone(&hold), Arc::clone(&cache));
+        Refresher::new(hold, upstream, clock.clone(), cache).run()
     });
     let expiry = supervised("expiry", &counters, || {
         expire(Arc::clone(&hold), clock.clone())

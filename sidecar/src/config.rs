@@ -15,6 +15,8 @@ pub struct Config {
     pub identity: PathBuf,
     /// The file with the certificates that the operator is trusted by.
     pub trust: PathBuf,
+    /// The directory that outlives a crash; where there is none, nothing does.
+    pub cache: PathBuf,
 }
 
 /// Why there is no configuration.
@@ -40,6 +42,7 @@ impl Config {
             containers: PathBuf::from(CONTAINERS),
             identity: PathBuf::from(IDENTITY),
             trust: PathBuf::from(TRUST),
+            cache: PathBuf::from(CACHE),
         })
     }
 }
@@ -105,6 +108,7 @@ pub(crate) fn told_socket() -> Option<PathBuf> {
 /// The directory with one directory per container.
 pub(crate) const CONTAINERS: &str = "/run/hallpass";
 const IDENTITY: &str = "/var/run/secrets/hallpass.dev/token";
+const CACHE: &str = "/var/cache/hallpass";
 const TRUST: &str = "/var/run/secrets/hallpass.dev/ca.pem";
 
 #[expect(clippy::disallowed_methods, reason = "this is the one module")]

@@ -3,13 +3,16 @@
 //! [`Hold`] is shared by all: `refresh` writes into it, `serve` reads from it. Its lock is held for a
 //! few lines at a time, never across an await. Expiry is judged by whoever looks, at that moment.
 
+pub(crate) mod cache;
 mod clocks;
 mod failure;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod outlast;
 mod record;
 pub(crate) mod refresh;
 mod slot;
+mod token;
 mod view;
 
 use std::{
@@ -21,6 +24,7 @@ use hallpass_core::{
     name::{ContainerName, TokenName},
     wire::Notice,
 };
+use http::HeaderValue;
 use tokio::sync::{Notify, watch};
 
 use crate::{
@@ -33,7 +37,8 @@ use crate::{
 use self::{clocks::Clocks, slot::Slot};
 pub(crate) use self::{
     failure::Failure,
-    slot::{Asked, HeldToken, Standing},
+    slot::Standing,
+    token::{Asked, HeldToken},
     view::{Contact, Listed, Readiness, Reading},
 };
 
@@ -72,6 +77,8 @@ struct Poll {
     answered: Option<Moment>,
     last: Option<Arc<Failure>>,
     notice: Option<Notice>,
+    /// The version of the assignments.
+    etag: Option<HeaderValue>,
 }
 
 /// What is to be done next.
@@ -105,6 +112,7 @@ impl Hold {
                 answered: None,
                 last: None,
                 notice: None,
+                etag: None,
             },
             clocks: Clocks::new(now),
         };
@@ -215,12 +223,10 @@ impl Hold {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use hallpass_core::wire::{Assignments, TokenEntry};
 
     use super::{
-        fixture::{after, assignment, issued, start, token_name},
+        fixture::{after, assignment, issued, polled, start, token_name},
         *,
     };
 
@@ -234,7 +240,7 @@ mod tests {
             tokens,
             notice: None,
         };
-        hold.polled(Some(answer), Duration::from_secs(300), now);
+        hold.polled(polled(answer, 300), now);
         hold
     }
 

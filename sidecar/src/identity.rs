@@ -5,7 +5,9 @@
 
 use std::{io, path::PathBuf};
 
-use hallpass_core::secret::Secret;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hallpass_core::{name::Uid, secret::Secret};
+use serde::Deserialize;
 
 /// The two files.
 #[derive(Debug, Clone)]
@@ -49,6 +51,29 @@ impl Identity {
             trimmed if trimmed.len() == text.expose().len() => Ok(text),
             trimmed => Ok(Secret::new(trimmed.to_owned())),
         }
+    }
+
+    /// The uid of the pod that the identity token was made for, as it says itself: nothing here is decided
+    /// by it but whose cache this is. [`None`] where it says none.
+    pub(crate) fn pod(&self) -> Option<Uid> {
+        #[derive(Deserialize)]
+        struct Claims {
+            #[serde(rename = "kubernetes.io")]
+            kubernetes: Bound,
+        }
+        #[derive(Deserialize)]
+        struct Bound {
+            pod: Pod,
+        }
+        #[derive(Deserialize)]
+        struct Pod {
+            uid: Uid,
+        }
+        let token = self.token().ok()?;
+        let claims = token.expose().split('.').nth(1)?;
+        let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
+        let claims: Claims = serde_json::from_slice(&claims).ok()?;
+        Some(claims.kubernetes.pod.uid)
     }
 
     /// The trusted certificates as they are now, in PEM.

@@ -93,6 +93,12 @@ impl Clock {
         self.missed_millis.fetch_add(millis, Relaxed);
     }
 
+    /// Takes over what a predecessor has missed in the same boot of the machine.
+    pub(crate) fn resume(&self, missed: Duration) {
+        let known = self.missed();
+        self.miss(missed.saturating_sub(known));
+    }
+
     /// The time that was missed so far.
     pub(crate) fn missed(&self) -> Duration {
         Duration::from_millis(self.missed_millis.load(Relaxed))
@@ -139,6 +145,12 @@ impl Boottime {
     #[must_use]
     pub const fn since_start(self) -> Duration {
         self.0
+    }
+
+    /// The reading so long before; the start of the machine where that was later.
+    #[must_use]
+    pub const fn before(self, time: Duration) -> Self {
+        Self(self.0.saturating_sub(time))
     }
 
     /// The time from this reading to a `later` one; nothing where it is not later.

@@ -22,6 +22,17 @@ pub(crate) fn init() {
     }));
 }
 
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    line
+}
+
 /// What is counted over the whole process.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -37,6 +48,8 @@ pub(crate) struct Counters {
     pub file_errors: Counter,
     /// Connections that could not be accepted.
     pub accept_errors: Counter,
+    /// Times that the cache could not be written.
+    pub cache_errors: Counter,
     /// Jumps of the wall clock.
     pub clock_jumps: Counter,
 }

@@ -12,7 +12,7 @@ use hallpass_core::wire::Problem;
 use tokio::time::{Instant, sleep};
 
 use super::client::{Answer, ClientError, ask};
-use crate::{app::containers, config::CONTAINERS, serve::SOCKET};
+use crate::{app::containers, config::CONTAINERS, serve::SOCKET, telemetry::chain};
 
 /// Waits, and prints what is missing.
 pub(super) async fn run() -> io::Result<ExitCode> {
@@ -82,16 +82,6 @@ fn told(status: u16, problem: Option<Problem>) -> Vec<String> {
         .collect()
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    line
-}
-
 /// The probe is cut off at 12 s.
 const PATIENCE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_millis(500);
@@ -111,7 +101,7 @@ mod tests {
     use crate::{
         hold::{
             Asked, Hold,
-            fixture::{assignment, issued, token_name},
+            fixture::{assignment, issued, polled, token_name},
         },
         serve::{self, files::Files, http::Socket},
         surroundings::{Jitter, Surroundings},
@@ -132,14 +122,11 @@ mod tests {
         let places = [(app.clone(), Files::open(&own).unwrap())];
         let hold = Arc::new(Hold::new(places, now, Jitter::new(|| 0.5), Arc::default()));
         let tokens = vec![assignment("vault", 600)];
-        hold.polled(
-            Some(Assignments {
-                tokens,
-                notice: None,
-            }),
-            Duration::from_secs(30),
-            now,
-        );
+        let assignments = Assignments {
+            tokens,
+            notice: None,
+        };
+        hold.polled(polled(assignments, 30), now);
         let (_stopping, stopped) = watch::channel(false);
         let socket = Socket::new(
             app,

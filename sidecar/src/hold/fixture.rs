@@ -5,12 +5,15 @@ use std::{sync::Arc, time::Duration};
 use hallpass_core::{
     name::{Audience, TokenName},
     secret::Secret,
-    wire::{Assignment, IssuedToken},
+    wire::{Assignment, Assignments, IssuedToken},
 };
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Asked, HeldToken};
-use crate::surroundings::{Boottime, Moment};
+use crate::{
+    surroundings::{Boottime, Moment},
+    upstream::Polled,
+};
 
 pub(crate) fn token_name(name: &str) -> TokenName {
     TokenName::parse(name).unwrap()
@@ -36,6 +39,15 @@ pub(crate) fn issued(name: &str, token: &str, seconds: i64) -> IssuedToken {
         scope: None,
         issued_at: Timestamp::UNIX_EPOCH,
         expires_at: Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds),
+    }
+}
+
+/// An answer that is to be asked for again after so many seconds.
+pub(crate) const fn polled(assignments: Assignments, max_age: u64) -> Polled {
+    Polled {
+        assignments: Some(assignments),
+        etag: None,
+        max_age: Duration::from_secs(max_age),
     }
 }
 

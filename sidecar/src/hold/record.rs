@@ -13,7 +13,7 @@ use super::{Asked, Failure, HeldToken, Hold, Slot, State, clocks::Learned};
 use crate::{
     assignment::{Change, changes, is_seen_by},
     surroundings::Moment,
-    upstream::Sighting,
+    upstream::{Polled, Sighting},
 };
 
 impl Hold {
@@ -39,11 +39,16 @@ impl Hold {
     }
 
     /// Takes in what is to be held; [`None`] where that has not changed.
-    pub(crate) fn polled(&self, answer: Option<Assignments>, max_age: Duration, now: Moment) {
+    pub(crate) fn polled(&self, answer: Polled, now: Moment) {
+        let Polled {
+            assignments,
+            etag,
+            max_age,
+        } = answer;
         self.counters.polls.succeeded();
         let spread = 0.9 + 0.2 * self.jitter.draw();
         let mut state = self.lock();
-        if let Some(Assignments { tokens, notice }) = answer {
+        if let Some(Assignments { tokens, notice }) = assignments {
             state.poll.notice = notice;
             let here: Vec<_> = state.places.iter().map(|p| p.container.clone()).collect();
             let unseen = |a: &&Assignment| !here.iter().any(|c| is_seen_by(a, c));
@@ -64,6 +69,7 @@ impl Hold {
         (poll.due, poll.not_before) = (due, now.boot);
         (poll.failures, poll.last) = (0, None);
         poll.answered = Some(now);
+        poll.etag = etag.or_else(|| poll.etag.take());
         self.settle(&mut state, now);
     }
 

@@ -3,13 +3,12 @@
 use std::{convert::Infallible, sync::Arc};
 
 use hallpass_core::name::TokenName;
-use http::HeaderValue;
 use tracing::{info, warn};
 
-use super::{Asked, Failure, Hold, Next};
+use super::{Asked, Failure, Hold, Next, cache::Cache};
 use crate::{
     surroundings::Clock,
-    upstream::{Polled, Sighting, Upstream, UpstreamError},
+    upstream::{Sighting, Upstream, UpstreamError},
 };
 
 /// Keeps what is held in step with the operator.
@@ -18,17 +17,24 @@ pub(crate) struct Refresher {
     hold: Arc<Hold>,
     upstream: Upstream,
     clock: Clock,
-    etag: Option<HeaderValue>,
+    cache: Arc<Cache>,
+    kept: bool,
     answered: bool,
 }
 
 impl Refresher {
-    pub(crate) const fn new(hold: Arc<Hold>, upstream: Upstream, clock: Clock) -> Self {
+    pub(crate) const fn new(
+        hold: Arc<Hold>,
+        upstream: Upstream,
+        clock: Clock,
+        cache: Arc<Cache>,
+    ) -> Self {
         Self {
             hold,
             upstream,
             clock,
-            etag: None,
+            cache,
+            kept: true,
             answered: false,
         }
     }
@@ -52,20 +58,17 @@ impl Refresher {
     }
 
     async fn poll(&mut self) {
-        let answer = self.upstream.assignments(self.etag.as_ref()).await;
+        let answer = self.upstream.assignments(self.hold.etag().as_ref()).await;
         self.sighting();
         let now = self.clock.now();
         match answer {
-            Ok(Polled {
-                assignments,
-                etag,
-                max_age,
-            }) => {
+            Ok(polled) => {
                 if !std::mem::replace(&mut self.answered, true) {
                     info!("the operator answers");
                 }
-                self.etag = etag.or_else(|| self.etag.take());
-                self.hold.polled(assignments, max_age, now);
+                let unchanged = polled.assignments.is_none();
+                self.hold.polled(polled, now);
+                self.keep(unchanged);
             }
             Err(error) => {
                 self.answered = false;
@@ -85,6 +88,7 @@ impl Refresher {
             Ok(entries) => {
                 let asked = Asked { at: asked, latest };
                 self.hold.fetched(&names, entries, asked, now);
+                self.keep(false);
             }
             Err(error) => {
                 let failure = Failure::of_request(&error, now);
@@ -94,6 +98,13 @@ impl Refresher {
                 };
                 self.hold.fetch_failed(&names, &failure, &each, now);
             }
+        }
+    }
+
+    /// Brings the cache up to date, unless it is.
+    fn keep(&mut self, unchanged: bool) {
+        if !(unchanged && self.kept) {
+            self.kept = self.cache.save(&self.hold, &self.clock);
         }
     }
 

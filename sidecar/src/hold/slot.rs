@@ -1,17 +1,14 @@
 //! One token's life: `Pending → Fresh → Stale → Expired`, and when to ask for the next one. Pure.
 
-use std::{borrow::Cow, fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use hallpass_core::{
     denial::Code,
     lifetime::{refresh_after, retry_after},
-    name::Audience,
-    secret::Secret,
-    wire::{Assignment, IssuedToken, ServedToken, TokenState},
+    wire::{Assignment, TokenState},
 };
-use jiff::Timestamp;
 
-use super::failure::Failure;
+use super::{HeldToken, failure::Failure};
 use crate::surroundings::{Boottime, Moment};
 
 /// A token's place: what is wanted, what is there, and when the next one is due.
@@ -100,6 +97,11 @@ impl Slot {
         }
     }
 
+    /// The token in hand, whether or not it is past its time.
+    pub(crate) const fn token(&self) -> Option<&Arc<HeldToken>> {
+        self.standing.token()
+    }
+
     /// Wipes a token past its time; tells whether there was one.
     pub(crate) fn expire(&mut self, now: Moment) -> bool {
         let standing = self.at(now);
@@ -146,9 +148,9 @@ impl Slot {
 
     /// Takes a new token in.
     pub(crate) fn receive(&mut self, token: HeldToken, now: Moment, jitter: f64) {
-        let age = token.received.until(now);
+        let age = token.age(now);
         let point = |jitter| {
-            let after = refresh_after(token.life, self.first, jitter);
+            let after = refresh_after(token.life(), self.first, jitter);
             now.boot + after.saturating_sub(age)
         };
         self.due = point(jitter);
@@ -166,8 +168,8 @@ impl Slot {
         self.expire(now);
         self.failures += 1;
         let window = self.standing.token().map(|token| {
-            let planned = refresh_after(token.life, self.first, jitter);
-            token.life.saturating_sub(planned)
+            let planned = refresh_after(token.life(), self.first, jitter);
+            token.life().saturating_sub(planned)
         });
         let pause = failure.pause();
         let wait = retry_after(self.failures, window, jitter).max(pause);
@@ -198,105 +200,15 @@ const TOGETHER: Duration = Duration::from_secs(30);
 /// However many wait, one slot asks no more often than this.
 const AT_MOST_EACH: Duration = Duration::from_secs(1);
 
-/// When a token was asked for, here and there.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
-    /// The moment here.
-    pub at: Moment,
-    /// The latest that the operator's clock can have shown then, where its answer tells.
-    pub latest: Option<Timestamp>,
-}
-
-/// A token and what is served of it.
-#[derive(Debug)]
-pub(crate) struct HeldToken {
-    pub audience: Audience,
-    pub expires_at: Timestamp,
-    token: Secret<String>,
-    /// The JSON answer up to the members that change with every second.
-    json: Secret<String>,
-    life: Duration,
-    /// The moment that its life is counted from.
-    received: Moment,
-}
-
-impl HeldToken {
-    /// Keeps a token that was asked for at `asked`; [`None`] where it has no life at all.
-    ///
-    /// # Guarantees
-    /// Its life is counted by this machine's boot time from the moment it was asked for, and is no longer
-    /// than what the operator's clock leaves of it: it ends here no later than where it was made,
-    /// whatever this machine's wall clock says.
-    pub(crate) fn new(issued: IssuedToken, asked: Asked) -> Option<Self> {
-        let from = asked
-            .latest
-            .unwrap_or(issued.issued_at)
-            .max(issued.issued_at);
-        let life = Duration::try_from(issued.expires_at.duration_since(from)).ok();
-        let life = life.filter(|life| !life.is_zero())?;
-        Some(Self {
-            json: opening(&issued)?,
-            audience: issued.audience,
-            expires_at: issued.expires_at,
-            token: issued.token,
-            life,
-            received: asked.at,
-        })
-    }
-
-    /// How long it is still valid.
-    pub(crate) fn remaining(&self, now: Moment) -> Duration {
-        self.life.saturating_sub(self.received.until(now))
-    }
-
-    /// The token itself.
-    pub(crate) const fn secret(&self) -> &Secret<String> {
-        &self.token
-    }
-
-    /// The answer to `GET /v1/tokens/{name}`.
-    pub(crate) fn json(&self, state: TokenState, now: Moment) -> Secret<String> {
-        let opening = self.json.expose();
-        let mut text = String::with_capacity(opening.len() + ROOM);
-        text.push_str(opening);
-        let word = match state {
-            TokenState::Stale => "stale",
-            TokenState::Fresh | TokenState::Pending | TokenState::Expired => "fresh",
-        };
-        let seconds = self.remaining(now).as_secs();
-        // Writing to a String cannot fail.
-        write!(text, "{seconds},\"state\":\"{word}\"}}").unwrap_or_default();
-        Secret::new(text)
-    }
-}
-
-/// A [`ServedToken`] in JSON, up to the value of `expires_in`.
-fn opening(issued: &IssuedToken) -> Option<Secret<String>> {
-    let served = ServedToken {
-        name: issued.name.clone(),
-        access_token: issued.token.clone(),
-        token_type: Cow::Borrowed("Bearer"),
-        audience: issued.audience.clone(),
-        scope: issued.scope.clone(),
-        issued_at: issued.issued_at,
-        expires_at: issued.expires_at,
-        expires_in: 0,
-        state: TokenState::Fresh,
-    };
-    let whole = serde_json::to_string(&served).map(Secret::new).ok()?;
-    let opening = whole.expose().strip_suffix(r#"0,"state":"fresh"}"#)?;
-    Some(Secret::new(opening.to_owned()))
-}
-
-/// Room for the members that [`HeldToken::json`] adds.
-const ROOM: usize = 48;
-
 #[cfg(test)]
 mod tests {
     use hallpass_core::wire::Problem;
 
     use super::*;
-    use crate::hold::fixture::{after, assignment, issued, start};
+    use crate::hold::{
+        Asked,
+        fixture::{after, assignment, issued, start},
+    };
 
     fn fresh(now: Moment) -> Slot {
         let mut slot = Slot::new(assignment("vault", 600), now);
@@ -346,42 +258,6 @@ mod tests {
             tries += 1;
         }
         assert!(tries >= 5, "{tries}");
-    }
-
-    #[test]
-    fn a_life_is_counted_here_and_the_clock_of_the_operator_does_not_matter() {
-        let now = start();
-        let mut early = issued("vault", "planted", 600);
-        early.issued_at += Duration::from_secs(86_400);
-        early.expires_at += Duration::from_secs(86_400);
-        let token = HeldToken::new(early, Asked::at(now)).unwrap();
-        assert_eq!(token.remaining(after(now, 100)), Duration::from_secs(500));
-        assert!(HeldToken::new(issued("vault", "planted", 0), Asked::at(now)).is_none());
-    }
-
-    #[test]
-    fn f06_what_the_operators_clock_leaves_of_a_life_is_all_that_is_left() {
-        let now = start();
-        let held = |latest| {
-            let latest = Some(Timestamp::UNIX_EPOCH + Duration::from_secs(latest));
-            HeldToken::new(issued("vault", "planted", 600), Asked { at: now, latest })
-        };
-        for (latest, left) in [(0, 600), (1, 599), (590, 10)] {
-            let token = held(latest).unwrap();
-            assert_eq!(token.remaining(now), Duration::from_secs(left), "{latest}");
-        }
-        assert!(held(600).is_none());
-    }
-
-    #[test]
-    fn the_document_reads_as_what_was_issued() {
-        let now = start();
-        let token = HeldToken::new(issued("vault", "planted", 600), Asked::at(now)).unwrap();
-        let text = token.json(TokenState::Stale, after(now, 10));
-        let served: ServedToken = serde_json::from_str(text.expose()).unwrap();
-        assert_eq!(served.access_token.expose(), "planted");
-        assert_eq!((served.expires_in, served.state), (590, TokenState::Stale));
-        assert_eq!(served.expires_at, token.expires_at);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) fn text(counters: &Counters, tokens: &[Listed], contact: Contact) -> 
         file_errors,
         accept_errors,
         clock_jumps,
+        cache_errors,
     } = counters;
     page.outcomes(
         "reads",
@@ -47,6 +48,11 @@ pub(crate) fn text(counters: &Counters, tokens: &[Listed], contact: Contact) -> 
         "clock_jumps",
         "Times that this machine's wall clock jumped by more than 5 s.",
         clock_jumps,
+    );
+    page.counter(
+        "cache_errors",
+        "Times that the cache could not be written.",
+        cache_errors,
     );
     page.states(tokens);
     page.expiries(tokens);

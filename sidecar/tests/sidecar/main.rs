@@ -6,6 +6,11 @@
     reason = "a helper of tests that fails is a test that fails"
 )]
 mod command;
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests that fails is a test that fails"
+)]
+mod outlasting;
 mod refreshing;
 mod serving;
 #[expect(

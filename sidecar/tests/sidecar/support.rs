@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) jitter: Jitter,
     pub(crate) trusted: bool,
     pub(crate) clock: TestClock,
+    /// Whether there is a cache, and an identity that says whose.
+    pub(crate) cached: bool,
 }
 
 impl Default for Plan {
@@ -52,6 +54,7 @@ impl Default for Plan {
             jitter: Jitter::new(|| 0.5),
             trusted: true,
             clock: TestClock::new(),
+            cached: false,
         }
     }
 }
@@ -75,7 +78,13 @@ impl Pod {
         for container in &plan.containers {
             std::fs::create_dir_all(directory.path().join("run").join(container)).unwrap();
         }
-        std::fs::write(directory.path().join("token"), "first-identity").unwrap();
+        let identity = if plan.cached {
+            std::fs::create_dir(directory.path().join("cache")).unwrap();
+            IDENTITY
+        } else {
+            "first-identity"
+        };
+        std::fs::write(directory.path().join("token"), identity).unwrap();
         if plan.trusted {
             std::fs::write(directory.path().join("ca.pem"), operator.ca()).unwrap();
         }
@@ -110,6 +119,7 @@ impl Pod {
             containers: directory.path().join("run"),
             identity: directory.path().join("token"),
             trust: directory.path().join("ca.pem"),
+            cache: directory.path().join("cache"),
         };
         let surroundings = Surroundings {
             clock: clock.clock(),
@@ -150,6 +160,11 @@ impl Pod {
         run.join(container).join("tokens").join(name)
     }
 
+    /// The file that outlives the sidecar.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.directory.path().join("cache/tokens.json")
+    }
+
     /// Reads from the socket of the container `app`.
     pub(crate) async fn get(&self, target: &str) -> Answer {
         get(&self.socket("app"), target, &[]).await
@@ -180,11 +195,21 @@ impl Pod {
         (&mut self.serving).await.unwrap()
     }
 
+    /// Ends the sidecar without a word.
+    pub(crate) async fn kill(&mut self) {
+        self.serving.abort();
+        (&mut self.serving).await.unwrap_err();
+    }
+
     /// Whether the sidecar still runs.
     pub(crate) fn serves(&self) -> bool {
         !self.serving.is_finished()
     }
 }
+
+/// An identity token of the pod `uid-1`, with nothing in it that is not looked at:
+/// `{"kubernetes.io":{"pod":{"uid":"uid-1"}}}`.
+const IDENTITY: &str = "e30.eyJrdWJlcm5ldGVzLmlvIjp7InBvZCI6eyJ1aWQiOiJ1aWQtMSJ9fX0.c2ln";
 
 /// Moves the clock in steps, so that what is due in between happens in its order.
 pub(crate) async fn pass(time: Duration) {
