@@ -80,7 +80,7 @@ pub async fn serve(
         jitter,
         Arc::clone(&counters),
     ));
-    let identity = Identity::new(config.identity, config.trust);
+    let identity = Identity::new(config.identity.clone(), config.trust.clone());
     let cache = Cache::open(&config.cache, &identity, Arc::clone(&counters));
     cache.restore(&hold, &clock);
     let cache = Arc::new(cache);
@@ -100,7 +100,12 @@ pub async fn serve(
         sockets.spawn(listen(listener, socket, counters, stopped));
     }
     let refresh = supervised("refresh", &counters, || {
-        let upstream = Upstream::new(config.operator.clone(), identity.clone(), clock.clone());
+        let upstream = Upstream::new(
+            &config,
+            identity.clone(),
+            clock.clone(),
+            Arc::clone(&counters),
+        );
         let (hold, cache) = (Arc::clone(&hold), Arc::clone(&cache));
         Refresher::new(hold, upstream, clock.clone(), cache).run()
     });

@@ -9,6 +9,8 @@ use rustls_pki_types::ServerName;
 pub struct Config {
     /// Where the operator is.
     pub operator: Operator,
+    /// The name that leads to each of its replicas; where there is none, only the one above is asked.
+    pub replicas: Option<Operator>,
     /// The directory with one directory per container.
     pub containers: PathBuf,
     /// The file with the pod's identity token.
@@ -28,17 +30,27 @@ pub enum ConfigError {
     /// The environment says something else.
     #[error("HALLPASS_OPERATOR must be host:port, such as hallpass.hallpass-system.svc:443")]
     OperatorMalformed,
+    /// So it does of the replicas.
+    #[error(
+        "HALLPASS_REPLICAS must be host:port, such as hallpass-replicas.hallpass-system.svc:8443"
+    )]
+    ReplicasMalformed,
 }
 
 impl Config {
     /// Reads the environment.
     ///
     /// # Errors
-    /// `HALLPASS_OPERATOR` is absent or malformed.
+    /// `HALLPASS_OPERATOR` is absent or malformed, or `HALLPASS_REPLICAS` is malformed.
     pub fn from_env() -> Result<Self, ConfigError> {
         let operator = env("HALLPASS_OPERATOR").ok_or(ConfigError::OperatorMissing)?;
         Ok(Self {
             operator: Operator::parse(&operator)?,
+            replicas: env("HALLPASS_REPLICAS")
+                .map(|replicas| Operator::parse(&replicas))
+                .transpose()
+                // The name of the variable is all that differs.
+                .map_err(|_malformed| ConfigError::ReplicasMalformed)?,
             containers: PathBuf::from(CONTAINERS),
             identity: PathBuf::from(IDENTITY),
             trust: PathBuf::from(TRUST),

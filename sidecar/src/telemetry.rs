@@ -48,6 +48,8 @@ pub(crate) struct Counters {
     pub file_errors: Counter,
     /// Connections that could not be accepted.
     pub accept_errors: Counter,
+    /// Questions that were put to another replica too.
+    pub hedges: Counter,
     /// Times that the cache could not be written.
     pub cache_errors: Counter,
     /// Jumps of the wall clock.

@@ -3,11 +3,16 @@
 //! A connection is used for a burst of requests and closed by [`Upstream::rest`]; every step has a
 //! time limit, and no answer is read beyond 1 MiB.
 
+mod address;
 mod connect;
 mod error;
+mod hedge;
 mod sighting;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use hallpass_core::{
     name::TokenName,
@@ -19,9 +24,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::time::timeout;
 
-use crate::{config::Operator, identity::Identity, surroundings::Clock};
+use crate::{config::Config, identity::Identity, surroundings::Clock, telemetry::Counters};
 
-use self::{connect::Connector, error::Step};
+use self::{
+    address::Addresses,
+    connect::{Connection, Connector, Drivers},
+    error::Step,
+    hedge::hedged,
+};
 pub(crate) use self::{
     error::UpstreamError,
     sighting::{Sighting, Skew},
@@ -33,8 +43,12 @@ pub(crate) struct Upstream {
     identity: Identity,
     connector: Connector,
     host: String,
+    operator: Addresses,
+    replicas: Option<Addresses>,
+    drivers: Drivers,
     clock: Clock,
-    connection: Option<connect::Sender>,
+    counters: Arc<Counters>,
+    connection: Option<Connection>,
     sighting: Option<Sighting>,
 }
 
@@ -50,12 +64,22 @@ pub(crate) struct Polled {
 }
 
 impl Upstream {
-    pub(crate) fn new(operator: Operator, identity: Identity, clock: Clock) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        identity: Identity,
+        clock: Clock,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let operator = config.operator.clone();
         Self {
             host: operator.to_string(),
-            connector: Connector::new(operator, identity.clone()),
+            connector: Connector::new(operator.clone(), identity.clone()),
+            operator: Addresses::new(operator),
+            replicas: config.replicas.clone().map(Addresses::new),
+            drivers: Drivers::default(),
             identity,
             clock,
+            counters,
             connection: None,
             sighting: None,
         }
@@ -109,6 +133,9 @@ impl Upstream {
         self.connection = None;
     }
 
+    /// Asks, and asks another replica too where the first one does not answer soon. `POST /v1/tokens` may
+    /// then be done twice: the tokens that nobody takes expire by themselves, and each replica counts for
+    /// itself how often a pod asks.
     async fn ask(
         &mut self,
         method: Method,
@@ -119,41 +146,68 @@ impl Upstream {
         // Read before anything is sent, and each time: the kubelet replaces it.
         let mut bearer = bearer(&self.identity.token()?)?;
         bearer.set_sensitive(true);
-        let request = || {
-            let mut request = Request::new(Full::new(Bytes::copy_from_slice(body)));
-            *request.method_mut() = method.clone();
-            *request.uri_mut() = http::Uri::from_static(path);
-            let headers = request.headers_mut();
-            headers.insert(header::AUTHORIZATION, bearer.clone());
-            if let Ok(host) = HeaderValue::from_str(&self.host) {
-                headers.insert(header::HOST, host);
+        let request = || request(&method, path, &self.host, &bearer, etag, body);
+        let dialer = self.connector.dialer()?;
+        let (clock, drivers) = (&self.clock, &self.drivers);
+        let kept = self.connection.take();
+        let peer = Mutex::new(kept.as_ref().map(|kept| kept.peer));
+        let note = |address| *peer.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+        let operator = &mut self.operator;
+        let first = async {
+            // The operator may have closed a connection that was kept: that is no answer of its.
+            if let Some(mut kept) = kept {
+                match exchange(&mut kept.sender, request(), clock).await {
+                    Err(UpstreamError::Exchange(_)) => {}
+                    answer => return Ok::<_, UpstreamError>((answer?, kept)),
+                }
             }
-            if let Some(etag) = etag {
-                headers.insert(header::IF_NONE_MATCH, etag.clone());
-            }
-            if !body.is_empty() {
-                headers.insert(header::CONTENT_TYPE, JSON);
-            }
-            request
+            let mut fresh = dialer.open(operator, drivers, note).await?;
+            let answer = exchange(&mut fresh.sender, request(), clock).await?;
+            Ok((answer, fresh))
         };
-        // The operator may have closed a connection that was kept: that is no answer of its.
-        if let Some(mut kept) = self.connection.take() {
-            match exchange(&mut kept, request(), &self.clock).await {
-                Err(UpstreamError::Exchange(_)) => {}
-                Err(error) => return Err(error),
-                Ok(answer) => return Ok(self.answered(answer, kept)),
+        let (answer, connection) = match &mut self.replicas {
+            None => first.await?,
+            Some(replicas) => {
+                let second = async {
+                    self.counters.hedges.add();
+                    let not = *peer.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut fresh = dialer.race(replicas, not, drivers).await?;
+                    let answer = exchange(&mut fresh.sender, request(), clock).await?;
+                    Ok((answer, fresh))
+                };
+                let is_away = |(answer, _): &(Answer, _)| answer.status.is_server_error();
+                hedged(first, second, HEDGE, is_away).await?
             }
-        }
-        let mut fresh = self.connector.open().await?;
-        let answer = exchange(&mut fresh, request(), &self.clock).await?;
-        Ok(self.answered(answer, fresh))
-    }
-
-    fn answered(&mut self, answer: Answer, on: connect::Sender) -> Answer {
+        };
         self.sighting = answer.sighting;
-        self.connection = Some(on);
-        answer
+        self.connection = Some(connection);
+        Ok(answer)
     }
+}
+
+fn request(
+    method: &Method,
+    path: &'static str,
+    host: &str,
+    bearer: &HeaderValue,
+    etag: Option<&HeaderValue>,
+    body: &[u8],
+) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(Bytes::copy_from_slice(body)));
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = http::Uri::from_static(path);
+    let headers = request.headers_mut();
+    headers.insert(header::AUTHORIZATION, bearer.clone());
+    if let Ok(host) = HeaderValue::from_str(host) {
+        headers.insert(header::HOST, host);
+    }
+    if let Some(etag) = etag {
+        headers.insert(header::IF_NONE_MATCH, etag.clone());
+    }
+    if !body.is_empty() {
+        headers.insert(header::CONTENT_TYPE, JSON);
+    }
+    request
 }
 
 /// A whole answer. Its body may hold tokens.
@@ -258,6 +312,8 @@ fn seconds(value: Option<&HeaderValue>) -> Option<u32> {
     value?.to_str().ok()?.trim().parse().ok()
 }
 
+/// What is not answered by then is asked of another replica too.
+const HEDGE: Duration = Duration::from_millis(300);
 const REQUEST: Duration = Duration::from_secs(15);
 const MAX_AGE: Duration = Duration::from_secs(30);
 const BODY: usize = 1 << 20;

@@ -8,7 +8,9 @@ Usage:
       Fetches the tokens that the operator assigns to this pod, replaces each ahead of its
       expiry, and serves them to each container on /run/hallpass/CONTAINER/hallpass.sock and
       as files in /run/hallpass/CONTAINER/tokens/. An expired token is never served.
-      Needs HALLPASS_OPERATOR (host:port). Ends at SIGTERM.
+      Needs HALLPASS_OPERATOR (host:port). What HALLPASS_REPLICAS (host:port) leads to is asked
+      too where that does not answer within 300 ms. What is held outlives a crash in
+      /var/cache/hallpass, where there is such a directory. Ends at SIGTERM.
 
   hallpass-sidecar get NAME [--container CONTAINER]
       Prints the token NAME, nothing else, to look at it or to pass it on:

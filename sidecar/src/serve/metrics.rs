@@ -21,6 +21,7 @@ pub(crate) fn text(counters: &Counters, tokens: &[Listed], contact: Contact) -> 
         accept_errors,
         clock_jumps,
         cache_errors,
+        hedges,
     } = counters;
     page.outcomes(
         "reads",
@@ -48,6 +49,11 @@ pub(crate) fn text(counters: &Counters, tokens: &[Listed], contact: Contact) -> 
         "clock_jumps",
         "Times that this machine's wall clock jumped by more than 5 s.",
         clock_jumps,
+    );
+    page.counter(
+        "hedges",
+        "Requests that were sent to another replica of the operator too, since the first did not answer.",
+        hedges,
     );
     page.counter(
         "cache_errors",

@@ -1,6 +1,10 @@
 //! From a name to a TLS connection, each step within its time.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http_body_util::Full;
 use hyper::{body::Bytes, client::conn::http1};
@@ -8,32 +12,38 @@ use hyper_util::rt::TokioIo;
 use rustls::{
     ClientConfig, RootCertStore, client::Resumption, crypto::CryptoProvider, version::TLS13,
 };
-use rustls_pki_types::{CertificateDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::TlsConnector;
 
-use super::error::{Step, UpstreamError};
+use super::{
+    address::Addresses,
+    error::{Step, UpstreamError},
+};
 use crate::{config::Operator, identity::Identity};
 
 /// The sending half of a connection; the connection ends when it is dropped.
 pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
 
-/// Opens connections to the operator.
+/// A connection to a replica of the operator.
 #[derive(Debug)]
-pub(crate) struct Connector {
+pub(super) struct Connection {
+    pub sender: Sender,
+    /// The address that it was opened to.
+    pub peer: SocketAddr,
+}
+
+/// Whom the operator is trusted by.
+#[derive(Debug)]
+pub(super) struct Connector {
     operator: Operator,
     identity: Identity,
     provider: Arc<CryptoProvider>,
     trust: Option<Trust>,
-    /// Where the operator was last reached. The name behind it is a Service, whose address stays; a
-    /// look-up asks up to eight questions, and the pods are many.
-    addresses: Vec<SocketAddr>,
-    /// The halves that hyper drives. Those whose [`Sender`] is gone say goodbye and end.
-    connections: JoinSet<()>,
 }
 
 /// A client configuration and the bytes that it was made from.
@@ -43,83 +53,35 @@ struct Trust {
     config: Arc<ClientConfig>,
 }
 
+/// Opens connections to an operator that the trust bundle of one moment vouches for.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    operator: Arc<str>,
+    name: ServerName<'static>,
+    tls: TlsConnector,
+}
+
+/// The halves of connections that hyper drives. Those whose [`Sender`] is gone say goodbye and end.
+#[derive(Debug, Default)]
+pub(super) struct Drivers(Mutex<JoinSet<()>>);
+
 impl Connector {
-    pub(crate) fn new(operator: Operator, identity: Identity) -> Self {
+    pub(super) fn new(operator: Operator, identity: Identity) -> Self {
         Self {
             operator,
             identity,
             provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
             trust: None,
-            addresses: Vec::new(),
-            connections: JoinSet::new(),
         }
     }
 
-    /// A new connection, to an operator that the trust bundle of this moment vouches for.
-    pub(crate) async fn open(&mut self) -> Result<Sender, UpstreamError> {
-        while self.connections.try_join_next().is_some() {}
-        let connector = TlsConnector::from(self.trusting()?);
-        let opened = self.dial(&connector).await;
-        if opened.is_err() {
-            self.addresses.clear();
-        }
-        let (sender, connection) = opened?;
-        self.connections.spawn(async move {
-            // What went wrong here is told to the one who waits for an answer.
-            connection.await.unwrap_or_default();
-        });
-        Ok(sender)
-    }
-
-    async fn dial(&mut self, connector: &TlsConnector) -> Result<(Sender, Driver), UpstreamError> {
-        let tcp = self.reach().await?;
-        let handshake = connector.connect(self.operator.name(), tcp);
-        let tls = within(TLS, Step::Handshake, handshake)
-            .await?
-            .map_err(|source| UpstreamError::Handshake {
-                operator: self.operator.to_string(),
-                source,
-            })?;
-        http1::Builder::new()
-            .max_buf_size(BUFFER)
-            .handshake(TokioIo::new(tls))
-            .await
-            .map_err(UpstreamError::Exchange)
-    }
-
-    /// Connects to the first address that answers.
-    async fn reach(&mut self) -> Result<TcpStream, UpstreamError> {
-        if self.addresses.is_empty() {
-            self.addresses = self.resolve().await?;
-        }
-        let each = CONNECT / u32::try_from(self.addresses.len()).unwrap_or(1).max(1);
-        let mut last = UpstreamError::NoAddress {
-            host: self.operator.host().to_owned(),
-        };
-        for &address in &self.addresses {
-            match within(each, Step::Connect, TcpStream::connect(address)).await {
-                Ok(Ok(tcp)) => return Ok(tcp),
-                Ok(Err(source)) => {
-                    last = UpstreamError::Connect {
-                        operator: self.operator.to_string(),
-                        source,
-                    };
-                }
-                Err(too_slow) => last = too_slow,
-            }
-        }
-        Err(last)
-    }
-
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, UpstreamError> {
-        let lookup = lookup_host((self.operator.host(), self.operator.port()));
-        let addresses = within(CONNECT, Step::Resolve, lookup)
-            .await?
-            .map_err(|source| UpstreamError::Resolve {
-                host: self.operator.host().to_owned(),
-                source,
-            })?;
-        Ok(addresses.take(ADDRESSES).collect())
+    /// What opens connections with the trust bundle of this moment.
+    pub(super) fn dialer(&mut self) -> Result<Dialer, UpstreamError> {
+        Ok(Dialer {
+            operator: self.operator.to_string().into(),
+            name: self.operator.name(),
+            tls: TlsConnector::from(self.trusting()?),
+        })
     }
 
     /// The client configuration for the trust bundle of this moment.
@@ -151,9 +113,126 @@ impl Connector {
     }
 }
 
+impl Dialer {
+    /// A connection to the first of these addresses that answers; which one is `note`d while it is tried.
+    pub(super) async fn open(
+        &self,
+        addresses: &mut Addresses,
+        drivers: &Drivers,
+        note: impl Fn(SocketAddr),
+    ) -> Result<Connection, UpstreamError> {
+        let opened = self.reach(addresses, note).await;
+        if opened.is_err() {
+            addresses.doubt();
+        }
+        Ok(drivers.drive(opened?))
+    }
+
+    async fn reach(
+        &self,
+        addresses: &mut Addresses,
+        note: impl Fn(SocketAddr),
+    ) -> Result<Opened, UpstreamError> {
+        let known = addresses.resolve().await?;
+        let each = CONNECT / u32::try_from(known.len()).unwrap_or(1).max(1);
+        let mut last = None;
+        for &address in known {
+            note(address);
+            match self.connect(address, each).await {
+                Ok(tcp) => return self.agree(tcp, address).await,
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| addresses.none()))
+    }
+
+    /// A connection to whichever of these addresses, but `not` that one, agrees on TLS first; each has a
+    /// head start over the next. The kernel of a stopped process goes on connecting, so that TLS is the
+    /// first sign of life.
+    pub(super) async fn race(
+        &self,
+        addresses: &mut Addresses,
+        not: Option<SocketAddr>,
+        drivers: &Drivers,
+    ) -> Result<Connection, UpstreamError> {
+        // The replicas' addresses change with each of their restarts.
+        addresses.doubt();
+        let known = addresses.resolve().await?.to_vec();
+        let only = known.len() == 1;
+        let mut left = known
+            .into_iter()
+            .filter(|address| only || not != Some(*address));
+        let mut dials = JoinSet::new();
+        let mut last = None;
+        let mut next = left.next();
+        loop {
+            if let Some(address) = next.take() {
+                let dialer = self.clone();
+                dials.spawn(async move {
+                    let tcp = dialer.connect(address, CONNECT).await?;
+                    dialer.agree(tcp, address).await
+                });
+                next = left.next();
+            }
+            tokio::select! {
+                biased;
+                Some(dialed) = dials.join_next() => match dialed {
+                    Ok(Ok(opened)) => return Ok(drivers.drive(opened)),
+                    Ok(Err(error)) => last = Some(error),
+                    // It panicked, and the log has the place: there is no connection.
+                    Err(_panicked) => {}
+                },
+                () = sleep(HEAD_START), if next.is_some() => {}
+                else => return Err(last.unwrap_or_else(|| addresses.none())),
+            }
+        }
+    }
+
+    async fn connect(
+        &self,
+        address: SocketAddr,
+        limit: Duration,
+    ) -> Result<TcpStream, UpstreamError> {
+        let connected = within(limit, Step::Connect, TcpStream::connect(address)).await?;
+        connected.map_err(|source| UpstreamError::Connect {
+            operator: self.operator.to_string(),
+            source,
+        })
+    }
+
+    async fn agree(&self, tcp: TcpStream, peer: SocketAddr) -> Result<Opened, UpstreamError> {
+        let handshake = self.tls.connect(self.name.clone(), tcp);
+        let tls = within(TLS, Step::Handshake, handshake)
+            .await?
+            .map_err(|source| UpstreamError::Handshake {
+                operator: self.operator.to_string(),
+                source,
+            })?;
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(TokioIo::new(tls))
+            .await
+            .map_err(UpstreamError::Exchange)?;
+        Ok((Connection { sender, peer }, driver))
+    }
+}
+
+impl Drivers {
+    fn drive(&self, (connection, driver): Opened) -> Connection {
+        let mut drivers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while drivers.try_join_next().is_some() {}
+        drivers.spawn(async move {
+            // What went wrong here is told to the one who waits for an answer.
+            driver.await.unwrap_or_default();
+        });
+        connection
+    }
+}
+
+type Opened = (Connection, Driver);
 type Driver = http1::Connection<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>, Full<Bytes>>;
 
-async fn within<F: Future>(
+pub(super) async fn within<F: Future>(
     limit: Duration,
     step: Step,
     future: F,
@@ -163,7 +242,7 @@ async fn within<F: Future>(
         .map_err(|_elapsed| UpstreamError::TooSlow { step, limit })
 }
 
-const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 const TLS: Duration = Duration::from_secs(5);
-const ADDRESSES: usize = 4;
+const HEAD_START: Duration = Duration::from_millis(100);
 const BUFFER: usize = 16 * 1024;

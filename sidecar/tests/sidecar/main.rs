@@ -10,6 +10,11 @@ mod command;
     clippy::unwrap_used,
     reason = "a helper of tests that fails is a test that fails"
 )]
+mod hedging;
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests that fails is a test that fails"
+)]
 mod outlasting;
 mod refreshing;
 mod serving;

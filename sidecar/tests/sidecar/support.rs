@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) clock: TestClock,
     /// Whether there is a cache, and an identity that says whose.
     pub(crate) cached: bool,
+    /// Whether it knows of the other replica.
+    pub(crate) replicas: bool,
 }
 
 impl Default for Plan {
@@ -55,6 +57,7 @@ impl Default for Plan {
             trusted: true,
             clock: TestClock::new(),
             cached: false,
+            replicas: false,
         }
     }
 }
@@ -88,34 +91,30 @@ impl Pod {
         if plan.trusted {
             std::fs::write(directory.path().join("ca.pem"), operator.ca()).unwrap();
         }
-        let clock = (still, plan.clock);
-        Self::serve(
-            operator,
-            Arc::new(directory),
-            clock,
-            plan.jitter,
-            &plan.containers,
-        )
-        .await
+        Self::serve(operator, Arc::new(directory), still, plan).await
     }
 
     /// The same pod after its sidecar has ended: it is started again.
     pub(crate) async fn again(&self) -> Self {
-        let operator = self.operator.clone();
-        let clock = (stand_still(), self.clock.clone());
+        let plan = Plan {
+            clock: self.clock.clone(),
+            ..Plan::default()
+        };
         let directory = Arc::clone(&self.directory);
-        Self::serve(operator, directory, clock, Jitter::new(|| 0.5), &["app"]).await
+        Self::serve(self.operator.clone(), directory, stand_still(), plan).await
     }
 
     async fn serve(
         operator: FakeOperator,
         directory: Arc<TempDir>,
-        (still, clock): (mpsc::Sender<()>, TestClock),
-        jitter: Jitter,
-        containers: &[&'static str],
+        still: mpsc::Sender<()>,
+        plan: Plan,
     ) -> Self {
+        let Plan { clock, jitter, .. } = plan;
+        let address = |text: String| Operator::parse(&text).unwrap();
         let config = Config {
-            operator: Operator::parse(&operator.address()).unwrap(),
+            operator: address(operator.address()),
+            replicas: plan.replicas.then(|| address(operator.other())),
             containers: directory.path().join("run"),
             identity: directory.path().join("token"),
             trust: directory.path().join("ca.pem"),
@@ -137,7 +136,7 @@ impl Pod {
             serving,
             _still: still,
         };
-        for container in containers {
+        for container in plan.containers {
             let socket = pod.socket(container);
             eventually("the socket listens", async || {
                 std::os::unix::net::UnixStream::connect(&socket).is_ok()

@@ -26,7 +26,7 @@ use super::clock::TestClock;
 /// A handle to the operator, for the test.
 #[derive(Clone)]
 pub(crate) struct FakeOperator {
-    address: SocketAddr,
+    addresses: [SocketAddr; 2],
     ca: String,
     script: Arc<Mutex<Script>>,
 }
@@ -39,6 +39,10 @@ struct Script {
     version: u32,
     issued: u32,
     away: bool,
+    stopped: [bool; 2],
+    silent: [bool; 2],
+    unanswered: u32,
+    held: [u32; 2],
     refusal: Option<Value>,
     refusals: BTreeMap<String, Value>,
     asked: Vec<Asked>,
@@ -51,48 +55,67 @@ pub(crate) struct Asked {
     pub(crate) bearer: String,
     pub(crate) names: Vec<String>,
     pub(crate) status: u16,
+    pub(crate) replica: usize,
 }
 
 #[derive(Clone)]
 struct Shared {
     script: Arc<Mutex<Script>>,
     clock: TestClock,
+    replica: usize,
 }
 
 impl FakeOperator {
     pub(crate) async fn start(clock: TestClock) -> Self {
         let (ca, config) = certificates();
-        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = tcp.local_addr().unwrap();
+        let tls = TlsAcceptor::from(Arc::new(config));
         let script = Arc::new(Mutex::new(Script::default()));
-        let listener = Listener {
-            tcp,
-            tls: TlsAcceptor::from(Arc::new(config)),
-            script: Arc::clone(&script),
-        };
-        let shared = Shared {
-            script: Arc::clone(&script),
-            clock,
-        };
-        let dated = shared.clone();
-        let router = Router::new()
-            .route("/v1/assignments", get(assignments))
-            .route("/v1/tokens", post(tokens))
-            .with_state(shared)
-            .layer(axum::middleware::map_response(move |answer| {
-                let answer = dated.date(answer);
-                async move { answer }
-            }));
-        tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        let mut addresses = Vec::new();
+        for replica in 0..2 {
+            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(tcp.local_addr().unwrap());
+            let listener = Listener {
+                tcp,
+                tls: tls.clone(),
+                script: Arc::clone(&script),
+                replica,
+                held: Vec::new(),
+            };
+            let shared = Shared {
+                script: Arc::clone(&script),
+                clock: clock.clone(),
+                replica,
+            };
+            let dated = shared.clone();
+            let router = Router::new()
+                .route("/v1/assignments", get(assignments))
+                .route("/v1/tokens", post(tokens))
+                .with_state(shared)
+                .layer(axum::middleware::map_response(move |answer| {
+                    let answer = dated.date(answer);
+                    async move { answer }
+                }));
+            tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        }
         Self {
-            address,
+            addresses: addresses.try_into().unwrap(),
             ca,
             script,
         }
     }
 
     pub(crate) fn address(&self) -> String {
-        self.address.to_string()
+        self.addresses[0].to_string()
+    }
+
+    /// The address of the other replica.
+    pub(crate) fn other(&self) -> String {
+        self.addresses[1].to_string()
+    }
+
+    /// Stops a replica as SIGSTOP does, or lets it go on: the kernel goes on connecting.
+    pub(crate) fn stop(&self, replica: usize, stopped: bool) {
+        self.change(|script| script.stopped[replica] = stopped);
     }
 
     pub(crate) fn ca(&self) -> &str {
@@ -140,6 +163,21 @@ impl FakeOperator {
     /// Drops every connection, or no longer.
     pub(crate) fn away(&self, away: bool) {
         self.change(|script| script.away = away);
+    }
+
+    /// Answers nothing but assignments any more, on connections that stay open.
+    pub(crate) fn silence(&self, replica: usize) {
+        self.change(|script| script.silent[replica] = true);
+    }
+
+    /// How many requests were not answered.
+    pub(crate) fn unanswered(&self) -> u32 {
+        self.script.lock().unwrap().unanswered
+    }
+
+    /// How many connections each replica was asked for while it was stopped.
+    pub(crate) fn held(&self) -> [u32; 2] {
+        self.script.lock().unwrap().held
     }
 
     /// Refuses every request with this problem, or none.
@@ -195,11 +233,22 @@ async fn assignments(State(shared): State<Shared>, headers: HeaderMap) -> Respon
             (paced, axum::Json(body)).into_response()
         }
     };
-    script.log("/v1/assignments", &headers, Vec::new(), &answer);
+    script.log(
+        shared.replica,
+        "/v1/assignments",
+        &headers,
+        Vec::new(),
+        &answer,
+    );
     answer
 }
 
 async fn tokens(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    let silent = shared.script.lock().unwrap().silent[shared.replica];
+    if silent {
+        shared.script.lock().unwrap().unanswered += 1;
+        std::future::pending::<()>().await;
+    }
     let mut script = shared.script.lock().unwrap();
     let request: Value = serde_json::from_slice(&body).unwrap();
     let names: Vec<String> = serde_json::from_value(request["names"].clone()).unwrap();
@@ -231,7 +280,7 @@ async fn tokens(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -
         }
         (None, _) => axum::Json(json!({ "tokens": entries })).into_response(),
     };
-    script.log("/v1/tokens", &headers, names, &answer);
+    script.log(shared.replica, "/v1/tokens", &headers, names, &answer);
     answer
 }
 
@@ -262,6 +311,7 @@ impl Shared {
 impl Script {
     fn log(
         &mut self,
+        replica: usize,
         path: &'static str,
         headers: &HeaderMap,
         names: Vec<String>,
@@ -273,6 +323,7 @@ impl Script {
             bearer: bearer.strip_prefix("Bearer ").unwrap().to_owned(),
             names,
             status: answer.status().as_u16(),
+            replica,
         });
     }
 }
@@ -281,6 +332,8 @@ struct Listener {
     tcp: TcpListener,
     tls: TlsAcceptor,
     script: Arc<Mutex<Script>>,
+    replica: usize,
+    held: Vec<TcpStream>,
 }
 
 impl axum::serve::Listener for Listener {
@@ -290,7 +343,16 @@ impl axum::serve::Listener for Listener {
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
             let (tcp, address) = self.tcp.accept().await.unwrap();
-            if self.script.lock().unwrap().away {
+            let (away, stopped) = {
+                let script = self.script.lock().unwrap();
+                (script.away, script.stopped[self.replica])
+            };
+            if stopped {
+                self.script.lock().unwrap().held[self.replica] += 1;
+                self.held.push(tcp);
+                continue;
+            }
+            if away {
                 continue;
             }
             if let Ok(tls) = self.tls.accept(tcp).await {

@@ -1,0 +1,132 @@
+//! A second try beside the first one, where that takes too long.
+
+use std::{pin::pin, time::Duration};
+
+use tokio::time::sleep;
+
+/// The outcome of `first`; where it fails, or is not there `after` that time, that of whichever ends first
+/// of it and `second`. An outcome that [`is_away`] counts only where the other one is no better.
+///
+/// # Guarantees
+/// `second` is not begun where `first` answers in time, whatever it answers: one that is asked for a pause
+/// does not get twice the questions instead.
+///
+/// [`is_away`]: hedged
+pub(super) async fn hedged<T, E>(
+    first: impl Future<Output = Result<T, E>>,
+    second: impl Future<Output = Result<T, E>>,
+    after: Duration,
+    is_away: impl Fn(&T) -> bool,
+) -> Result<T, E> {
+    let mut first = pin!(first);
+    let early = tokio::select! {
+        biased;
+        outcome = first.as_mut() => Some(outcome),
+        () = sleep(after) => None,
+    };
+    let is_whole = |outcome: &Result<T, E>| outcome.as_ref().is_ok_and(|answer| !is_away(answer));
+    match early {
+        Some(Ok(answer)) => Ok(answer),
+        Some(failed) => better(failed, second.await, is_whole),
+        None => {
+            let mut second = pin!(second);
+            tokio::select! {
+                biased;
+                outcome = first.as_mut() => {
+                    if is_whole(&outcome) {
+                        return outcome;
+                    }
+                    better(outcome, second.await, is_whole)
+                }
+                outcome = second.as_mut() => {
+                    if is_whole(&outcome) {
+                        return outcome;
+                    }
+                    better(first.await, outcome, is_whole)
+                }
+            }
+        }
+    }
+}
+
+/// The whole answer of the two; else any answer, which explains more than none; else the first failure.
+fn better<T, E>(
+    first: Result<T, E>,
+    second: Result<T, E>,
+    is_whole: impl Fn(&Result<T, E>) -> bool,
+) -> Result<T, E> {
+    if is_whole(&first) || !(is_whole(&second) || first.is_err() && second.is_ok()) {
+        first
+    } else {
+        second
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    type Outcome = Result<u16, &'static str>;
+
+    /// What comes of two tries that take so many milliseconds: the outcome, the time, and whether the
+    /// second one was begun.
+    async fn outcome(first: (u64, Outcome), second: (u64, Outcome)) -> (Outcome, u64, bool) {
+        let start = Instant::now();
+        let begun = Cell::new(false);
+        let tried = async |(millis, outcome): (u64, Outcome)| {
+            sleep(Duration::from_millis(millis)).await;
+            outcome
+        };
+        let second = async {
+            begun.set(true);
+            tried(second).await
+        };
+        let after = Duration::from_millis(300);
+        let outcome = hedged(tried(first), second, after, |status| *status >= 500).await;
+        let millis = u64::try_from(start.elapsed().as_millis()).unwrap();
+        (outcome, millis, begun.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f09_one_that_does_not_answer_costs_the_wait_and_a_round_trip() {
+        let hour = 3_600_000;
+        let told = outcome((hour, Ok(200)), (5, Ok(304))).await;
+        assert_eq!(told, (Ok(304), 305, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_answers_in_time_is_believed_whatever_it_says() {
+        for status in [200, 403, 429, 503] {
+            let told = outcome((299, Ok(status)), (0, Ok(200))).await;
+            assert_eq!(told, (Ok(status), 299, false));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_gone_is_replaced_at_once() {
+        let told = outcome((1, Err("refused")), (5, Ok(200))).await;
+        assert_eq!(told, (Ok(200), 6, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_whole_answer_wins_and_the_late_one_is_not_waited_for() {
+        let told = outcome((310, Ok(200)), (20, Ok(304))).await;
+        assert_eq!(told, (Ok(200), 310, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_of_one_that_is_away_counts_only_where_the_other_is_no_better() {
+        let away = outcome((400, Ok(503)), (200, Ok(200))).await;
+        assert_eq!(away, (Ok(200), 500, true));
+        let away = outcome((700, Ok(200)), (200, Ok(503))).await;
+        assert_eq!(away, (Ok(200), 700, true));
+        let away = outcome((400, Err("reset")), (200, Ok(503))).await;
+        assert_eq!(away, (Ok(503), 500, true));
+        let away = outcome((400, Err("reset")), (200, Err("refused"))).await;
+        assert_eq!(away, (Err("reset"), 500, true));
+    }
+}

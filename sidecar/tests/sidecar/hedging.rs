@@ -1,0 +1,99 @@
+//! Replicas of the operator that do not answer.
+
+use std::time::Duration;
+
+use crate::support::{Plan, Pod, eventually, operator::problem, pass};
+
+/// A pod that knows of both replicas; the first one is stopped where that is so.
+async fn pod(stopped: bool) -> Pod {
+    let plan = Plan {
+        replicas: true,
+        ..Plan::default()
+    };
+    Pod::planned(plan, |operator| {
+        operator.assign("vault", "a", 600);
+        operator.stop(0, stopped);
+    })
+    .await
+}
+
+async fn hedges(pod: &Pod) -> String {
+    let metrics = pod.get("/metrics").await.body;
+    let name = "hallpass_sidecar_hedges_total ";
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+    value.unwrap().to_owned()
+}
+
+fn replicas(pod: &Pod, path: &str) -> Vec<usize> {
+    let asked = pod.operator.asked(path).into_iter();
+    asked.map(|asked| asked.replica).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn f09_a_stopped_replica_costs_a_third_of_a_second() {
+    let pod = pod(true).await;
+    pass(Duration::from_millis(299)).await;
+    assert_eq!(pod.operator.asked("/v1/assignments"), []);
+    pass(Duration::from_millis(2)).await;
+    // The clock stands still from here on: the tokens are asked for where the assignments came from.
+    assert_eq!(pod.token("vault").await, "planted.vault.1");
+    assert_eq!(replicas(&pod, "/v1/assignments"), [1]);
+    assert_eq!(replicas(&pod, "/v1/tokens"), [1]);
+    assert_eq!(hedges(&pod).await, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f10_a_connection_that_falls_silent_costs_a_third_of_a_second() {
+    let plan = Plan {
+        replicas: true,
+        ..Plan::default()
+    };
+    let pod = Pod::planned(plan, |operator| {
+        operator.assign("vault", "a", 600);
+        operator.silence(0);
+    })
+    .await;
+    // The assignments came, and on the same connection nothing comes any more.
+    eventually("asked", async || pod.operator.unanswered() == 1).await;
+    pass(Duration::from_millis(301)).await;
+    assert_eq!(pod.token("vault").await, "planted.vault.1");
+    assert_eq!(replicas(&pod, "/v1/assignments"), [0]);
+    assert_eq!(replicas(&pod, "/v1/tokens"), [1]);
+    assert_eq!(hedges(&pod).await, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f09_where_every_replica_is_stopped_what_is_valid_is_served_and_each_is_asked_once_at_a_time()
+ {
+    let pod = pod(false).await;
+    pod.token("vault").await;
+    pod.operator.stop(0, true);
+    pod.operator.stop(1, true);
+    for _ in 0..30 {
+        pass(Duration::from_secs(10)).await;
+        assert_eq!(pod.token("vault").await, "planted.vault.1");
+    }
+    let connected = pod.operator.held();
+    let without = connected[0] - connected[1];
+    assert!(without <= 1, "one hedge for each request: {connected:?}");
+    pod.operator.stop(0, false);
+    pod.operator.stop(1, false);
+    pass(Duration::from_secs(40)).await;
+    eventually("fresh", async || pod.state("vault").await == "fresh").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_asks_for_a_pause_is_not_asked_over_another_one() {
+    let pod = pod(false).await;
+    pod.token("vault").await;
+    let mut busy = problem("NotSynced", 503, "starting");
+    busy["retry_after_seconds"] = serde_json::json!(20);
+    pod.operator.refuse_all(Some(busy));
+    pass(Duration::from_secs(100)).await;
+    eventually("asked", async || {
+        pod.operator.asked("/v1/assignments").len() > 3
+    })
+    .await;
+    assert!(!replicas(&pod, "/v1/assignments").contains(&1));
+    assert_eq!(hedges(&pod).await, "0");
+}
