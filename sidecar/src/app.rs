@@ -22,6 +22,7 @@ use crate::{
     surroundings::Surroundings,
     survive::supervised,
     telemetry::Counters,
+    trust::Trust,
     upstream::Upstream,
 };
 
@@ -74,14 +75,16 @@ pub async fn serve(
     let Surroundings { clock, jitter } = surroundings;
     let counters = Arc::new(Counters::default());
     let (places, listeners) = open(&config.containers)?;
-    let hold = Arc::new(Hold::new(
-        places,
-        clock.now(),
-        jitter,
-        Arc::clone(&counters),
-    ));
+    let hold = Hold::new(places, clock.now(), jitter, Arc::clone(&counters));
+    let hold = Arc::new(hold);
     let identity = Identity::new(config.identity.clone(), config.trust.clone());
-    let cache = Cache::open(&config.cache, &identity, Arc::clone(&counters));
+    let trust = Arc::new(Trust::new(identity.clone(), config.ca.clone()));
+    let cache = Cache::open(
+        &config.cache,
+        &identity,
+        Arc::clone(&trust),
+        Arc::clone(&counters),
+    );
     cache.restore(&hold, &clock);
     let cache = Arc::new(cache);
     let (stopping, stopped) = watch::channel(false);
@@ -103,6 +106,7 @@ pub async fn serve(
         let upstream = Upstream::new(
             &config,
             identity.clone(),
+            Arc::clone(&trust),
             clock.clone(),
             Arc::clone(&counters),
         );

@@ -7,6 +7,7 @@ mod address;
 mod connect;
 mod error;
 mod hedge;
+mod renew;
 mod sighting;
 
 use std::{
@@ -24,7 +25,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::time::timeout;
 
-use crate::{config::Config, identity::Identity, surroundings::Clock, telemetry::Counters};
+use crate::{
+    config::Config, identity::Identity, surroundings::Clock, telemetry::Counters, trust::Trust,
+};
 
 use self::{
     address::Addresses,
@@ -41,6 +44,7 @@ pub(crate) use self::{
 #[derive(Debug)]
 pub(crate) struct Upstream {
     identity: Identity,
+    trust: Arc<Trust>,
     connector: Connector,
     host: String,
     operator: Addresses,
@@ -61,23 +65,27 @@ pub(crate) struct Polled {
     pub etag: Option<HeaderValue>,
     /// When to ask again.
     pub max_age: Duration,
+    /// Whether there is a new trust bundle.
+    pub renewed: bool,
 }
 
 impl Upstream {
     pub(crate) fn new(
         config: &Config,
         identity: Identity,
+        trust: Arc<Trust>,
         clock: Clock,
         counters: Arc<Counters>,
     ) -> Self {
         let operator = config.operator.clone();
         Self {
             host: operator.to_string(),
-            connector: Connector::new(operator.clone(), identity.clone()),
+            connector: Connector::new(operator.clone(), Arc::clone(&trust)),
             operator: Addresses::new(operator),
             replicas: config.replicas.clone().map(Addresses::new),
             drivers: Drivers::default(),
             identity,
+            trust,
             clock,
             counters,
             connection: None,
@@ -99,7 +107,9 @@ impl Upstream {
             StatusCode::OK => Some(parse::<Assignments>(&answer)?),
             _ => return Err(answer.refusal()),
         };
+        let renewed = self.renew_trust(&answer.headers).await;
         Ok(Polled {
+            renewed,
             assignments,
             etag: answer.headers.get(header::ETAG).cloned(),
             max_age: max_age(&answer.headers),
@@ -165,8 +175,8 @@ impl Upstream {
             let answer = exchange(&mut fresh.sender, request(), clock).await?;
             Ok((answer, fresh))
         };
-        let (answer, connection) = match &mut self.replicas {
-            None => first.await?,
+        let asked = match &mut self.replicas {
+            None => first.await,
             Some(replicas) => {
                 let second = async {
                     self.counters.hedges.add();
@@ -176,9 +186,13 @@ impl Upstream {
                     Ok((answer, fresh))
                 };
                 let is_away = |(answer, _): &(Answer, _)| answer.status.is_server_error();
-                hedged(first, second, HEDGE, is_away).await?
+                hedged(first, second, HEDGE, is_away).await
             }
         };
+        if matches!(asked, Err(UpstreamError::Handshake { .. })) {
+            self.trust.doubt();
+        }
+        let (answer, connection) = asked?;
         self.sighting = answer.sighting;
         self.connection = Some(connection);
         Ok(answer)

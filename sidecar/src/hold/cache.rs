@@ -18,7 +18,6 @@ use std::{
     },
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
 use hallpass_core::{name::Uid, secret::Secret};
 use rustix::fs::OFlags;
 use tracing::{info, warn};
@@ -27,15 +26,18 @@ use self::document::{Document, DocumentError};
 pub(crate) use self::document::{Held, Kept};
 use super::Hold;
 use crate::{
+    digest::{LENGTH, sha256},
     identity::Identity,
     surroundings::Clock,
     telemetry::{Counters, chain},
+    trust::Trust,
 };
 
 /// The cache of this pod.
 #[derive(Debug)]
 pub(crate) struct Cache {
     place: Option<Place>,
+    trust: Arc<Trust>,
     counters: Arc<Counters>,
     failed: AtomicBool,
 }
@@ -74,7 +76,12 @@ enum CacheError {
 
 impl Cache {
     /// The cache in `directory`, where there is one.
-    pub(crate) fn open(directory: &Path, identity: &Identity, counters: Arc<Counters>) -> Self {
+    pub(crate) fn open(
+        directory: &Path,
+        identity: &Identity,
+        trust: Arc<Trust>,
+        counters: Arc<Counters>,
+    ) -> Self {
         let pod = identity.pod();
         let place = match (directory.is_dir(), pod) {
             (true, Some(pod)) => Some(Place {
@@ -93,6 +100,7 @@ impl Cache {
         };
         Self {
             place,
+            trust,
             counters,
             failed: AtomicBool::new(false),
         }
@@ -102,7 +110,12 @@ impl Cache {
     pub(crate) fn restore(&self, hold: &Hold, clock: &Clock) {
         let Some(place) = &self.place else { return };
         match place.load(clock) {
-            Ok(Some(kept)) => hold.restore(kept, clock.now()),
+            Ok(Some(mut kept)) => {
+                if let Some(Err(error)) = kept.trust.take().map(|pem| self.trust.renew(pem)) {
+                    warn!(error = chain(&error), "cached trust bundle ignored");
+                }
+                hold.restore(kept, clock.now());
+            }
             Ok(None) => {}
             Err(error) => warn!(error = chain(&error), "cache ignored"),
         }
@@ -113,7 +126,7 @@ impl Cache {
         let Some(place) = &self.place else {
             return true;
         };
-        let saved = place.save(hold, clock);
+        let saved = place.save(hold, self.trust.renewed(), clock);
         if let Err(error) = &saved {
             self.counters.cache_errors.add();
             if !self.failed.load(Relaxed) {
@@ -137,8 +150,8 @@ impl Place {
         let at = || path.clone();
         let bytes = bytes.expose();
         let body = bytes
-            .split_at_checked(SUM)
-            .filter(|(sum, body)| *sum == sum_of(body).as_bytes())
+            .split_at_checked(LENGTH)
+            .filter(|(sum, body)| *sum == sha256(body).as_bytes())
             .and_then(|(_, body)| body.strip_prefix(b"\n"))
             .ok_or_else(|| CacheError::Torn { path: at() })?;
         let kept = Document::parse(body)
@@ -147,9 +160,10 @@ impl Place {
         Ok(Some(kept))
     }
 
-    fn save(&self, hold: &Hold, clock: &Clock) -> Result<(), CacheError> {
-        let document = Document::of(hold, &self.pod, self.boot.as_deref(), clock);
-        let body = document.text(LIMIT - SUM).ok_or(CacheError::Full)?;
+    fn save(&self, hold: &Hold, trust: Option<String>, clock: &Clock) -> Result<(), CacheError> {
+        let mut document = Document::of(hold, &self.pod, self.boot.as_deref(), clock);
+        document.trust = trust;
+        let body = document.text(LIMIT - LENGTH).ok_or(CacheError::Full)?;
         let path = self.directory.join(NAME);
         let temporary = self.directory.join(TEMPORARY);
         let write = || {
@@ -159,7 +173,7 @@ impl Place {
                 .create_new(true)
                 .mode(0o600)
                 .open(&temporary)?;
-            file.write_all(sum_of(body.expose()).as_bytes())?;
+            file.write_all(sha256(body.expose()).as_bytes())?;
             file.write_all(body.expose())
         };
         write().map_err(|source| CacheError::Write {
@@ -219,16 +233,6 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The digest of a file's rest, in hexadecimal.
-fn sum_of(rest: &[u8]) -> String {
-    let sum = digest(&SHA256, rest);
-    let mut text = String::with_capacity(SUM);
-    for byte in sum.as_ref() {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
-}
-
 /// What tells one boot of the machine from another; [`None`] where the kernel does not say.
 fn boot() -> Option<String> {
     let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
@@ -239,5 +243,3 @@ fn boot() -> Option<String> {
 const NAME: &str = "tokens.json";
 const TEMPORARY: &str = ".tokens.json.new";
 const LIMIT: usize = 256 * 1024;
-/// Characters of a digest.
-const SUM: usize = 64;

@@ -48,6 +48,7 @@ pub(crate) const fn polled(assignments: Assignments, max_age: u64) -> Polled {
         assignments: Some(assignments),
         etag: None,
         max_age: Duration::from_secs(max_age),
+        renewed: false,
     }
 }
 

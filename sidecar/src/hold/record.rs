@@ -44,6 +44,7 @@ impl Hold {
             assignments,
             etag,
             max_age,
+            renewed: _,
         } = answer;
         self.counters.polls.succeeded();
         let spread = 0.9 + 0.2 * self.jitter.draw();

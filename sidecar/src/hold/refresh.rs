@@ -66,7 +66,7 @@ impl Refresher {
                 if !std::mem::replace(&mut self.answered, true) {
                     info!("the operator answers");
                 }
-                let unchanged = polled.assignments.is_none();
+                let unchanged = polled.assignments.is_none() && !polled.renewed;
                 self.hold.polled(polled, now);
                 self.keep(unchanged);
             }

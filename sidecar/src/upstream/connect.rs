@@ -9,10 +9,8 @@ use std::{
 use http_body_util::Full;
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use rustls::{
-    ClientConfig, RootCertStore, client::Resumption, crypto::CryptoProvider, version::TLS13,
-};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::{ClientConfig, client::Resumption, crypto::CryptoProvider, version::TLS13};
+use rustls_pki_types::ServerName;
 use tokio::{
     net::TcpStream,
     task::JoinSet,
@@ -24,7 +22,10 @@ use super::{
     address::Addresses,
     error::{Step, UpstreamError},
 };
-use crate::{config::Operator, identity::Identity};
+use crate::{
+    config::Operator,
+    trust::{Bundle, Trust, roots},
+};
 
 /// The sending half of a connection; the connection ends when it is dropped.
 pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
@@ -41,14 +42,14 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) struct Connector {
     operator: Operator,
-    identity: Identity,
+    trust: Arc<Trust>,
     provider: Arc<CryptoProvider>,
-    trust: Option<Trust>,
+    trusting: Option<Trusting>,
 }
 
 /// A client configuration and the bytes that it was made from.
 #[derive(Debug)]
-struct Trust {
+struct Trusting {
     pem: Vec<u8>,
     config: Arc<ClientConfig>,
 }
@@ -66,12 +67,12 @@ pub(super) struct Dialer {
 pub(super) struct Drivers(Mutex<JoinSet<()>>);
 
 impl Connector {
-    pub(super) fn new(operator: Operator, identity: Identity) -> Self {
+    pub(super) fn new(operator: Operator, trust: Arc<Trust>) -> Self {
         Self {
             operator,
-            identity,
+            trust,
             provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
-            trust: None,
+            trusting: None,
         }
     }
 
@@ -86,26 +87,22 @@ impl Connector {
 
     /// The client configuration for the trust bundle of this moment.
     fn trusting(&mut self) -> Result<Arc<ClientConfig>, UpstreamError> {
-        let pem = self.identity.trust()?;
-        if let Some(trust) = &self.trust
-            && trust.pem == pem
+        let Bundle { pem, .. } = self.trust.bundle()?;
+        if let Some(known) = &self.trusting
+            && known.pem == pem
         {
-            return Ok(Arc::clone(&trust.config));
+            return Ok(Arc::clone(&known.config));
         }
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(UpstreamError::ParseTrust)?;
-            roots.add(certificate).map_err(UpstreamError::UseTrust)?;
-        }
+        let roots = roots(&pem)?;
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&TLS13])
-            .map_err(UpstreamError::UseTrust)?
+            .map_err(UpstreamError::Tls)?
             .with_root_certificates(roots)
             .with_no_client_auth();
         // A session that was resumed would outlive the trust that it was opened under.
         config.resumption = Resumption::disabled();
         let config = Arc::new(config);
-        self.trust = Some(Trust {
+        self.trusting = Some(Trusting {
             pem,
             config: Arc::clone(&config),
         });

@@ -5,7 +5,7 @@ use std::{error::Error, fmt, io, time::Duration};
 use hallpass_core::{denial::Code, wire::Problem};
 use http::StatusCode;
 
-use crate::identity::IdentityError;
+use crate::{identity::IdentityError, trust::BundleError};
 
 /// The step that failed.
 #[derive(Debug, thiserror::Error)]
@@ -14,10 +14,10 @@ pub(crate) enum UpstreamError {
     Identity(#[from] IdentityError),
     #[error("the pod's identity token holds characters that no token has")]
     IdentityMalformed,
-    #[error("cannot read the certificates in the trust bundle")]
-    ParseTrust(#[source] rustls_pki_types::pem::Error),
-    #[error("the trust bundle holds no certificate that can be used")]
-    UseTrust(#[source] rustls::Error),
+    #[error(transparent)]
+    Trust(#[from] BundleError),
+    #[error("cannot set TLS up")]
+    Tls(#[source] rustls::Error),
     #[error("cannot look up {host}")]
     Resolve { host: String, source: io::Error },
     #[error("{host} has no address")]

@@ -29,4 +29,8 @@ mod surviving;
     reason = "a helper of tests that fails is a test that fails"
 )]
 mod timing;
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests that fails is a test that fails"
+)]
 mod trust;

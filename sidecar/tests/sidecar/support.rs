@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) clock: TestClock,
     /// Whether there is a cache, and an identity that says whose.
     pub(crate) cached: bool,
+    /// Whether the trust bundle is given in the environment.
+    pub(crate) given: bool,
     /// Whether it knows of the other replica.
     pub(crate) replicas: bool,
 }
@@ -57,6 +59,7 @@ impl Default for Plan {
             trusted: true,
             clock: TestClock::new(),
             cached: false,
+            given: false,
             replicas: false,
         }
     }
@@ -96,10 +99,16 @@ impl Pod {
 
     /// The same pod after its sidecar has ended: it is started again.
     pub(crate) async fn again(&self) -> Self {
-        let plan = Plan {
+        self.again_with(|_| {}).await
+    }
+
+    /// The same, with something changed.
+    pub(crate) async fn again_with(&self, change: impl FnOnce(&mut Plan)) -> Self {
+        let mut plan = Plan {
             clock: self.clock.clone(),
             ..Plan::default()
         };
+        change(&mut plan);
         let directory = Arc::clone(&self.directory);
         Self::serve(self.operator.clone(), directory, stand_still(), plan).await
     }
@@ -119,6 +128,7 @@ impl Pod {
             identity: directory.path().join("token"),
             trust: directory.path().join("ca.pem"),
             cache: directory.path().join("cache"),
+            ca: plan.given.then(|| operator.ca().as_bytes().to_vec()),
         };
         let surroundings = Surroundings {
             clock: clock.clock(),

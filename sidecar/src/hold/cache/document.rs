@@ -36,6 +36,9 @@ pub(super) struct Document {
     notice: Option<Notice>,
     assignments: Vec<Assignment>,
     tokens: Vec<Token>,
+    /// The renewed trust bundle; absent where there is none.
+    #[serde(default)]
+    pub trust: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,6 +71,8 @@ pub(crate) struct Kept {
     pub tokens: Vec<(TokenName, HeldToken)>,
     /// When the operator last answered.
     pub answered: Moment,
+    /// The trust bundle that was renewed last.
+    pub trust: Option<Vec<u8>>,
 }
 
 /// What is in [`Hold`] and worth keeping.
@@ -143,6 +148,7 @@ impl Document {
             notice: held.notice,
             tokens: held.tokens.iter().map(token).collect(),
             assignments: held.assignments,
+            trust: None,
         }
     }
 
@@ -203,6 +209,7 @@ impl Document {
             notice: self.notice,
             assignments: self.assignments,
             tokens,
+            trust: self.trust.map(String::into_bytes),
             answered: Moment {
                 wall: self.answered,
                 boot: now.boot.before(ago),

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use aws_lc_rs::digest::{SHA256, digest};
 use axum::{
     Router,
     body::Bytes,
@@ -28,6 +29,7 @@ use super::clock::TestClock;
 pub(crate) struct FakeOperator {
     addresses: [SocketAddr; 2],
     ca: String,
+    next_ca: String,
     script: Arc<Mutex<Script>>,
 }
 
@@ -39,6 +41,9 @@ struct Script {
     version: u32,
     issued: u32,
     away: bool,
+    next_ca: bool,
+    announced: Option<String>,
+    trust: String,
     stopped: [bool; 2],
     silent: [bool; 2],
     unanswered: u32,
@@ -68,7 +73,8 @@ struct Shared {
 impl FakeOperator {
     pub(crate) async fn start(clock: TestClock) -> Self {
         let (ca, config) = certificates();
-        let tls = TlsAcceptor::from(Arc::new(config));
+        let (next_ca, next) = certificates();
+        let tls = [config, next].map(|config| TlsAcceptor::from(Arc::new(config)));
         let script = Arc::new(Mutex::new(Script::default()));
         let mut addresses = Vec::new();
         for replica in 0..2 {
@@ -90,6 +96,7 @@ impl FakeOperator {
             let router = Router::new()
                 .route("/v1/assignments", get(assignments))
                 .route("/v1/tokens", post(tokens))
+                .route("/v1/trust", get(trust))
                 .with_state(shared)
                 .layer(axum::middleware::map_response(move |answer| {
                     let answer = dated.date(answer);
@@ -100,6 +107,7 @@ impl FakeOperator {
         Self {
             addresses: addresses.try_into().unwrap(),
             ca,
+            next_ca,
             script,
         }
     }
@@ -180,6 +188,26 @@ impl FakeOperator {
         self.script.lock().unwrap().held
     }
 
+    /// The authority that comes next.
+    pub(crate) fn next_ca(&self) -> String {
+        self.next_ca.clone()
+    }
+
+    /// Serves with a certificate of the next authority from now on.
+    pub(crate) fn use_next_ca(&self) {
+        self.change(|script| script.next_ca = true);
+    }
+
+    /// Announces one trust bundle, and gives out another.
+    pub(crate) fn announce(&self, bundle: &str, given: &str) {
+        let sum = digest(&SHA256, bundle.as_bytes());
+        let sum = sum.as_ref().iter().map(|byte| format!("{byte:02x}"));
+        self.change(|script| {
+            script.announced = Some(sum.collect());
+            script.trust = given.to_owned();
+        });
+    }
+
     /// Refuses every request with this problem, or none.
     pub(crate) fn refuse_all(&self, problem: Option<Value>) {
         self.change(|script| script.refusal = problem);
@@ -233,6 +261,11 @@ async fn assignments(State(shared): State<Shared>, headers: HeaderMap) -> Respon
             (paced, axum::Json(body)).into_response()
         }
     };
+    let mut answer = answer;
+    if let Some(announced) = &script.announced {
+        let headers = answer.headers_mut();
+        headers.insert("hallpass-trust", announced.parse().unwrap());
+    }
     script.log(
         shared.replica,
         "/v1/assignments",
@@ -240,6 +273,14 @@ async fn assignments(State(shared): State<Shared>, headers: HeaderMap) -> Respon
         Vec::new(),
         &answer,
     );
+    answer
+}
+
+async fn trust(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let mut script = shared.script.lock().unwrap();
+    let kind = [(header::CONTENT_TYPE, "application/pem-certificate-chain")];
+    let answer = (kind, script.trust.clone()).into_response();
+    script.log(shared.replica, "/v1/trust", &headers, Vec::new(), &answer);
     answer
 }
 
@@ -330,7 +371,7 @@ impl Script {
 
 struct Listener {
     tcp: TcpListener,
-    tls: TlsAcceptor,
+    tls: [TlsAcceptor; 2],
     script: Arc<Mutex<Script>>,
     replica: usize,
     held: Vec<TcpStream>,
@@ -343,9 +384,10 @@ impl axum::serve::Listener for Listener {
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         loop {
             let (tcp, address) = self.tcp.accept().await.unwrap();
-            let (away, stopped) = {
+            let (away, stopped, tls) = {
                 let script = self.script.lock().unwrap();
-                (script.away, script.stopped[self.replica])
+                let tls = &self.tls[usize::from(script.next_ca)];
+                (script.away, script.stopped[self.replica], tls.clone())
             };
             if stopped {
                 self.script.lock().unwrap().held[self.replica] += 1;
@@ -355,7 +397,7 @@ impl axum::serve::Listener for Listener {
             if away {
                 continue;
             }
-            if let Ok(tls) = self.tls.accept(tcp).await {
+            if let Ok(tls) = tls.accept(tcp).await {
                 return (tls, address);
             }
         }
