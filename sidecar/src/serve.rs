@@ -5,6 +5,7 @@ pub(crate) mod files;
 pub(crate) mod http;
 mod metrics;
 mod negotiate;
+mod readiness;
 mod watching;
 
 use std::{

@@ -6,11 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use hallpass_core::{
-    denial::Code,
-    secret::Secret,
-    wire::{Problem, RefusedEntry},
-};
+use hallpass_core::{denial::Code, secret::Secret, wire::Problem};
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::{Bytes, Frame, SizeHint};
 use serde::Serialize;
@@ -90,15 +86,7 @@ pub(crate) fn json(document: &impl Serialize) -> Response<Body> {
 
 /// A refusal (RFC 9457), under the code's own status.
 pub(crate) fn problem(code: Code, detail: impl Into<String>) -> Response<Body> {
-    refusal(Problem::new(code, detail))
-}
-
-/// A refusal that says more about some tokens.
-pub(crate) fn problem_of(code: Code, detail: String, tokens: Vec<RefusedEntry>) -> Response<Body> {
-    refusal(Problem {
-        tokens,
-        ..Problem::new(code, detail)
-    })
+    refusal(Problem::new(code, detail), None::<&()>)
 }
 
 /// A fault of this program.
@@ -109,19 +97,28 @@ pub(crate) fn internal() -> Response<Body> {
     )
 }
 
-fn refusal(mut problem: Problem) -> Response<Body> {
+/// A refusal with further members (RFC 9457 §3.2).
+pub(crate) fn refusal(mut problem: Problem, more: Option<&impl Serialize>) -> Response<Body> {
     let id = request_id();
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let header = HeaderValue::from_str(&id);
     problem.request_id = Some(id);
     // Text and numbers alone: there is nothing in it that could not be written.
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let body = serde_json::to_vec(&Refusal { problem, more }).unwrap_or_default();
     let body = Body::Whole(Some(body.into()));
     let mut response = respond(status, "application/problem+json", body);
     if let Ok(id) = header {
         response.headers_mut().insert("x-request-id", id);
     }
     response
+}
+
+#[derive(Serialize)]
+struct Refusal<'a, M> {
+    #[serde(flatten)]
+    problem: Problem,
+    #[serde(flatten)]
+    more: Option<&'a M>,
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {

@@ -6,7 +6,7 @@ use hallpass_core::{
     denial::Code,
     name::{ContainerName, TokenName},
     secret::Secret,
-    wire::{ListedToken, Problem, RefusedEntry},
+    wire::ListedToken,
 };
 use http::{HeaderValue, Method, Request, Response, header};
 use serde::Serialize;
@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     answer::{self, Body, JSON, TEXT},
     metrics, negotiate,
+    readiness::{Standings, UNREACHED, ready},
     watching::{Events, Watching},
 };
 use crate::{
@@ -90,7 +91,7 @@ impl Socket {
             Route::Metrics => {
                 let tokens = self.hold.list(&self.container, now);
                 let contact = self.hold.contact();
-                let text = metrics::text(&self.counters, &tokens, contact);
+                let text = metrics::text(&self.counters, &tokens, contact, now);
                 answer::whole("text/plain; version=0.0.4; charset=utf-8", text)
             }
         }
@@ -186,7 +187,10 @@ impl Socket {
                 break readiness;
             }
         };
-        let mut response = ready(readiness);
+        let now = self.clock.now();
+        let tokens = self.hold.list(&self.container, now);
+        let standings = Standings::of(&tokens, self.hold.contact(), now);
+        let mut response = ready(readiness, &standings);
         if let Some(wait) = wait
             && let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs()))
         {
@@ -292,37 +296,6 @@ fn list(tokens: Vec<Listed>, now: Moment) -> List {
     }
 }
 
-fn ready(readiness: Readiness) -> Response<Body> {
-    match readiness {
-        Readiness::Ready => answer::whole(TEXT, "ready\n"),
-        Readiness::Unreached { last } => {
-            let why = last.map(|last| format!("; {}: {}", last.code, last.detail));
-            answer::problem(
-                Code::Pending,
-                UNREACHED.to_owned() + &why.unwrap_or_default(),
-            )
-        }
-        Readiness::Missing(missing) => {
-            let tokens: Vec<_> = missing.into_iter().map(refused).collect();
-            let names: Vec<_> = tokens.iter().map(|token| token.name.as_str()).collect();
-            let detail = format!("required tokens are missing: {}", names.join(", "));
-            answer::problem_of(Code::Pending, detail, tokens)
-        }
-    }
-}
-
-fn refused(token: Listed) -> RefusedEntry {
-    let (code, detail) = token.reason();
-    // An operator newer than this program may give a code that it does not know.
-    let known = Code::ALL.into_iter().find(|known| known.as_str() == code);
-    let mut problem = Problem::new(known.unwrap_or(Code::Pending), detail);
-    problem.code = code;
-    RefusedEntry {
-        name: token.name,
-        problem: Box::new(problem),
-    }
-}
-
 fn told(what: String, last: Option<&Failure>, now: Moment) -> String {
     match last {
         Some(last) => format!("{what}; {}", last.aged(now)),
@@ -344,7 +317,6 @@ fn unknown(name: &str, names: &[TokenName], notice: Option<String>) -> String {
     }
 }
 
-const UNREACHED: &str = "the operator has not said yet which tokens there are";
 const PATHS: &str = "there are /v1/tokens, /v1/tokens/NAME, /v1/tokens/NAME/header, /v1/watch, /healthz, /readyz and /metrics";
 /// How long a read waits for a token that is on its way.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -4,13 +4,20 @@ use std::fmt::Write as _;
 
 use hallpass_core::wire::TokenState;
 
+use super::readiness::word;
 use crate::{
     hold::{Contact, Listed},
+    surroundings::Moment,
     telemetry::{ByOutcome, Counter, Counters},
 };
 
 /// The text, for a container that sees `tokens`.
-pub(crate) fn text(counters: &Counters, tokens: &[Listed], contact: Contact) -> String {
+pub(crate) fn text(
+    counters: &Counters,
+    tokens: &[Listed],
+    contact: Contact,
+    now: Moment,
+) -> String {
     let mut page = Page(String::with_capacity(2048));
     let Counters {
         reads,
@@ -61,8 +68,9 @@ pub(crate) fn text(counters: &Counters, tokens: &[Listed], contact: Contact) -> 
         cache_errors,
     );
     page.states(tokens);
+    page.standings(tokens);
     page.expiries(tokens);
-    page.contact(contact);
+    page.contact(contact, now);
     page.0
 }
 
@@ -101,12 +109,17 @@ impl Page {
         }
     }
 
-    fn contact(&mut self, contact: Contact) {
+    fn contact(&mut self, contact: Contact, now: Moment) {
         if let Some(at) = contact.answered {
             self.gauge(
                 "last_poll_timestamp_seconds",
                 "When the operator last said which tokens to hold.",
                 at.wall.as_second(),
+            );
+            self.gauge(
+                "last_answer_age_seconds",
+                "How long ago the operator last said which tokens to hold.",
+                at.until(now).as_secs(),
             );
         }
         if let Some(skew) = contact.skew {
@@ -135,14 +148,33 @@ impl Page {
             "Tokens that this container sees, by state.",
         );
         let states = [
-            ("pending", TokenState::Pending),
-            ("fresh", TokenState::Fresh),
-            ("stale", TokenState::Stale),
-            ("expired", TokenState::Expired),
+            TokenState::Pending,
+            TokenState::Fresh,
+            TokenState::Stale,
+            TokenState::Expired,
         ];
-        for (word, state) in states {
+        for state in states {
+            let word = word(state);
             let count = tokens.iter().filter(|token| token.state == state).count();
             self.line("tokens", &format!(r#"{{state="{word}"}}"#), count);
+        }
+    }
+
+    fn standings(&mut self, tokens: &[Listed]) {
+        let name = "token_state";
+        self.head(
+            name,
+            "gauge",
+            "How each token that this container sees stands, and why it is not fresh: always 1.",
+        );
+        for token in tokens {
+            let (state, code) = match token.state {
+                TokenState::Fresh => (word(token.state), "OK".into()),
+                state => (word(state), token.reason().0),
+            };
+            let token = &token.name;
+            let labels = format!(r#"{{token="{token}",state="{state}",code="{code}"}}"#);
+            self.line(name, &labels, 1);
         }
     }
 

@@ -75,7 +75,16 @@ async fn while_the_operator_is_away_what_is_valid_is_served_as_stale_with_the_re
         "{error}"
     );
     assert!(error["age_seconds"].as_u64().unwrap() <= 30, "{error}");
-    assert_eq!(pod.get("/readyz").await.status, 200);
+    let readiness = pod.get("/readyz").await;
+    assert_eq!(readiness.status, 200);
+    let said = readiness.body;
+    assert!(
+        said.ends_with(" s ago\ntoken vault: stale (Unavailable)\n"),
+        "{said}"
+    );
+    let metrics = pod.get("/metrics").await.body;
+    let line = r#"hallpass_sidecar_token_state{token="vault",state="stale",code="Unavailable"} 1"#;
+    assert!(metrics.lines().any(|l| l == line), "{metrics}");
 
     pod.operator.away(false);
     pass(MINUTE / 2).await;
@@ -105,6 +114,10 @@ async fn a_token_past_its_time_is_served_nowhere() {
     assert!(!pod.file("app", "vault").exists());
     let readiness = pod.get("/readyz").await;
     assert_eq!(readiness.status, 503);
+    let states = json!([{"name": "vault", "state": "expired", "code": "Unavailable"}]);
+    assert_eq!(readiness.json()["states"], states);
+    let ago = readiness.json()["answered_seconds_ago"].as_u64().unwrap();
+    assert!((570..=601).contains(&ago), "{ago}");
 
     pod.operator.away(false);
     pass(Duration::from_secs(11)).await;

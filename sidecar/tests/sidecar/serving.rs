@@ -274,7 +274,13 @@ async fn readiness_names_each_missing_token_with_its_reason() {
     pod.operator.relent("vault");
     let waiting = get(&socket, "/readyz", &[("prefer", "wait=20")]);
     let (answer, ()) = tokio::join!(waiting, pass(Duration::from_secs(12)));
-    assert_eq!((answer.status, answer.body.as_str()), (200, "ready\n"));
+    assert_eq!(answer.status, 200);
+    let said = answer.body;
+    assert!(said.starts_with("ready\noperator: answered "), "{said}");
+    assert!(
+        said.ends_with(" s ago\ntoken bank: fresh\ntoken vault: fresh\n"),
+        "{said}"
+    );
     assert_eq!(pod.get("/healthz").await.status, 200);
 }
 
@@ -343,6 +349,8 @@ async fn counts_reads_refreshes_and_polls() {
         r#"hallpass_sidecar_tokens{state="fresh"} 1"#,
         r#"hallpass_sidecar_token_expiry_timestamp_seconds{token="vault"} 1800000600"#,
         "hallpass_sidecar_last_poll_timestamp_seconds 1800000000",
+        "hallpass_sidecar_last_answer_age_seconds 0",
+        r#"hallpass_sidecar_token_state{token="vault",state="fresh",code="OK"} 1"#,
     ] {
         assert!(
             metrics.body.lines().any(|l| l == line),
