@@ -1,5 +1,7 @@
 //! An operator that does what a test says, over real TLS.
 
+mod tls;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -16,12 +18,12 @@ use axum::{
     routing::{get, post},
 };
 use jiff::SignedDuration;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::ServerConfig;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
+pub(crate) use self::tls::foreign_ca;
+use self::tls::{Listener, certificates};
 use super::clock::TestClock;
 
 /// A handle to the operator, for the test.
@@ -367,72 +369,4 @@ impl Script {
             replica,
         });
     }
-}
-
-struct Listener {
-    tcp: TcpListener,
-    tls: [TlsAcceptor; 2],
-    script: Arc<Mutex<Script>>,
-    replica: usize,
-    held: Vec<TcpStream>,
-}
-
-impl axum::serve::Listener for Listener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        loop {
-            let (tcp, address) = self.tcp.accept().await.unwrap();
-            let (away, stopped, tls) = {
-                let script = self.script.lock().unwrap();
-                let tls = &self.tls[usize::from(script.next_ca)];
-                (script.away, script.stopped[self.replica], tls.clone())
-            };
-            if stopped {
-                self.script.lock().unwrap().held[self.replica] += 1;
-                self.held.push(tcp);
-                continue;
-            }
-            if away {
-                continue;
-            }
-            if let Ok(tls) = tls.accept(tcp).await {
-                return (tls, address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.tcp.local_addr()
-    }
-}
-
-/// A certificate authority of its own, and a certificate by it for this machine.
-fn certificates() -> (String, ServerConfig) {
-    let key = KeyPair::generate().unwrap();
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = authority.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(authority, key);
-    let own = KeyPair::generate().unwrap();
-    let names = vec!["127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names)
-        .unwrap()
-        .signed_by(&own, &issuer)
-        .unwrap();
-    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(own.serialize_der());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key.into())
-        .unwrap();
-    (ca, config)
-}
-
-/// Another authority that has signed nothing.
-pub(crate) fn foreign_ca() -> String {
-    certificates().0
 }

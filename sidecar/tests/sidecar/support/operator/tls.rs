@@ -1,0 +1,82 @@
+//! How the operator is connected to.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::Script;
+
+/// What a replica listens on.
+pub(super) struct Listener {
+    pub(super) tcp: TcpListener,
+    pub(super) tls: [TlsAcceptor; 2],
+    pub(super) script: Arc<Mutex<Script>>,
+    pub(super) replica: usize,
+    pub(super) held: Vec<TcpStream>,
+}
+
+impl axum::serve::Listener for Listener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (tcp, address) = self.tcp.accept().await.unwrap();
+            let (away, stopped, tls) = {
+                let script = self.script.lock().unwrap();
+                let tls = &self.tls[usize::from(script.next_ca)];
+                (script.away, script.stopped[self.replica], tls.clone())
+            };
+            if stopped {
+                self.script.lock().unwrap().held[self.replica] += 1;
+                self.held.push(tcp);
+                continue;
+            }
+            if away {
+                continue;
+            }
+            if let Ok(tls) = tls.accept(tcp).await {
+                return (tls, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+/// A certificate authority of its own, and a certificate by it for this machine.
+pub(super) fn certificates() -> (String, ServerConfig) {
+    let key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = authority.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(authority, key);
+    let own = KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned()];
+    let certificate = CertificateParams::new(names)
+        .unwrap()
+        .signed_by(&own, &issuer)
+        .unwrap();
+    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(own.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.into())
+        .unwrap();
+    (ca, config)
+}
+
+/// Another authority that has signed nothing.
+pub(crate) fn foreign_ca() -> String {
+    certificates().0
+}
