@@ -61,11 +61,6 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end }}
 
-{{/* Which engine injects: the API server itself, or the operator as a webhook. */}}
-{{- define "hallpass.engine" -}}
-{{- dig "engine" "AdmissionPolicy" (default dict .Values.injection) }}
-{{- end }}
-
 {{/* A reference to an image: registry, repository, tag, digest, and the tag to take where neither of the two is given. */}}
 {{- define "hallpass.imageReference" -}}
 {{- if .registry }}{{ .registry }}/{{ end }}{{ .repository }}
