@@ -16,6 +16,8 @@ pub struct Injection<'a> {
     waits: bool,
     own_socket: &'a [&'a str],
     resources: Option<Value>,
+    position: usize,
+    user: u32,
 }
 
 impl Default for Injection<'_> {
@@ -25,6 +27,8 @@ impl Default for Injection<'_> {
             waits: true,
             own_socket: &[],
             resources: None,
+            position: 0,
+            user: 65532,
         }
     }
 }
@@ -58,6 +62,20 @@ impl<'a> Injection<'a> {
         self
     }
 
+    /// The sidecar comes after that many init containers.
+    #[must_use]
+    pub const fn after(mut self, others: usize) -> Self {
+        self.position = others;
+        self
+    }
+
+    /// The sidecar runs as that user and group.
+    #[must_use]
+    pub const fn running_as(mut self, user: u32) -> Self {
+        self.user = user;
+        self
+    }
+
     /// Creates the pod with and without the sidecar, and once more as the API server printed it, and
     /// checks both. Nothing is stored. Returns the pod with the sidecar.
     ///
@@ -85,10 +103,11 @@ impl<'a> Injection<'a> {
         let (mut pod, mut plain) = (comparable(pod)?, comparable(plain)?);
         self.take_marks(&mut pod, &mut plain)?;
         let inits = &mut pod["spec"]["initContainers"];
+        let there = &inits[self.position]["name"];
         ensure!(
-            inits[0]["name"] == "hallpass",
-            "the first init container is {}",
-            inits[0]["name"]
+            there == "hallpass",
+            "init container {} is {there}",
+            self.position
         );
         let sidecar = take(inits, |c| c["name"] == "hallpass").context("it was there")?;
         let (mut mounts, mut volumes) = (Vec::new(), Vec::new());
@@ -104,7 +123,10 @@ impl<'a> Injection<'a> {
                 }));
             }
         }
-        volumes.push(identity());
+        volumes.extend([
+            identity(),
+            json!({"name": "hallpass-cache", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
+        ]);
         let ours: Vec<Value> = std::iter::from_fn(|| {
             let volumes = pod["spec"]["volumes"].as_array_mut()?;
             let at = volumes.iter().position(is_ours)?;
@@ -112,6 +134,7 @@ impl<'a> Injection<'a> {
         })
         .collect();
         same("the volumes", &json!(ours), &json!(volumes))?;
+        take_evictable(&mut pod, &mut plain, &ours)?;
         self.check_sidecar(sidecar, mounts)?;
         for pod in [&mut pod, &mut plain] {
             tidy(pod);
@@ -185,15 +208,19 @@ impl<'a> Injection<'a> {
         ] {
             mounts.push(json!({"name": "hallpass-identity", "mountPath": path, "readOnly": true}));
         }
+        mounts.push(json!({"name": "hallpass-cache", "mountPath": "/var/cache/hallpass"}));
         // its registry and tag are values of the installation
         let image = remove(&mut sidecar, "image");
         ensure!(image.to_string().contains("/hallpass-sidecar"), "{image}");
         let expected = json!({
             "name": "hallpass", "imagePullPolicy": "IfNotPresent", "restartPolicy": "Always", "args": ["serve"],
-            "env": [{"name": "HALLPASS_OPERATOR", "value": format!("hallpass.{RELEASE}.svc:443")}],
+            "env": [
+                {"name": "HALLPASS_OPERATOR", "value": format!("hallpass.{RELEASE}.svc:443")},
+                {"name": "HALLPASS_REPLICAS", "value": format!("hallpass-replicas.{RELEASE}.svc:8443")},
+            ],
             "securityContext": {
                 "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "privileged": false,
-                "readOnlyRootFilesystem": true, "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532,
+                "readOnlyRootFilesystem": true, "runAsNonRoot": true, "runAsUser": self.user, "runAsGroup": self.user,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -201,6 +228,22 @@ impl<'a> Injection<'a> {
         });
         same("the sidecar", &sidecar, &expected)
     }
+}
+
+/// Takes what lets the cluster autoscaler move the pod: our volumes are named behind those that were.
+fn take_evictable(pod: &mut Value, plain: &mut Value, ours: &[Value]) -> Result<()> {
+    let key = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+    let before = remove(&mut plain["metadata"]["annotations"], key);
+    let mut expected: Vec<&str> = before.as_str().unwrap_or_default().split(',').collect();
+    for volume in ours {
+        let name = volume["name"].as_str().context("a name")?;
+        if !expected.contains(&name) {
+            expected.push(name);
+        }
+    }
+    expected.retain(|name| !name.is_empty());
+    let seen = remove(&mut pod["metadata"]["annotations"], key);
+    same(key, &seen, &json!(expected.join(",")))
 }
 
 /// Checks that there is nothing of ours in the pod.

@@ -5,9 +5,9 @@
 
 {{/* CEL, on a mount m: whether it takes what is the sidecar's. The path is read as the kubelet reads it: a relative one from the
      root, "//" and "/./" as "/". A volume of ours that the pod itself names would exist only after injection: Kubernetes refuses
-     such a pod as long as it is left alone. */}}
+     such a pod as long as it is left alone. The pattern is dear, hence what stands before it. */}}
 {{- define "hallpass.isOurMount" -}}
-m.name.startsWith('hallpass-') || m.mountPath.matches('^(/|[.]/)*(var/(/|[.]/)*)?run/(/|[.]/)*hallpass(/.*)?$')
+m.name.startsWith('hallpass-') || m.mountPath.contains('hallpass') && m.mountPath.matches('^(/|[.]/)*(var/(/|[.]/)*)?run/(/|[.]/)*hallpass(/.*)?$')
 {{- end }}
 
 {{/* CEL: why the sidecar cannot be added to this pod, as a sentence; empty if it can. Injection leaves such a pod alone (a
@@ -33,4 +33,36 @@ object.spec.?os.?name.or(object.spec.?nodeSelector[?'kubernetes.io/os']).orValue
 {{/* CEL: whether the pod only mirrors what a kubelet already runs from a file of its own. */}}
 {{- define "hallpass.isMirror" -}}
 object.metadata.?annotations[?'kubernetes.io/config.mirror'].hasValue()
+{{- end }}
+
+{{/* CEL: the name of the service account that the pod runs under. */}}
+{{- define "hallpass.podServiceAccount" -}}
+object.spec.?serviceAccountName.orValue('default')
+{{- end }}
+
+{{/* CEL: annotation hallpass.dev/NAME of the pod, as an optional. */}}
+{{- define "hallpass.annotation" -}}
+object.metadata.?annotations[?'hallpass.dev/{{ . }}']
+{{- end }}
+
+{{/* Where the sidecar reaches the operator: all replicas behind one address, and each at its own. */}}
+{{- define "hallpass.operatorAddress" -}}
+{{ include "hallpass.fullname" . }}.{{ .Release.Namespace }}.svc:443
+{{- end }}
+
+{{- define "hallpass.replicasService" -}}
+{{ include "hallpass.fullname" . | trunc 54 | trimSuffix "-" }}-replicas
+{{- end }}
+
+{{- define "hallpass.replicasAddress" -}}
+{{ include "hallpass.replicasService" . }}.{{ .Release.Namespace }}.svc:8443
+{{- end }}
+
+{{/* What to look at where a sidecar is missing. */}}
+{{- define "hallpass.injector" -}}
+{{- if eq .Values.injection.engine "AdmissionPolicy" -}}
+MutatingAdmissionPolicy {{ include "hallpass.fullname" . }}-inject or its bindings are gone (kubectl get mutatingadmissionpolicies,mutatingadmissionpolicybindings)
+{{- else -}}
+MutatingWebhookConfiguration {{ include "hallpass.fullname" . }}-inject is gone or does not ask the operator
+{{- end }}
 {{- end }}

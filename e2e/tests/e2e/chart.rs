@@ -108,6 +108,16 @@ async fn every_object_is_valid_under_every_name() -> Result<()> {
         ],
         &[
             "--set",
+            "sidecar.runAsUser=null,sidecar.imagePullSecrets[0].name=pull",
+            "--set-json",
+            "injection.after=[]",
+        ],
+        &[
+            "--set",
+            "sidecar.resources.limits=null,sidecar.guaranteedResources.cpu=1,sidecar.guaranteedResources.memory=16777216",
+        ],
+        &[
+            "--set",
             "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
         ],
     ] {
@@ -140,7 +150,17 @@ async fn a_value_that_nothing_reads_or_that_means_nothing_is_refused() -> Result
     for (value, said) in [
         ("nothing=1", "nothing"),
         ("image.name=x", "name"),
-        ("sidecar.resources.limits.cpu=1", "resources"),
+        ("sidecar.resources.claims=x", "claims"),
+        ("sidecar.resources.limits.disk=1", "disk"),
+        ("sidecar.resources.limits.cpu=much", "cpu"),
+        (
+            "sidecar.guaranteedResources.cpu=null",
+            "guaranteedResources",
+        ),
+        ("sidecar.runAsUser=0", "runAsUser"),
+        ("sidecar.imagePullSecrets[0]=x", "imagePullSecrets"),
+        ("injection.engine=Magic", "engine"),
+        ("injection.after[0]=Istio", "after"),
         ("kubernetes.audiences[0]=x", "audiences"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("logLevel=loud", "logLevel"),

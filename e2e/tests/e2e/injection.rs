@@ -36,10 +36,13 @@ const SHAPES: &[Shape] = &[
     ("forged marks", || {
         pod("shape").label("hallpass.dev/injected", "no").annotation("hallpass.dev/service-account", "admin")
     }),
-    ("thirty containers", || {
+    ("sixty containers", || {
         let many = |letter, count| (0..count).map(|i| container(&format!("{letter}{i}"))).collect();
-        containers(many('c', 20)).with("/spec/initContainers", many('i', 10))
+        containers(many('c', 40)).with("/spec/initContainers", many('i', 20))
     }),
+    ("volumes that may go", || evictable("scratch,data")),
+    ("volumes of ours that may go", || evictable("hallpass-cache,scratch,hallpass-c0")),
+    ("no volume that may go", || evictable("")),
     ("one process namespace", || {
         spec("shareProcessNamespace", json!(true)).with("/spec/securityContext", json!({"fsGroup": 2000, "runAsUser": 1}))
     }),
@@ -81,6 +84,31 @@ async fn a_pod_of_any_shape_gets_the_sidecar_and_is_else_untouched() -> Result<(
     Ok(())
 }
 
+/// What the API server spends on one pod has a bound; it is far away from what pods look like.
+#[tokio::test]
+async fn a_pod_of_sixty_containers_and_a_megabyte_is_injected_and_judged() -> Result<()> {
+    let cluster = Cluster::shared("large").await?;
+    let volumes = (0..50).map(|i| json!({"name": format!("v{i}"), "emptyDir": {}}));
+    let mounts = (0..200).map(
+        |i| json!({"name": format!("v{}", i % 50), "mountPath": format!("/srv/hallpass/{i}")}),
+    );
+    let env = (0..60).map(|i| json!({"name": format!("E{i}"), "value": "x".repeat(110)}));
+    let (mounts, env): (Vec<_>, Vec<_>) = (mounts.collect(), env.collect());
+    let many = |letter, count| -> Value {
+        let members = json!({"volumeMounts": mounts, "env": env});
+        (0..count)
+            .map(|i| container_with(&format!("{letter}{i}"), members.clone()))
+            .collect()
+    };
+    let pod = containers(many('c', 40))
+        .with("/spec/initContainers", many('i', 20))
+        .with("/spec/volumes", volumes.collect());
+    let size = pod.to_string().len();
+    assert!(size > 1_000_000, "{size} bytes");
+    Injection::default().of(&cluster, &pod).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_restricted_namespace_asks_for_its_pods_and_takes_them() -> Result<()> {
     let cluster = Cluster::shared("labelled").await?;
@@ -113,6 +141,11 @@ fn on_data(name: &str, paths: &[&str]) -> Value {
         name,
         json!({"volumeMounts": paths.iter().map(mount).collect::<Vec<_>>()}),
     )
+}
+
+fn evictable(volumes: &str) -> Manifest {
+    let key = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+    pod("shape").annotation(key, volumes)
 }
 
 fn data() -> Value {
