@@ -167,8 +167,14 @@ impl Manifest {
             return self;
         };
         let part = part.replace("~1", "/").replace("~0", "~");
-        if let Some(Value::Object(members)) = self.0.pointer_mut(parent) {
-            members.remove(&part);
+        match (self.0.pointer_mut(parent), part.parse()) {
+            (Some(Value::Object(members)), _) => {
+                members.remove(&part);
+            }
+            (Some(Value::Array(list)), Ok(index)) if index < list.len() => {
+                list.remove(index);
+            }
+            _ => {}
         }
         self
     }

@@ -1,6 +1,7 @@
 //! Hallpass as a whole, on a real Kubernetes: a module for each behaviour.
 
 mod admission;
+mod annotation;
 mod api;
 mod assignments;
 mod audit;
@@ -8,6 +9,7 @@ mod authentication;
 mod author;
 mod bad_spec;
 mod bearer;
+mod bypass;
 mod bystander;
 mod canary;
 mod chart;
@@ -15,8 +17,10 @@ mod consent;
 mod edited_issuer;
 mod identity;
 mod injection;
+mod intact;
 mod interop;
 mod keys;
+mod mesh;
 mod minting_right;
 mod oauth;
 mod own_audience;

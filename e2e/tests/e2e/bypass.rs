@@ -1,0 +1,128 @@
+//! Ways around the sidecar, for who may create pods in a namespace that asks for it: each of them is
+//! refused with a reason, or the pod has the sidecar.
+
+use anyhow::{Context as _, Result, ensure};
+use hallpass_e2e::{
+    cluster::Cluster,
+    command::kubectl,
+    injection::printed,
+    manifest::{Manifest, container, container_with, pod},
+};
+use serde_json::{Value, json};
+
+/// A way around, the pod, and what the API server says about it; nothing where it is injected.
+type Way = (&'static str, fn() -> Manifest, Option<&'static str>);
+
+const POLICY: &str = "hallpass-injected";
+
+#[rustfmt::skip]
+const WAYS: &[Way] = &[
+    ("an opt-out that is none", || pod("shape").label("hallpass.dev/inject", "False"), Some("must be \"true\" or \"false\", not \"False\"")),
+    ("an empty opt-out", || pod("shape").label("hallpass.dev/inject", ""), Some("must be \"true\" or \"false\", not \"\"")),
+    ("an opt-out as annotation", || pod("shape").annotation("hallpass.dev/inject", "false"), Some("annotation hallpass.dev/inject means nothing")),
+    ("the mark, as if it had been injected", || pod("shape").label("hallpass.dev/injected", "true"), None),
+    ("another mark", || pod("shape").label("hallpass.dev/injected", "false"), None),
+    ("the mark and an opt-out", || {
+        pod("shape").label("hallpass.dev/injected", "true").label("hallpass.dev/inject", "false")
+    }, Some("label hallpass.dev/injected is set by injection only")),
+    ("the network of its node", || spec("hostNetwork", json!(true)), Some("finds the operator only with dnsPolicy: ClusterFirstWithHostNet")),
+    ("the DNS of its node", || spec("dnsPolicy", json!("Default")), Some("finds the operator only by the cluster's DNS")),
+    ("Windows", || spec("os", json!({"name": "windows"})), Some("the sidecar runs on Linux only")),
+    ("a container of the sidecar's name", || spec("containers", json!([container("hallpass")])), Some("the container name hallpass is the name of the sidecar")),
+    ("an init container of its name", || spec("initContainers", json!([container("hallpass")])), Some("lacks restartPolicy: Always")),
+    ("a sidecar of its name", || {
+        spec("initContainers", json!([container_with("hallpass", json!({"restartPolicy": "Always"}))]))
+    }, Some("runs image registry.local/demo-app:e2e")),
+    ("the sidecar's image alone", || spec("initContainers", json!([bare_sidecar()])), Some("init container hallpass must have args: [serve]")),
+    ("the sidecar's image and the marks", || {
+        spec("initContainers", json!([bare_sidecar()])).label("hallpass.dev/injected", "true")
+            .annotation("hallpass.dev/service-account", "default")
+    }, Some("init container hallpass must have args: [serve]")),
+    ("a volume of ours", || spec("volumes", json!([{"name": "hallpass-c0", "emptyDir": {}}])), Some("volume names that begin with hallpass- are reserved")),
+    ("a mount of ours", || {
+        let app = container_with("app", json!({"volumeMounts": [{"name": "data", "mountPath": "/var//run/./hallpass"}]}));
+        spec("volumes", json!([{"name": "data", "emptyDir": {}}])).with("/spec/containers", json!([app]))
+    }, Some("the tokens are mounted at /var/run/hallpass")),
+    ("a node of its own choice", || spec("nodeName", json!("node0")), None),
+    ("no API token", || spec("automountServiceAccountToken", json!(false)), None),
+    ("a scheduler of its own", || spec("schedulerName", json!("mine")), None),
+    ("a name that is generated", || pod("shape").without("/metadata/name").with("/metadata/generateName", json!("x-")), None),
+    ("one process namespace", || spec("shareProcessNamespace", json!(true)), None),
+    ("no labels at all", || pod("shape").without("/metadata/labels"), None),
+];
+
+#[tokio::test]
+async fn t27_every_way_around_the_sidecar_is_refused_or_leads_to_it() -> Result<()> {
+    let cluster = Cluster::shared("bypass").await?;
+    let label = "hallpass.dev/inject=true";
+    kubectl(&["label", "namespace", &cluster.namespace, label])
+        .await?
+        .success()?;
+    for (what, way, why) in WAYS {
+        let pod = way();
+        let created = cluster.create(&pod);
+        let judged = match why {
+            Some(why) => created.refused_by(POLICY, &[why]).await,
+            None => created
+                .accepted()
+                .await
+                .and_then(|seen| has_the_sidecar(&seen)),
+        };
+        judged.with_context(|| (*what).to_owned())?;
+    }
+    Ok(())
+}
+
+/// `kubectl debug --copy-to` leaves the labels out, and keeps the containers.
+#[tokio::test]
+async fn t27_a_copy_of_an_injected_pod_without_its_marks_is_refused() -> Result<()> {
+    let cluster = Cluster::shared("copy").await?;
+    let label = "hallpass.dev/inject=true";
+    kubectl(&["label", "namespace", &cluster.namespace, label])
+        .await?
+        .success()?;
+    let injected = cluster.create(&pod("shape")).accepted().await?;
+    has_the_sidecar(&injected)?;
+    let copy = printed(&injected).without("/metadata/labels");
+    let why = "a pod with the sidecar must carry the label hallpass.dev/injected";
+    cluster.create(&copy).refused_by(POLICY, &[why]).await
+}
+
+/// A namespace whose label was changed to something else does not let its pods go.
+#[tokio::test]
+async fn t27_a_label_of_the_namespace_that_means_nothing_refuses_its_pods() -> Result<()> {
+    let cluster = Cluster::shared("mistyped").await?;
+    let label = "hallpass.dev/inject=True";
+    kubectl(&["label", "namespace", &cluster.namespace, label])
+        .await?
+        .success()?;
+    let why = "must be \"true\" or \"false\", not \"True\"; until then its pods need a label of their own";
+    cluster
+        .create(&pod("shape"))
+        .refused_by(POLICY, &[why])
+        .await?;
+    let asked = cluster.create(&pod("shape").injected()).accepted().await?;
+    has_the_sidecar(&asked)
+}
+
+fn has_the_sidecar(pod: &Value) -> Result<()> {
+    let sidecar = &pod["spec"]["initContainers"][0];
+    let mark = &pod["metadata"]["labels"]["hallpass.dev/injected"];
+    ensure!(
+        sidecar["name"] == "hallpass" && sidecar["args"] == json!(["serve"]) && mark == "true",
+        "no sidecar: {pod}"
+    );
+    Ok(())
+}
+
+/// What a person could copy out of another pod.
+fn bare_sidecar() -> Value {
+    json!({
+        "name": "hallpass", "image": "registry.local/hallpass-sidecar:0.1.0", "imagePullPolicy": "IfNotPresent",
+        "restartPolicy": "Always",
+    })
+}
+
+fn spec(key: &str, value: Value) -> Manifest {
+    pod("shape").with(&format!("/spec/{key}"), value)
+}
