@@ -268,6 +268,21 @@ pub fn engine() -> Engine {
     }
 }
 
+/// Changes values of the release and leaves the others as they are: `sidecar.image.tag=next`.
+///
+/// # Errors
+/// helm refused.
+pub async fn upgrade(values: &str) -> Result<()> {
+    let chart = checkout().join("charts/hallpass");
+    let chart = chart.to_str().context("a path in UTF-8")?;
+    let args = ["upgrade", "hallpass", chart, "-n", RELEASE];
+    let values = ["--reuse-values", "--set", values];
+    run("helm", &[&args[..], &values].concat(), None)
+        .await?
+        .success()?;
+    Ok(())
+}
+
 /// The root of the checkout.
 #[must_use]
 pub fn checkout() -> PathBuf {

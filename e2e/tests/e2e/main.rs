@@ -12,6 +12,7 @@ mod bearer;
 mod bypass;
 mod bystander;
 mod canary;
+mod changed;
 mod chart;
 mod consent;
 mod edited_issuer;
