@@ -59,10 +59,13 @@ async fn every_template_renders_an_object() -> Result<()> {
         }
     }
     let mut sources = BTreeSet::new();
-    // all that is off by default, in two parts, since the monitors exclude each other
-    for monitor in ["serviceMonitor", "podMonitor"] {
+    // all that is off by default, in two parts, since the monitors exclude each other, and so do the engines
+    for (monitor, engine) in [
+        ("serviceMonitor", "AdmissionPolicy"),
+        ("podMonitor", "Webhook"),
+    ] {
         let on = format!(
-            "networkPolicy.enabled=true,priorityClassName=system-cluster-critical,\
+            "injection.engine={engine},injection.byPolicy=true,networkPolicy.enabled=true,priorityClassName=system-cluster-critical,\
             prometheus.{monitor}.enabled=true,prometheus.prometheusRule.enabled=true,prometheus.grafanaDashboard.enabled=true"
         );
         let object =
@@ -108,7 +111,7 @@ async fn every_object_is_valid_under_every_name() -> Result<()> {
         ],
         &[
             "--set",
-            "sidecar.runAsUser=null,sidecar.imagePullSecrets[0].name=pull",
+            "injection.byPolicy=true,sidecar.runAsUser=null,sidecar.imagePullSecrets[0].name=pull",
             "--set-json",
             "injection.after=[]",
         ],
@@ -161,6 +164,7 @@ async fn a_value_that_nothing_reads_or_that_means_nothing_is_refused() -> Result
         ("sidecar.imagePullSecrets[0]=x", "imagePullSecrets"),
         ("injection.engine=Magic", "engine"),
         ("injection.after[0]=Istio", "after"),
+        ("injection.byPolicy=yes", "byPolicy"),
         ("kubernetes.audiences[0]=x", "audiences"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("logLevel=loud", "logLevel"),

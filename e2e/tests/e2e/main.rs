@@ -9,6 +9,7 @@ mod authentication;
 mod author;
 mod bad_spec;
 mod bearer;
+mod by_policy;
 mod bypass;
 mod bystander;
 mod canary;
