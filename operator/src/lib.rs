@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod controller;
 pub mod index;
+pub mod inject;
 pub mod issue;
 pub mod issuer;
 pub mod keys;

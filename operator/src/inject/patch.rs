@@ -1,0 +1,144 @@
+//! The change of a pod, in the operations of RFC 6902.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    place::Place,
+    pod::{Container, Pod},
+    settings::Settings,
+    sidecar,
+};
+
+/// Operations that follow each other. All of them add.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Patch(Vec<Operation>);
+
+/// One operation: what is to be at a place, or before what is there in a list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "op", rename = "add")]
+struct Operation {
+    /// A JSON pointer (RFC 6901).
+    path: String,
+    value: Value,
+}
+
+/// All that makes an injected pod of `pod`. The sidecar comes last: it moves the init containers to which the
+/// other paths point.
+pub(super) fn patch(pod: &Pod, places: &[Place<'_>], sidecar: Value, settings: &Settings) -> Patch {
+    let mut patch = Patch(Vec::new());
+    let volumes = sidecar::volumes(places, settings);
+    patch.mark(pod, &volumes);
+    patch.list("/spec/volumes", pod.spec.volumes.is_some());
+    for (_, volume) in volumes {
+        patch.add("/spec/volumes/-", volume);
+    }
+    patch.pull(pod, settings);
+    for place in places {
+        patch.open(place);
+    }
+    let inits = pod.spec.init_containers.is_some();
+    patch.list("/spec/initContainers", inits);
+    let position = sidecar::position(pod.init_containers(), settings);
+    patch.add(format!("/spec/initContainers/{position}"), sidecar);
+    patch
+}
+
+impl Patch {
+    fn add(&mut self, path: impl Into<String>, value: impl Into<Value>) {
+        self.0.push(Operation {
+            path: path.into(),
+            value: value.into(),
+        });
+    }
+
+    fn list(&mut self, path: &str, is_there: bool) {
+        if !is_there {
+            self.add(path, json!([]));
+        }
+    }
+
+    /// The operator watches pods by the label and reads the service account from the annotation: its watch is
+    /// of metadata only. What a template claims about either is overwritten.
+    fn mark(&mut self, pod: &Pod, volumes: &[(String, Value)]) {
+        if pod.metadata.labels.is_none() {
+            self.add("/metadata/labels", json!({}));
+        }
+        if pod.metadata.annotations.is_none() {
+            self.add("/metadata/annotations", json!({}));
+        }
+        self.add("/metadata/labels/hallpass.dev~1injected", "true");
+        self.add(
+            "/metadata/annotations/hallpass.dev~1service-account",
+            pod.service_account(),
+        );
+        let evictable = evictable(pod.annotation(SAFE_TO_EVICT).unwrap_or_default(), volumes);
+        let path = format!("/metadata/annotations/{}", SAFE_TO_EVICT.replace('/', "~1"));
+        self.add(path, evictable);
+    }
+
+    fn pull(&mut self, pod: &Pod, settings: &Settings) {
+        let there = pod.spec.image_pull_secrets.as_deref();
+        let mut names: HashSet<_> = there
+            .iter()
+            .flat_map(|s| s.iter())
+            .map(|s| &s.name)
+            .collect();
+        let wanted = settings.image_pull_secrets.iter();
+        let missing: Vec<_> = wanted.filter(|s| names.insert(&s.name)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        self.list("/spec/imagePullSecrets", there.is_some());
+        for secret in missing {
+            self.add("/spec/imagePullSecrets/-", json!(secret));
+        }
+    }
+
+    /// Shows a container its directory.
+    fn open(&mut self, place: &Place<'_>) {
+        let Place {
+            pointer,
+            volume,
+            container,
+        } = place;
+        let mount = json!({"name": volume, "mountPath": "/var/run/hallpass", "readOnly": true});
+        let path = format!("{pointer}/volumeMounts");
+        self.list(&path, container.volume_mounts.is_some());
+        self.add(format!("{path}/-"), mount);
+        if has_socket(container) {
+            return;
+        }
+        let path = format!("{pointer}/env");
+        self.list(&path, container.env.is_some());
+        // In front, so that the container's own variables can refer to it.
+        self.add(
+            format!("{path}/0"),
+            json!({"name": SOCKET, "value": "/var/run/hallpass/hallpass.sock"}),
+        );
+    }
+}
+
+fn has_socket(container: &Container) -> bool {
+    let mut variables = container.env.iter().flatten();
+    variables.any(|variable| variable.name == SOCKET)
+}
+
+/// What may be lost when a node is emptied: what is there, and then what of ours is not.
+fn evictable(there: &str, volumes: &[(String, Value)]) -> String {
+    let mut named: Vec<_> = match there {
+        "" => Vec::new(),
+        there => there.split(',').collect(),
+    };
+    let known: HashSet<_> = named.iter().copied().collect();
+    let ours = volumes.iter().map(|(name, _)| name.as_str());
+    named.extend(ours.filter(|volume| !known.contains(volume)));
+    named.join(",")
+}
+
+/// An autoscaler does not empty a node with a pod that has other local volumes than these.
+const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+const SOCKET: &str = "HALLPASS_SOCKET";
