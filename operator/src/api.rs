@@ -22,6 +22,7 @@ mod bearer;
 mod body;
 mod document;
 mod front;
+mod inject;
 mod oauth;
 mod observe;
 mod problem;
@@ -31,6 +32,7 @@ mod trust;
 
 pub use self::{
     front::Front,
+    inject::Webhook,
     server::{Answers, ConnectionLimits, serve, serve_within},
 };
 use self::{oauth::Reach, problem::Refused};
@@ -52,6 +54,8 @@ pub struct Api {
     pub revoker: Revoker,
     /// The CAs under which the replicas serve.
     pub anchors: Anchors,
+    /// Adds the sidecar to pods, where that is not done within the API server.
+    pub webhook: Option<Webhook>,
     /// Counts the requests.
     pub metrics: Metrics,
     /// Reads the clock, once for each request.
@@ -64,7 +68,8 @@ pub struct Api {
 /// Every refusal is a problem document (RFC 9457), or at a token endpoint one of RFC 6749 §5.2, with a
 /// code of [`Code`](hallpass_core::denial::Code) and a request id. A panic in a handler is answered with
 /// 500 and counted; a request has 20 s. A body is read up to 16 KiB, for 5 s, and that of somebody who is
-/// not authenticated only at a token endpoint, whose credentials are in it.
+/// not authenticated only at a token endpoint, whose credentials are in it, and at the webhook of injection.
+/// That one answers reviews of up to 8 MiB, which have 3 s to arrive, to whoever asks.
 pub fn inside(api: Arc<Api>) -> Front {
     Front::new(Reach::Inside, routes(Arc::clone(&api)), api)
 }
@@ -95,6 +100,18 @@ fn routes(api: Arc<Api>) -> Router {
         .route(
             "/v1/trust",
             get(trust::trust).fallback(async || Refused::method("GET,HEAD")),
+        )
+        .route(
+            "/inject/pod",
+            post(inject::pod).fallback(async || Refused::method("POST")),
+        )
+        .route(
+            "/inject/namespace",
+            post(inject::namespace).fallback(async || Refused::method("POST")),
+        )
+        .route(
+            "/inject/policy",
+            post(inject::policy).fallback(async || Refused::method("POST")),
         )
         .with_state(api)
 }

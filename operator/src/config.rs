@@ -14,6 +14,8 @@ use hallpass_core::{
 };
 use tracing::level_filters::LevelFilter;
 
+use crate::inject::Settings;
+
 /// Everything that can be set, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -31,6 +33,8 @@ pub struct Config {
     pub engine: Engine,
     /// What the TokenIssuer `hallpass` is made of.
     pub issuer: DefaultIssuer,
+    /// How the webhook injects; [`None`] where that is done within the API server.
+    pub injection: Option<Settings>,
     /// Where sidecars ask.
     pub api_addr: SocketAddr,
     /// Where the world beyond the cluster asks the issuers.
@@ -138,6 +142,14 @@ struct Args {
     #[arg(long, value_name = "DOMAIN", value_parser = TrustDomain::parse)]
     issuer_spiffe_trust_domain: Option<TrustDomain>,
 
+    /// What injection adds to pods, in JSON.
+    ///
+    /// With it --api-addr serves the webhook that injects, at /inject/pod, /inject/namespace and
+    /// /inject/policy. Without it the API server injects by the chart's MutatingAdmissionPolicy. In the chart:
+    /// injection and sidecar.
+    #[arg(long, value_name = "JSON", value_parser = Settings::parse)]
+    injection: Option<Settings>,
+
     /// Where sidecars ask for assignments and tokens (HTTPS).
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8443")]
     api_addr: SocketAddr,
@@ -207,6 +219,7 @@ impl From<Args> for Config {
             issuer_algorithm,
             issuer_rotate_every,
             issuer_spiffe_trust_domain,
+            injection,
             api_addr,
             issuer_addr,
             metrics_addr,
@@ -232,6 +245,7 @@ impl From<Args> for Config {
                 rotate_every: issuer_rotate_every,
                 spiffe_trust_domain: issuer_spiffe_trust_domain,
             },
+            injection,
             api_addr,
             issuer_addr,
             metrics_addr,

@@ -13,7 +13,8 @@ use prometheus_client::encoding::text;
 use self::{
     families::{Families, OK},
     label::{
-        KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome, TurnedAway, Uninjected,
+        InjectionOutcome, KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome,
+        TurnedAway, Uninjected,
     },
 };
 
@@ -160,6 +161,14 @@ impl Metrics {
             .inc();
     }
 
+    /// The API server showed a pod to the webhook.
+    pub fn injection(&self, outcome: InjectionOutcome) {
+        self.0
+            .injections
+            .get_or_create(&[("outcome", outcome.as_str())])
+            .inc();
+    }
+
     /// The serving certificate in use ends then.
     pub fn certificate_expiry(&self, at: Timestamp) {
         self.0.certificate_expiry.set(at.as_second());
@@ -210,7 +219,7 @@ fn gauge(count: usize) -> i64 {
 mod tests {
     use super::*;
 
-    const DOCUMENTED: [(&str, &str); 25] = [
+    const DOCUMENTED: [(&str, &str); 26] = [
         ("hallpass_requests", "counter"),
         ("hallpass_request_duration_seconds", "histogram"),
         ("hallpass_tokens_issued", "counter"),
@@ -233,6 +242,7 @@ mod tests {
         ("hallpass_authority_expiry_timestamp_seconds", "gauge"),
         ("hallpass_state_age_seconds", "gauge"),
         ("hallpass_state_went_back", "counter"),
+        ("hallpass_injections", "counter"),
         ("hallpass_panics", "counter"),
         ("hallpass_log_lines_lost", "counter"),
         ("hallpass_build", "info"),
@@ -271,6 +281,7 @@ mod tests {
         metrics.authority_expiry(Timestamp::from_second(1_900_000_000).unwrap());
         metrics.state_age(Some(Duration::from_millis(12_900)));
         metrics.state_went_back();
+        metrics.injection(InjectionOutcome::Refused);
         metrics.panicked();
         metrics.log_lines_lost(3);
         let text = metrics.encode().unwrap();
@@ -292,6 +303,8 @@ mod tests {
             "hallpass_authority_expiry_timestamp_seconds 1900000000",
             "hallpass_state_age_seconds 12",
             "hallpass_state_went_back_total 1",
+            r#"hallpass_injections_total{outcome="Refused"} 1"#,
+            r#"hallpass_injections_total{outcome="Injected"} 0"#,
             "hallpass_panics_total 1",
             "hallpass_log_lines_lost_total 3",
             concat!(

@@ -155,6 +155,7 @@ impl Operator {
             verified: Mutex::new(VerifiedCache::new(16)),
             revoker: Revoker::new(server.client(), names()),
             anchors: Anchors::default(),
+            webhook: None,
             metrics: metrics.clone(),
             clock: now,
         };

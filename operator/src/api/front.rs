@@ -52,7 +52,12 @@ impl Front {
                 let answer = answer.into_response();
                 if is_head { head(answer) } else { answer }
             }
-            Route::Assignments | Route::Tokens | Route::Replica | Route::Trust | Route::Other => {
+            Route::Assignments
+            | Route::Tokens
+            | Route::Replica
+            | Route::Trust
+            | Route::Inject
+            | Route::Other => {
                 request.extensions_mut().insert(arrival);
                 let Ok(response) = routes.clone().oneshot(request).await;
                 response

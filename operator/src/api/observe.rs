@@ -118,6 +118,7 @@ fn route(path: &str) -> Route {
         "/v1/tokens" => Route::Tokens,
         "/v1/replica" => Route::Replica,
         "/v1/trust" => Route::Trust,
+        "/inject/pod" | "/inject/namespace" | "/inject/policy" => Route::Inject,
         path => oauth::route(path).unwrap_or(Route::Other),
     }
 }

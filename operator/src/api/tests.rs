@@ -1,6 +1,7 @@
 //! The router in process: everything behind it is real but the API server.
 
 mod assignments;
+mod injection;
 mod oauth;
 mod refusals;
 mod requests;

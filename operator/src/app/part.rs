@@ -9,7 +9,7 @@ use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use super::{agree::agree, engine, task::Tasks};
 use crate::{
-    api::{self, Api},
+    api::{self, Api, Webhook},
     attest::Attestor,
     audit::Audit,
     clock,
@@ -24,6 +24,7 @@ use crate::{
         revocation::{self, Agreement},
     },
     index::Index,
+    inject::Settings,
     issue::Issuance,
     issuer::{
         Issuers,
@@ -80,6 +81,7 @@ pub(super) struct Parts {
     engine: Engine,
     /// Whether the cluster has what the engine needs.
     fit: watch::Sender<Result<(), String>>,
+    injection: Option<Settings>,
 }
 
 impl Parts {
@@ -129,6 +131,7 @@ impl Parts {
                 names: names.clone(),
                 issuer: config.issuer.clone(),
             },
+            injection: config.injection.clone(),
         }
     }
 
@@ -258,9 +261,16 @@ impl Parts {
             verified: Mutex::new(VerifiedCache::new(api::REMEMBERED)),
             revoker: Revoker::new(self.client.clone(), self.release.names.clone()),
             anchors: self.authority.anchors(),
+            webhook: self.webhook(),
             metrics,
             clock: clock::now,
         }
+    }
+
+    fn webhook(&self) -> Option<Webhook> {
+        let authority = Arc::clone(&self.authority);
+        let settings = self.injection.clone()?;
+        Some(Webhook::new(settings, move || authority.bundle()))
     }
 
     /// Starts what keeps the issuers' keys.

@@ -1,6 +1,7 @@
 use clap::{CommandFactory, error::ErrorKind};
 
 use super::*;
+use crate::inject::fixture::{settings, settings_json};
 
 const NEEDED: [&str; 7] = [
     "--name=hallpass",
@@ -34,11 +35,14 @@ fn what_is_not_said_has_the_documented_default() {
         spiffe_trust_domain: None,
     };
     assert_eq!(config.issuer, issuer);
+    assert_eq!(config.injection, None);
 }
 
 #[test]
 fn what_is_said_is_kept() {
+    let injection = format!("--injection={}", settings_json());
     let said = [
+        injection.as_str(),
         "--api-server-audience=b",
         "--injection-engine=Webhook",
         "--issuer-algorithm=EdDSA",
@@ -61,6 +65,7 @@ fn what_is_said_is_kept() {
     assert_eq!(config.metrics_addr.to_string(), "[::1]:2");
     assert_eq!(config.engine, Engine::Webhook);
     assert_eq!(config.log_level, LevelFilter::DEBUG);
+    assert_eq!(config.injection, Some(settings()));
     let issuer = DefaultIssuer {
         url: IssuerUrl::parse("https://id.example").unwrap(),
         algorithm: Some(Algorithm::EdDsa),
@@ -92,6 +97,7 @@ fn a_mistake_is_named() {
         ),
         ("--issuer-rotate-every=5m", "between 1h and 365d"),
         ("--issuer-spiffe-trust-domain=A", "lower-case letters"),
+        ("--injection={}", "read the settings of injection"),
         ("--api-addr=8443", "invalid socket address"),
         ("--issuer-addr=8444", "invalid socket address"),
         ("--metrics-addr=localhost", "invalid socket address"),

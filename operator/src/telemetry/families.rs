@@ -7,7 +7,8 @@ use prometheus_client::{
 };
 
 use super::label::{
-    KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome, TurnedAway, Uninjected,
+    InjectionOutcome, KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome, TurnedAway,
+    Uninjected,
 };
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -38,6 +39,7 @@ pub(super) struct Families {
     pub(super) authority_expiry: Gauge,
     pub(super) state_age: Gauge,
     pub(super) state_went_back: Counter,
+    pub(super) injections: Family<Labels<1>, Counter>,
     pub(super) panics: Counter,
     pub(super) log_lines_lost: Counter,
 }
@@ -69,6 +71,7 @@ impl Families {
             authority_expiry: Gauge::default(),
             state_age: Gauge::default(),
             state_went_back: Counter::default(),
+            injections: Family::default(),
             panics: Counter::default(),
             log_lines_lost: Counter::default(),
         };
@@ -108,6 +111,11 @@ impl Families {
             "token_reviews",
             "Tokens that only the API server could judge",
             self.token_reviews.clone(),
+        );
+        r.register(
+            "injections",
+            "Pods that the API server showed to the webhook, by what became of them",
+            self.injections.clone(),
         );
         r.register(
             "panics",
@@ -265,6 +273,12 @@ impl Families {
         for reason in Uninjected::ALL {
             let labels = [("reason", reason.as_str())];
             drop(self.uninjected_pods.get_or_create(&labels));
+        }
+        for outcome in InjectionOutcome::ALL {
+            drop(
+                self.injections
+                    .get_or_create(&[("outcome", outcome.as_str())]),
+            );
         }
         for outcome in ReviewOutcome::ALL {
             drop(

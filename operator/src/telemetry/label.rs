@@ -35,6 +35,8 @@ labels! {
         Replica = "replica",
         /// `GET /v1/trust`
         Trust = "trust",
+        /// `POST /inject/pod`, `/inject/namespace` and `/inject/policy`
+        Inject = "inject",
         /// The token endpoints of the issuers.
         Token = "token",
         /// Their introspection endpoints.
@@ -145,5 +147,29 @@ labels! {
         Limited = "Limited",
         /// It did not answer.
         Failed = "Failed",
+    }
+}
+
+labels! {
+    /// What became of a pod that the API server showed to the webhook.
+    InjectionOutcome {
+        /// It got the sidecar.
+        Injected = "Injected",
+        /// It has the sidecar already.
+        Present = "Present",
+        /// Its label, its namespace or its kind keeps it from getting one.
+        Exempt = "Exempt",
+        /// No label and no policy asks for one.
+        NotAsked = "NotAsked",
+        /// Whether a policy asks is not known yet.
+        NotSynced = "NotSynced",
+        /// Only a policy asks, and the sidecar cannot be added.
+        Unfit = "Unfit",
+        /// A label asks, and the sidecar cannot be added: the pod was refused.
+        Refused = "Refused",
+        /// There is no CA yet that a sidecar could trust.
+        NoTrust = "NoTrust",
+        /// It was no review of a new pod.
+        Malformed = "Malformed",
     }
 }

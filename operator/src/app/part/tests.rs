@@ -24,6 +24,7 @@ fn config() -> Config {
             rotate_every: None,
             spiffe_trust_domain: None,
         },
+        injection: None,
         api_addr: ([127, 0, 0, 1], 0).into(),
         issuer_addr: ([127, 0, 0, 1], 0).into(),
         metrics_addr: ([127, 0, 0, 1], 0).into(),
