@@ -15,6 +15,7 @@ pub mod create;
 pub mod etcd;
 pub mod faults;
 pub mod forge;
+pub mod generated_pods;
 pub mod guard;
 pub mod hay;
 pub mod injection;
