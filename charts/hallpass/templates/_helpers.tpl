@@ -40,11 +40,6 @@ app.kubernetes.io/name: {{ include "hallpass.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* The Service that names each replica that is ready, so that a sidecar can ask another one than the first. */}}
-{{- define "hallpass.replicasService" -}}
-{{- include "hallpass.fullname" . | trunc 54 | trimSuffix "-" }}-replicas
-{{- end }}
-
 {{/* The Service behind which Prometheus finds the replicas, where it looks for Services. */}}
 {{- define "hallpass.metricsService" -}}
 {{- include "hallpass.fullname" . | trunc 55 | trimSuffix "-" }}-metrics
