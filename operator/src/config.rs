@@ -46,14 +46,12 @@ pub struct Config {
 }
 
 /// What adds the sidecar to pods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     /// A MutatingAdmissionPolicy, in the API server. Pods trust the ClusterTrustBundle. Kubernetes 1.37.
-    #[value(name = "AdmissionPolicy")]
     AdmissionPolicy,
     /// The operator, called by the API server. Pods trust what they are given with the sidecar, and what
     /// those of that tell. Kubernetes 1.31.
-    #[value(name = "Webhook")]
     Webhook,
 }
 
@@ -101,19 +99,6 @@ struct Args {
     #[arg(long = "api-server-audience", value_name = "AUDIENCE", required = true, value_parser = Audience::parse)]
     api_server_audiences: Vec<Audience>,
 
-    /// What adds the sidecar to pods.
-    ///
-    /// With AdmissionPolicy the leader publishes its CA as a ClusterTrustBundle, with Webhook as the caBundle of
-    /// the MutatingWebhookConfiguration <NAME>-inject. An operator does not become ready on a cluster that lacks
-    /// what its engine needs. In the chart: injection.engine.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "ENGINE",
-        default_value = "AdmissionPolicy"
-    )]
-    injection_engine: Engine,
-
     /// The URL of the TokenIssuer hallpass: what the tokens that Hallpass makes carry in the claim iss.
     ///
     /// An https URL such as https://id.example, without final slash; verifiers fetch the keys under it. The
@@ -145,8 +130,10 @@ struct Args {
     /// What injection adds to pods, in JSON.
     ///
     /// With it --api-addr serves the webhook that injects, at /inject/pod, /inject/namespace and
-    /// /inject/policy. Without it the API server injects by the chart's MutatingAdmissionPolicy. In the chart:
-    /// injection and sidecar.
+    /// /inject/policy, and the leader publishes its CA as the caBundle of the MutatingWebhookConfiguration
+    /// <NAME>-inject. Without it the API server injects by the chart's MutatingAdmissionPolicy, and the CA is
+    /// published as a ClusterTrustBundle. An operator does not become ready on a cluster that lacks what it
+    /// needs for either. In the chart: injection and sidecar.
     #[arg(long, value_name = "JSON", value_parser = Settings::parse)]
     injection: Option<Settings>,
 
@@ -214,7 +201,6 @@ impl From<Args> for Config {
         let Args {
             name,
             api_server_audiences,
-            injection_engine,
             issuer_url,
             issuer_algorithm,
             issuer_rotate_every,
@@ -238,7 +224,10 @@ impl From<Args> for Config {
             pod_uid,
             pod_ip,
             api_server_audiences,
-            engine: injection_engine,
+            engine: match injection {
+                Some(_) => Engine::Webhook,
+                None => Engine::AdmissionPolicy,
+            },
             issuer: DefaultIssuer {
                 url: issuer_url,
                 algorithm: issuer_algorithm,

@@ -1,7 +1,7 @@
 {{/* What adds the sidecar to pods. Refuses a cluster that lacks what it needs: its pods would silently go without tokens. What no
      engine works on, Chart.yaml refuses. */}}
 {{- define "hallpass.engine" -}}
-{{- $engine := default "AdmissionPolicy" (.Values.injection).engine }}
+{{- $engine := .Values.injection.engine }}
 {{- $version := .Capabilities.KubeVersion.Version }}
 {{- if and (eq $engine "AdmissionPolicy") (not (semverCompare ">=1.37.0-0" $version)) }}
 {{- fail (printf "injection.engine AdmissionPolicy needs Kubernetes 1.37 or later, and this cluster is %s: set injection.engine to Webhook" $version) }}

@@ -44,7 +44,6 @@ fn what_is_said_is_kept() {
     let said = [
         injection.as_str(),
         "--api-server-audience=b",
-        "--injection-engine=Webhook",
         "--issuer-algorithm=EdDSA",
         "--issuer-rotate-every=12h",
         "--issuer-spiffe-trust-domain=prod.example",
@@ -104,10 +103,6 @@ fn a_mistake_is_named() {
         (
             "--log-level=loud",
             "possible values: error, warn, info, debug, trace",
-        ),
-        (
-            "--injection-engine=Policy",
-            "possible values: AdmissionPolicy, Webhook",
         ),
         ("--pod-namespace=a.b", "lower-case"),
         ("--pod-ip=hallpass-0", "invalid IP address"),
