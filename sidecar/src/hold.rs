@@ -18,6 +18,7 @@ mod view;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use hallpass_core::{
@@ -133,6 +134,17 @@ impl Hold {
     /// Resolves when somebody waits for what is not there.
     pub(crate) async fn hurried(&self) {
         self.hurried.notified().await;
+    }
+
+    /// For how long all of these tokens are still there: nothing where one is missing.
+    pub(crate) fn left(&self, names: &[TokenName], now: Moment) -> Duration {
+        let state = self.lock();
+        let left = names.iter().map(|name| {
+            let standing = state.slots.get(name).map(|slot| slot.at(now));
+            let token = standing.as_ref().and_then(Standing::token);
+            token.map(|token| token.remaining(now)).unwrap_or_default()
+        });
+        left.min().unwrap_or_default()
     }
 
     /// What is to be done at `now`.
@@ -262,6 +274,24 @@ mod tests {
         let first = after(now, 100);
         assert_eq!(hold.next(after(now, 99)), Next::Rest(first.boot));
         assert_eq!(hold.next(first), Next::Fetch(all[..2].to_vec()));
+    }
+
+    #[test]
+    fn f11_what_is_left_is_that_of_the_token_that_ends_first_and_nothing_without_one() {
+        let now = start();
+        let hold = hold(&["bank", "mail"], now);
+        issue(&hold, "bank", 200, now);
+        let all = ["bank", "mail"].map(token_name);
+        assert_eq!(hold.left(&all, now), Duration::ZERO);
+        issue(&hold, "mail", 600, now);
+        let later = after(now, 50);
+        let ends_first = hold.left(&all[..1], later);
+        assert!(
+            !ends_first.is_zero() && ends_first <= Duration::from_secs(150),
+            "{ends_first:?}"
+        );
+        assert_eq!(hold.left(&all, later), ends_first);
+        assert_eq!(hold.left(&all, after(now, 200)), Duration::ZERO);
     }
 
     #[test]

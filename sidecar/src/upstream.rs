@@ -20,7 +20,7 @@ use hallpass_core::{
     secret::Secret,
     wire::{Assignments, Problem, TokenEntry, TokensRequest, TokensResponse},
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::time::timeout;
@@ -101,7 +101,8 @@ impl Upstream {
         &mut self,
         etag: Option<&HeaderValue>,
     ) -> Result<Polled, UpstreamError> {
-        let answer = self.ask(Method::GET, "/v1/assignments", etag, &[]).await?;
+        let known = etag.map(|etag| (header::IF_NONE_MATCH, etag.clone()));
+        let answer = self.ask(Method::GET, "/v1/assignments", known, &[]).await?;
         let assignments = match answer.status {
             StatusCode::NOT_MODIFIED => None,
             StatusCode::OK => Some(parse::<Assignments>(&answer)?),
@@ -116,17 +117,20 @@ impl Upstream {
         })
     }
 
-    /// The tokens of these names, or why not: all in one request.
+    /// The tokens of these names, or why not: all in one request. The operator is told for how long the pod
+    /// still has all of them: where many ask at once, who has least comes first among those of a namespace.
     ///
     /// # Errors
     /// The operator was not reached, refused every one, or answered something else.
     pub(crate) async fn tokens(
         &mut self,
         names: Vec<TokenName>,
+        left: Duration,
     ) -> Result<Vec<TokenEntry>, UpstreamError> {
         let body = serde_json::to_vec(&TokensRequest { names: Some(names) })
             .map_err(UpstreamError::WriteRequest)?;
-        let answer = self.ask(Method::POST, "/v1/tokens", None, &body).await?;
+        let left = Some((EXPIRES_IN, HeaderValue::from(left.as_secs())));
+        let answer = self.ask(Method::POST, "/v1/tokens", left, &body).await?;
         match answer.status {
             StatusCode::OK => Ok(parse::<TokensResponse>(&answer)?.tokens),
             _ => Err(answer.refusal()),
@@ -150,13 +154,13 @@ impl Upstream {
         &mut self,
         method: Method,
         path: &'static str,
-        etag: Option<&HeaderValue>,
+        extra: Option<(HeaderName, HeaderValue)>,
         body: &[u8],
     ) -> Result<Answer, UpstreamError> {
         // Read before anything is sent, and each time: the kubelet replaces it.
         let mut bearer = bearer(&self.identity.token()?)?;
         bearer.set_sensitive(true);
-        let request = || request(&method, path, &self.host, &bearer, etag, body);
+        let request = || request(&method, path, &self.host, &bearer, extra.clone(), body);
         let dialer = self.connector.dialer()?;
         let (clock, drivers) = (&self.clock, &self.drivers);
         let kept = self.connection.take();
@@ -204,7 +208,7 @@ fn request(
     path: &'static str,
     host: &str,
     bearer: &HeaderValue,
-    etag: Option<&HeaderValue>,
+    extra: Option<(HeaderName, HeaderValue)>,
     body: &[u8],
 ) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(Bytes::copy_from_slice(body)));
@@ -215,9 +219,7 @@ fn request(
     if let Ok(host) = HeaderValue::from_str(host) {
         headers.insert(header::HOST, host);
     }
-    if let Some(etag) = etag {
-        headers.insert(header::IF_NONE_MATCH, etag.clone());
-    }
+    headers.extend(extra);
     if !body.is_empty() {
         headers.insert(header::CONTENT_TYPE, JSON);
     }
@@ -331,6 +333,7 @@ const HEDGE: Duration = Duration::from_millis(300);
 const REQUEST: Duration = Duration::from_secs(15);
 const MAX_AGE: Duration = Duration::from_secs(30);
 const BODY: usize = 1 << 20;
+const EXPIRES_IN: HeaderName = HeaderName::from_static("hallpass-expires-in");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 #[cfg(test)]

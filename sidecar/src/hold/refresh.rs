@@ -81,7 +81,8 @@ impl Refresher {
 
     async fn fetch(&mut self, names: Vec<TokenName>) {
         let asked = self.clock.now();
-        let answer = self.upstream.tokens(names.clone()).await;
+        let left = self.hold.left(&names, asked);
+        let answer = self.upstream.tokens(names.clone(), left).await;
         let latest = self.sighting().map(|seen| seen.latest());
         let now = self.clock.now();
         match answer {
