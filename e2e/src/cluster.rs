@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use kube::Client;
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -226,7 +226,7 @@ pub async fn install() -> Result<()> {
 
 async fn install_chart() -> Result<()> {
     let as_documented = block("install")?;
-    let install = match engine() {
+    let install = match engine()? {
         Engine::AdmissionPolicy => as_documented,
         // what the README says for a cluster that has no such policies
         Engine::Webhook => {
@@ -257,14 +257,14 @@ pub enum Engine {
 
 /// The engine that `HALLPASS_E2E_ENGINE` names, as chart value `injection.engine` does.
 ///
-/// # Panics
+/// # Errors
 /// It names another one.
-#[must_use]
-pub fn engine() -> Engine {
-    match std::env::var("HALLPASS_E2E_ENGINE").as_deref() {
-        Err(_) | Ok("AdmissionPolicy") => Engine::AdmissionPolicy,
-        Ok("Webhook") => Engine::Webhook,
-        Ok(other) => panic!("HALLPASS_E2E_ENGINE={other}: want AdmissionPolicy or Webhook"),
+pub fn engine() -> Result<Engine> {
+    let named = std::env::var_os("HALLPASS_E2E_ENGINE");
+    match named.as_ref().map(|named| named.to_str()) {
+        None | Some(Some("AdmissionPolicy")) => Ok(Engine::AdmissionPolicy),
+        Some(Some("Webhook")) => Ok(Engine::Webhook),
+        Some(_) => bail!("HALLPASS_E2E_ENGINE: want AdmissionPolicy or Webhook"),
     }
 }
 

@@ -71,7 +71,8 @@ fn execute(arguments: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Fa
             let runtime = runtime()?;
             runtime.block_on(async {
                 let stop = terminated()?;
-                app::serve(config, Surroundings::system(), stop).await?;
+                // It is large, and there is one.
+                Box::pin(app::serve(config, Surroundings::system(), stop)).await?;
                 Ok::<_, Failed>(())
             })?;
             // A look-up that hangs in its thread must not hold up the end.

@@ -97,7 +97,11 @@ async fn tells_pods_apart(cluster: &Cluster) -> Result<()> {
         let seen = judged(&pod).await?;
         ensure!(check_bare(&seen).is_ok(), "{what}: {seen}");
     }
-    // the label of the namespace decides
+    the_namespace_decides(cluster).await
+}
+
+/// Its label counts before any policy.
+async fn the_namespace_decides(cluster: &Cluster) -> Result<()> {
     let label = "hallpass.dev/inject=false";
     kubectl(&["label", "namespace", &cluster.namespace, label])
         .await?
@@ -105,7 +109,7 @@ async fn tells_pods_apart(cluster: &Cluster) -> Result<()> {
     until(
         Duration::from_secs(30),
         "the namespace opted out",
-        || async { check_bare(&judged(&selected()).await?) },
+        || async { check_bare(&cluster.create(&selected()).accepted().await?) },
     )
     .await?;
     let label = "hallpass.dev/inject-";

@@ -52,6 +52,8 @@ struct Place {
     key: String,
     /// The name of the Lease of a replica.
     replica: String,
+    /// An authority, as PEM.
+    authority: String,
 }
 
 const WIDE: &str = "/apis/hallpass.dev/v1alpha1";
@@ -68,6 +70,9 @@ impl Place {
             .success()?;
         let keys = format!("{RELEASE}-keys");
         let signing = "--field-selector=type=hallpass.dev/signing-key";
+        let path = "jsonpath={.spec.trustBundle}";
+        let bundle = format!("hallpass.dev:serving:{RELEASE}");
+        let authority = ["get", "clustertrustbundle", &bundle, "-o", path];
         let replicas = "--selector=hallpass.dev/replica=hallpass";
         Ok(Self {
             ours: format!("{WIDE}/namespaces/{namespace}"),
@@ -75,6 +80,7 @@ impl Place {
             pod: json!({"kind": "Pod", "apiVersion": "v1", "name": "app", "uid": pod}),
             key: first("secrets", &keys, signing).await?,
             replica: first("leases", RELEASE, replicas).await?,
+            authority: kubectl(&authority).await?.success()?,
         })
     }
 
@@ -160,23 +166,29 @@ async fn t25_the_operator_may_do_what_it_is_for_and_nothing_else() -> Result<()>
     let outcome = beside(&cluster, &place, &other).await;
     let secret = ["delete", "secret", &other, "-n", &keys];
     kubectl(&secret).await?.success()?;
-    let revocation = ["delete", "clustertokenrevocation", &other];
+    let gone = "--ignore-not-found";
+    let revocation = ["delete", "clustertokenrevocation", &other, gone];
     kubectl(&revocation).await?.success()?;
     outcome
 }
 
 /// With revocations that have expired, of both kinds.
 async fn beside(cluster: &Cluster, place: &Place, other: &str) -> Result<()> {
-    let spec = json!({
-        "target": {"tokenID": "nobody"}, "issuedBefore": "2020-01-01T00:00:00Z", "ttlSecondsAfterExpired": 31_536_000,
-    });
+    let spec = |target: Value| {
+        json!({
+            "target": target, "issuedBefore": "2020-01-01T00:00:00Z", "ttlSecondsAfterExpired": 31_536_000,
+        })
+    };
     let status = json!({"status": {"conditions": [{
         "type": "Expired", "status": "True", "reason": "Expired", "message": "a",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }]}});
-    for kind in ["TokenRevocation", "ClusterTokenRevocation"] {
+    for (kind, target) in [
+        ("TokenRevocation", json!({"pod": "nobody"})),
+        ("ClusterTokenRevocation", json!({"namespace": other})),
+    ] {
         let object = json!({
-            "apiVersion": "hallpass.dev/v1alpha1", "kind": kind, "metadata": {"name": other}, "spec": spec,
+            "apiVersion": "hallpass.dev/v1alpha1", "kind": kind, "metadata": {"name": other}, "spec": spec(target),
         });
         cluster.apply(&object.to_string()).await?;
         let (resource, patch) = (format!("{kind}.hallpass.dev"), status.to_string());

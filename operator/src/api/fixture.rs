@@ -138,11 +138,7 @@ impl Operator {
             })
             .on(TOKEN_PATH, answer);
         let (lines, metrics) = (Lines::default(), Metrics::new());
-        let id = OperatorId {
-            namespace: "hallpass-system".into(),
-            name: "hallpass".into(),
-        };
-        let mut issuers = issuers(&server, id, &metrics);
+        let mut issuers = issuers(&server, operator_id(), &metrics);
         issuers.hallpass = Mint::new(keys.clone(), index.revocations().clone(), rand::random);
         let attestor = attestor(&index, &server, &metrics).await;
         let audit = Audit::new(lines.clone());
@@ -291,6 +287,13 @@ async fn read(response: Response) -> Answer {
         status: head.status,
         headers: head.headers,
         body,
+    }
+}
+
+fn operator_id() -> OperatorId {
+    OperatorId {
+        namespace: "hallpass-system".into(),
+        name: "hallpass".into(),
     }
 }
 

@@ -106,7 +106,7 @@ impl Term<'_> {
                     full = Instant::now() + if synced { LOOK } else { UNSYNCED };
                 }
                 // What changes until then is looked at together.
-                Ok(()) = changes.changed() => drop(settled.get_or_insert(Instant::now() + SETTLE)),
+                Ok(()) = changes.changed() => drop(settled.get_or_insert_with(|| Instant::now() + SETTLE)),
                 () = sleep_until(settled.unwrap_or(full)), if settled.is_some() => {
                     settled = None;
                     self.mark(false);

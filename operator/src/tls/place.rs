@@ -16,14 +16,14 @@ pub(super) enum Place {
     /// In the ClusterTrustBundle that the pods mount.
     TrustBundle,
     /// In the registration of the webhook; pods are told at injection, and then by what they ask.
-    Webhook(Registration),
+    Webhook(Box<Registration>),
 }
 
 /// What is published there, at one time.
 #[derive(Debug)]
 pub(super) enum Found {
-    TrustBundle(bundle::Found),
-    Webhook(Registered),
+    TrustBundle(Box<bundle::Found>),
+    Webhook(Box<Registered>),
 }
 
 /// Why they could not be published.
@@ -40,7 +40,7 @@ impl Place {
     pub(super) fn new(engine: Engine, client: Client, names: Names) -> Self {
         match engine {
             Engine::AdmissionPolicy => Self::TrustBundle,
-            Engine::Webhook => Self::Webhook(Registration::new(client, names)),
+            Engine::Webhook => Self::Webhook(Box::new(Registration::new(client, names))),
         }
     }
 
@@ -55,8 +55,8 @@ impl Place {
 
     pub(super) async fn find(&self, client: &Client, names: &Names) -> Result<Found, PlaceError> {
         Ok(match self {
-            Self::TrustBundle => Found::TrustBundle(bundle::find(client, names).await?),
-            Self::Webhook(registration) => Found::Webhook(registration.find().await?),
+            Self::TrustBundle => Found::TrustBundle(Box::new(bundle::find(client, names).await?)),
+            Self::Webhook(registration) => Found::Webhook(Box::new(registration.find().await?)),
         })
     }
 }

@@ -97,8 +97,8 @@ async fn f07_after_a_suspend_expiry_is_judged_by_the_read_and_not_by_a_timer() {
 async fn metric(pod: &Pod, name: &str) -> f64 {
     let text = pod.get("/metrics").await.body;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let value = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
-    value.trim().parse().unwrap()
+    let value = line.ok_or_else(|| format!("no {name} in\n{text}"));
+    value.unwrap().trim().parse().unwrap()
 }
 
 #[tokio::test(start_paused = true)]

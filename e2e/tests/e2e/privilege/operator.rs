@@ -22,7 +22,7 @@ pub(super) fn rows(place: &Place, namespace: &str, other: &str) -> Vec<Row> {
         own::keys(place, other),
         own::leases(place, namespace),
         own::events(namespace),
-        own::trust(),
+        own::trust(place),
         reports(place),
         issuers(),
         revocations(place, other),
@@ -80,7 +80,7 @@ fn reports(place: &Place) -> Vec<Row> {
             "type": "Expired", "status": status, "reason": "Expired", "message": "a", "lastTransitionTime": "2026-01-01T00:00:00Z",
         }]}})
     };
-    let wider = json!({"spec": {"allow": [{"from": {"namespaceSelector": {}, "serviceAccounts": ["*"]}, "scopes": ["a"]}]}});
+    let wider = json!({"spec": {"allow": [{"from": {"namespaceSelector": {"matchLabels": {"a": "b"}}, "serviceAccounts": ["*"]}, "scopes": ["a"]}]}});
     let status_alone = "nothing of TokenPolicies and TokenAudiences but their status";
     let (policy, audience) = (
         place.ours("tokenpolicies/orders"),

@@ -97,7 +97,7 @@ pub(super) fn keys(place: &Place, other: &str) -> Vec<Row> {
         ),
         (
             "exchanges a key",
-            Attempt::patch(&key, json!({"data": {"signing": "YQ=="}})),
+            Attempt::patch(&key, json!({"data": {"signing": "bm9uZQ=="}})),
             Policy(POLICY, "never changes a key"),
         ),
         (
@@ -243,13 +243,13 @@ pub(super) fn events(namespace: &str) -> Vec<Row> {
     ]
 }
 
-pub(super) fn trust() -> Vec<Row> {
+pub(super) fn trust(place: &Place) -> Vec<Row> {
     const POLICY: &str = "hallpass-trust-bundle";
     let bundles = "/apis/certificates.k8s.io/v1/clustertrustbundles";
     let own = format!("{bundles}/hallpass.dev:serving:{RELEASE}");
     let other = json!({
         "apiVersion": "certificates.k8s.io/v1", "kind": "ClusterTrustBundle",
-        "metadata": {"name": "hallpass.dev:other:a"}, "spec": {"signerName": "hallpass.dev/other", "trustBundle": AUTHORITY},
+        "metadata": {"name": "hallpass.dev:other:a"}, "spec": {"signerName": "hallpass.dev/other", "trustBundle": place.authority},
     });
     let no_other = "writes no other ClusterTrustBundle than hallpass.dev:serving:hallpass-system";
     vec![
@@ -278,5 +278,3 @@ pub(super) fn trust() -> Vec<Row> {
         ),
     ]
 }
-
-const AUTHORITY: &str = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";

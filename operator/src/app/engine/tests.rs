@@ -10,6 +10,14 @@ const WEBHOOK: &str =
     "GET /apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/hallpass-inject";
 const BY_POLICY: &str = "GET /apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/hallpass-inject-by-policy";
 
+/// As an API server words it: the code alone does not say it to a client.
+fn absent() -> Reply {
+    Reply::Json(
+        404,
+        json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}),
+    )
+}
+
 fn serving(resources: &[&str]) -> Reply {
     let resources: Vec<_> = resources
         .iter()
@@ -67,10 +75,9 @@ async fn an_api_server_that_fails_is_not_taken_for_an_old_one() {
 
 #[tokio::test]
 async fn f13_the_webhook_must_be_registered_and_nothing_else_is_asked_for() {
-    let name = "mutatingwebhookconfigurations";
     let server = ApiServer::default()
-        .on(WEBHOOK, move |_| status(404, name, "not found"))
-        .on(BY_POLICY, move |_| status(404, name, "not found"));
+        .on(WEBHOOK, |_| absent())
+        .on(BY_POLICY, |_| absent());
     let text = checked(&server, Engine::Webhook).await.unwrap_err();
     assert_eq!(
         text,

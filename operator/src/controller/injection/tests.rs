@@ -275,7 +275,7 @@ async fn what_changed_is_looked_at_soon_and_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_condition_is_not_the_first_thing_that_is_said_of_a_policy() {
     let mut new = policy("shop", "orders", "orders", &[]);
-    new.status = None;
+    new.status = Some(TokenPolicyStatus::default());
     let running = start(vec![new], vec![]);
     assert_eq!(running.writes(30).await, [] as [&str; 0]);
     running

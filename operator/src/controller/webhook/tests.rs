@@ -34,9 +34,7 @@ fn server(stored: &Stored) -> ApiServer {
         .on(leak("GET", GUARANTEED), move |_| {
             Reply::Json(200, read.lock().unwrap().clone())
         })
-        .on(leak("GET", BY_POLICY), |_| {
-            status(404, "mutatingwebhookconfigurations", "not found")
-        });
+        .on(leak("GET", BY_POLICY), |_| absent());
     script.on(leak("PATCH", GUARANTEED), move |patch| {
         let mut stored = written.lock().unwrap();
         if patch["metadata"]["resourceVersion"] != stored["metadata"]["resourceVersion"] {
@@ -54,6 +52,14 @@ fn server(stored: &Stored) -> ApiServer {
         stored["metadata"]["resourceVersion"] = json!("8");
         Reply::Json(200, stored.clone())
     })
+}
+
+/// As an API server words it: the code alone does not say it to a client.
+fn absent() -> Reply {
+    Reply::Json(
+        404,
+        json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}),
+    )
 }
 
 fn leak(method: &str, path: &str) -> &'static str {
@@ -135,7 +141,7 @@ async fn f03_a_leader_of_before_does_not_undo_what_is_registered_now() {
 
 #[tokio::test]
 async fn f13_a_release_without_the_webhook_is_told() {
-    let missing = |_: &Value| status(404, "mutatingwebhookconfigurations", "not found");
+    let missing = |_: &Value| absent();
     let server = ApiServer::default().on(leak("GET", GUARANTEED), missing);
     let error = registration(&server).find().await.unwrap_err();
     assert!(
