@@ -300,7 +300,11 @@ fn remove(object: &mut Value, key: &str) -> Value {
 }
 
 /// The pod without what is different at each creation, and without what asks for injection.
-fn comparable(pod: &Value) -> Result<Value> {
+/// The pod without what is different each time it is created.
+///
+/// # Errors
+/// It has no JSON form.
+pub fn comparable(pod: &Value) -> Result<Value> {
     let token = |v: &&Value| {
         v["name"]
             .as_str()
@@ -323,7 +327,7 @@ fn comparable(pod: &Value) -> Result<Value> {
 }
 
 /// Empty lists and absent ones are the same, and mounts have no order among themselves.
-fn tidy(pod: &mut Value) {
+pub fn tidy(pod: &mut Value) {
     let empty = |value: &Value| {
         value.is_null()
             || value.as_array().is_some_and(Vec::is_empty)
