@@ -95,7 +95,11 @@ impl Report {
     pub(crate) fn bar(&mut self, bar: Bar) {
         if let Some(row) = self.0.last_mut() {
             let (text, of_bar) = match bar {
-                Bar::Value(most) => (format!("<= {most}"), row.value / most),
+                // nothing is never more than nothing
+                Bar::Value(most) => (
+                    format!("<= {most}"),
+                    row.value / most.max(f64::MIN_POSITIVE),
+                ),
                 Bar::Ratio(most) | Bar::Told(most) => {
                     let ratio = row.ratio.unwrap_or(f64::INFINITY);
                     (format!("ratio <= {most}"), ratio / most)
