@@ -22,6 +22,7 @@ mod rounds;
 mod scale;
 mod share;
 mod side;
+mod spread;
 mod stats;
 mod verification;
 mod world;
@@ -43,6 +44,8 @@ async fn main() -> Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let mut report = Report::load()?;
     match args[..] {
+        // no cluster is there yet
+        ["alone"] => spread::measure(&mut report),
         // the chart is not installed yet
         ["before"] => injection::without_chart(&mut report).await?,
         ["after"] => {
@@ -63,7 +66,7 @@ async fn main() -> Result<()> {
         ["bare", folder] => return bare::serve(Path::new(folder)).await,
         ["check", way, count] => return verification::check(way, count.parse()?),
         _ => bail!(
-            "usage: hallpass-bench before | after | load usual|whole [PEER] | verify | print (e2e/bench/run calls them)"
+            "usage: hallpass-bench alone | before | after | load usual|whole [PEER] | verify | print (e2e/bench/run calls them)"
         ),
     }
     report.save()
