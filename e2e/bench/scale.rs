@@ -2,6 +2,8 @@
 
 use anyhow::{Result, bail};
 
+use crate::alone::Population;
+
 /// How far a run goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
@@ -9,6 +11,10 @@ pub(crate) struct Scale {
     pub(crate) tokens: usize,
     /// How many revocations are in force.
     pub(crate) revocations: usize,
+    /// How many sidecars run at once.
+    pub(crate) sidecars: usize,
+    /// What the operator watches where it is alone.
+    pub(crate) population: Population,
 }
 
 impl Scale {
@@ -18,10 +24,20 @@ impl Scale {
             "usual" => Ok(Self {
                 tokens: 100_000,
                 revocations: 2000,
+                sidecars: 100,
+                population: Population {
+                    policies: 1000,
+                    pods: 10_000,
+                },
             }),
             "whole" => Ok(Self {
                 tokens: 1_000_000,
                 revocations: 100_000,
+                sidecars: 1000,
+                population: Population {
+                    policies: 10_000,
+                    pods: 100_000,
+                },
             }),
             _ => bail!("a scale is usual or whole, not {name}"),
         }

@@ -1,0 +1,108 @@
+//! Sidecars that ask for their assignments: each on a connection of its own, as they do, however late the answers
+//! come.
+
+use std::{
+    net::Ipv4Addr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    alone::{Alone, NAME},
+    process::cpu_micros,
+    report::{Bar, Report},
+    stats::Sample,
+};
+
+/// Polls as ten thousand sidecars do.
+pub(crate) async fn measure(report: &mut Report, alone: &Alone, conditions: &str) -> Result<()> {
+    let (port, client, pid) = (alone.port()?, alone.client()?, alone.pid()?);
+    let count = usize::try_from(LENGTH.as_secs())? * PER_SECOND;
+    let pods = alone.population.pods;
+    let bearers: Result<Vec<String>> = (0..count.min(pods))
+        .map(|pod| alone.identity(pod))
+        .collect();
+    let bearers = bearers?;
+    let mut polls = JoinSet::new();
+    let mut due = interval(LENGTH / u32::try_from(count)?);
+    due.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let (began, spent) = (Instant::now(), cpu_micros(pid)?);
+    for number in 0..count {
+        let at = due.tick().await;
+        let request = format!(
+            "GET /v1/assignments HTTP/1.1\r\nHost: {NAME}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            bearers[number % bearers.len()]
+        );
+        let client = Arc::clone(&client);
+        polls.spawn(async move {
+            poll(port, client, &request).await?;
+            Ok::<_, anyhow::Error>(at.elapsed().as_secs_f64() * 1e3)
+        });
+    }
+    let (mut waited, mut failed) = (Vec::new(), Vec::new());
+    while let Some(polled) = polls.join_next().await {
+        match polled? {
+            Ok(millis) => waited.push(millis),
+            Err(why) => failed.push(why),
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let spent = cpu_micros(pid)? - spent;
+    tell_of(&failed);
+    #[expect(clippy::cast_precision_loss, reason = "thousands")]
+    let (count, failed) = (waited.len() as f64, failed.len() as f64);
+    let how = format!(
+        "open loop, 333 polls a second as of 10,000 sidecars, a TLS connection each, never 304: {conditions}"
+    );
+    let mut row =
+        |metric: &str, value: f64, unit: &str| report.add("B13", metric, (value, unit), &how);
+    row("processor time of a poll", spent / count, "us");
+    row(
+        "part of a core for 10,000 sidecars",
+        spent / 1e6 / seconds,
+        "",
+    );
+    let waited = Sample::new(waited);
+    row("a poll waits, p50", waited.median(), "ms");
+    row("a poll waits, p99", waited.quantile(0.99), "ms");
+    row("polls that failed", failed, "");
+    row("polls a second", count / seconds, "1/s");
+    report.bar(Bar::Value(500.0));
+    Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "who reads the figures has to know")]
+fn tell_of(failed: &[anyhow::Error]) {
+    if let Some(why) = failed.first() {
+        eprintln!("{} polls failed, one of them: {why:#}", failed.len());
+    }
+}
+
+async fn poll(port: u16, client: Arc<ClientConfig>, request: &str) -> Result<()> {
+    let tcp = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    tcp.set_nodelay(true)?;
+    let tls = TlsConnector::from(client)
+        .connect(ServerName::try_from(NAME)?, tcp)
+        .await;
+    let mut stream = tls.context("shake hands")?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::with_capacity(4096);
+    stream.read_to_end(&mut answer).await.context("an answer")?;
+    let good = answer.starts_with(b"HTTP/1.1 200");
+    ensure!(good, "{}", String::from_utf8_lossy(&answer));
+    Ok(())
+}
+
+const PER_SECOND: usize = 333;
+const LENGTH: Duration = Duration::from_secs(10);
