@@ -15,7 +15,10 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{report::Report, stats::Sample};
+use crate::{
+    report::{Bar, Report},
+    stats::Sample,
+};
 
 const ROUNDS: usize = 5;
 const CREATES: usize = 200;
@@ -78,6 +81,7 @@ pub(crate) async fn with_chart(report: &mut Report) -> Result<()> {
         (labelled - plain, "ms"),
         CONDITIONS,
     );
+    report.bar(Bar::Value(3.0));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Side-by-side runs on the same work: Hallpass beside what a pod does without it. Prints a table
 //! and writes `target/bench/results.json`. Runs on the cluster's node, in its network.
 
+mod admission;
 mod alone;
 mod bare;
 mod crowd;
@@ -79,6 +80,7 @@ async fn main() -> Result<()> {
             resident::measure(&mut report).await?;
             read::measure(&mut report).await?;
             revoked::measure(&mut report).await?;
+            admission::measure(&mut report).await?;
         }
         ["load", scale] => load(&mut report, scale, None).await?,
         ["load", scale, peer] => load(&mut report, scale, Some(Path::new(peer))).await?,
