@@ -185,7 +185,7 @@ fn a_policy(number: usize) -> Manifest {
 }
 
 /// A pod that is about that large.
-fn of_size(name: &str, bytes: usize) -> Manifest {
+pub(crate) fn of_size(name: &str, bytes: usize) -> Manifest {
     let bare = pod(name);
     let variable =
         |number: usize| json!({"name": format!("VARIABLE_{number:06}"), "value": "v".repeat(64)});

@@ -8,6 +8,7 @@ mod crowd;
 mod first_token;
 mod footprint;
 mod idle;
+mod inject;
 mod injection;
 mod introspection;
 mod issuance;
@@ -123,6 +124,7 @@ async fn alone(
         // it was installed already, and there is only this one
     }
     spread::measure(report);
+    inject::measure(report)?;
     sidecars(report, (operator, sidecar), (&scale, &peers)).await?;
     report.save()?;
     many::measure(report, operator, (&scale, &peers)).await
