@@ -5,6 +5,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 use hallpass_e2e::{
     cluster::Cluster,
+    local::LocalPod,
     manifest::pod,
     wait::{not_yet, now, until},
 };
@@ -15,7 +16,7 @@ use tokio::{
     net::UnixStream,
 };
 
-use crate::{pod::LocalPod, report::Report, stats::Sample};
+use crate::{report::Report, stats::Sample};
 
 const PODS: usize = 20;
 

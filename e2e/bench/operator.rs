@@ -10,6 +10,7 @@ use hallpass_e2e::{
     api::OperatorApi,
     cluster::RELEASE,
     command::kubectl,
+    local::process,
     operator::leader,
     wait::{not_yet, until},
 };
@@ -20,7 +21,6 @@ use tokio::time::sleep;
 use crate::{
     bare::trusting,
     load::{Target, Write},
-    pod::process,
     process::cpu_micros,
 };
 
@@ -54,7 +54,9 @@ impl Operator {
         let trust = OperatorApi::of_replica(&address).await?;
         let begins = |command: &[u8]| command.starts_with(b"/hallpass-operator\0");
         Ok(Self {
-            pid: process(&uid, begins)?.context("the operator's process is not on this machine")?,
+            pid: process(&uid, begins)?
+                .context("the operator's process is not on this machine")?
+                .0,
             tls: trusting(trust.ca())?,
         })
     }

@@ -10,13 +10,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use hallpass_e2e::{cluster::Cluster, manifest::pod};
+use hallpass_e2e::{cluster::Cluster, local::LocalPod, manifest::pod};
 
-use crate::{
-    pod::{LocalPod, cpu_micros},
-    report::Report,
-    stats::Sample,
-};
+use crate::{pod::cpu_micros, report::Report, stats::Sample};
 
 const ROUNDS: usize = 5;
 const READS: usize = 4000;
@@ -30,7 +26,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
         .start(&pod("orders").injected().under("orders"))
         .await?;
     let pod = LocalPod::find(&cluster, &name).await?;
-    let (socket, file, sidecar) = (pod.socket(), pod.kubelet_token()?, pod.sidecar()?);
+    let (socket, file, sidecar) = (pod.socket(), pod.kubelet_token()?, pod.sidecar()?.0);
 
     let mut keep_alive = Vec::new();
     let mut connecting = Vec::new();

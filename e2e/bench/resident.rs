@@ -6,15 +6,13 @@ use std::time::Duration;
 use anyhow::Result;
 use hallpass_e2e::{
     cluster::Cluster,
+    local::LocalPod,
     manifest::{Manifest, pod, policy, service_account},
     wait::{not_yet, until},
 };
 use serde_json::json;
 
-use crate::{
-    pod::{LocalPod, resident_kb},
-    report::Report,
-};
+use crate::{pod::resident_kb, report::Report};
 
 const TOKENS: usize = 10;
 
@@ -59,7 +57,7 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     report.add(
         "resident",
         "sidecar with ten tokens",
-        (resident_kb(pod.sidecar()?)? / 1024.0, "MiB"),
+        (resident_kb(pod.sidecar()?.0)? / 1024.0, "MiB"),
         conditions,
     );
     Ok(())

@@ -22,6 +22,7 @@ pub mod injection;
 pub mod inventory;
 pub mod issuer;
 pub mod jury;
+pub mod local;
 pub mod manifest;
 pub mod mint;
 pub mod operator;

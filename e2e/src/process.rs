@@ -1,4 +1,7 @@
-//! A replica's process, which can stand still. Only a cluster of our own shows it.
+//! Processes that are sent signals: replicas, sidecars, the cluster's own. Only a cluster of our own shows
+//! them.
+
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -9,16 +12,16 @@ use crate::{
     remark::remark,
 };
 
-/// The process of a replica.
-#[derive(Debug, Clone)]
-pub struct Process(String);
+/// A process, by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process(pub u32);
 
 /// A process that stands still, for as long as this lives.
 #[derive(Debug)]
 pub struct Stopped(Process);
 
 impl Process {
-    /// Finds it.
+    /// That of a replica.
     ///
     /// # Errors
     /// It does not run, or containerd does not say.
@@ -30,7 +33,7 @@ impl Process {
         let tasks = run("ctr", &["tasks", "ls"], None).await?.success()?;
         let mut lines = tasks.lines().map(str::split_whitespace);
         let pid = lines.find_map(|mut fields| (fields.next()? == id).then(|| fields.next())?);
-        Ok(Self(pid.context("a process")?.to_owned()))
+        Ok(Self(pid.context("a process")?.parse()?))
     }
 
     /// Has it stand still.
@@ -38,18 +41,49 @@ impl Process {
     /// # Errors
     /// It is gone.
     pub async fn stop(&self) -> Result<Stopped> {
-        run("kill", &["-STOP", &self.0], None).await?.success()?;
-        Ok(Stopped(self.clone()))
+        self.signal("-STOP").await?;
+        Ok(Stopped(*self))
+    }
+
+    /// Asks it to end.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub async fn end(&self) -> Result<()> {
+        self.signal("-TERM").await
+    }
+
+    /// Ends it at once: it does nothing more.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub async fn kill(&self) -> Result<()> {
+        self.signal("-KILL").await
+    }
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        Path::new(&format!("/proc/{}", self.0)).exists()
+    }
+
+    async fn signal(&self, signal: &str) -> Result<()> {
+        let pid = self.0.to_string();
+        run("kill", &[signal, &pid], None).await?.success()?;
+        Ok(())
     }
 }
 
 impl Drop for Stopped {
     fn drop(&mut self) {
+        let Process(pid) = self.0;
         let continued = std::process::Command::new("kill")
-            .args(["-CONT", &self.0.0])
+            .args(["-CONT", &pid.to_string()])
+            .stderr(std::process::Stdio::null())
             .status();
-        if !continued.is_ok_and(|status| status.success()) {
-            remark(&format!("process {} may stand still for ever", self.0.0));
+        // one that was killed meanwhile needs no more
+        if !continued.is_ok_and(|status| status.success()) && self.0.runs() {
+            remark(&format!("process {pid} may stand still for ever"));
         }
     }
 }
