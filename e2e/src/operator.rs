@@ -15,7 +15,8 @@ use crate::{
 pub struct Replica {
     /// The name of its pod.
     pub pod: String,
-    address: String,
+    /// Its address.
+    pub address: String,
 }
 
 /// The replicas that are ready and not on their way out.
@@ -61,6 +62,37 @@ pub async fn leader() -> Result<String> {
     kubectl(&args).await?.success()
 }
 
+/// Waits until all replicas are ready.
+///
+/// # Errors
+/// They are not within two minutes.
+pub async fn whole() -> Result<()> {
+    let wait = ["rollout", "status", DEPLOYMENT, "-n", RELEASE, WITHIN];
+    kubectl(&wait).await?.success()?;
+    Ok(())
+}
+
+/// Replaces all replicas, so that none of them is held back by the kubelet for how often it had ended.
+///
+/// # Errors
+/// The new ones are not ready within two minutes.
+pub async fn renewed() -> Result<()> {
+    let restart = ["rollout", "restart", DEPLOYMENT, "-n", RELEASE];
+    kubectl(&restart).await?.success()?;
+    whole().await
+}
+
+/// Has there be so many replicas, and waits until there are.
+///
+/// # Errors
+/// There are not within two minutes.
+pub async fn scaled(replicas: usize) -> Result<()> {
+    let count = format!("--replicas={replicas}");
+    let scale = ["scale", DEPLOYMENT, "-n", RELEASE, &count];
+    kubectl(&scale).await?.success()?;
+    whole().await
+}
+
 impl Replica {
     /// Its API, past the Service.
     ///
@@ -98,3 +130,6 @@ impl Replica {
         Ok(value.parse()?)
     }
 }
+
+const DEPLOYMENT: &str = "deployment/hallpass";
+const WITHIN: &str = "--timeout=120s";

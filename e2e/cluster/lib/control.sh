@@ -26,18 +26,48 @@ start_apiserver() {
 		--audit-policy-file="$STATE/audit-policy.yaml" --audit-log-path="$STATE/audit.log" --audit-log-maxsize=1000
 }
 
+start_containerd() { daemon containerd --config "$STATE/containerd.toml"; }
+
 start_controllers() {
+	start_controller_manager
+	start_scheduler
+}
+
+start_controller_manager() {
 	daemon kube-controller-manager --kubeconfig="$STATE/pki/kube-controller-manager.conf" \
 		--root-ca-file="$STATE/pki/ca.crt" --service-account-private-key-file="$STATE/pki/service-accounts.key" \
 		--use-service-account-credentials --leader-elect=false --flex-volume-plugin-dir="$STATE/volume-plugins" \
 		--kube-api-qps=200 --kube-api-burst=400
+}
+
+start_scheduler() {
 	daemon kube-scheduler --kubeconfig="$STATE/pki/kube-scheduler.conf" --leader-elect=false
 }
 
 start_node() {
+	start_kubelet
+	start_kube_proxy
+}
+
+start_kubelet() {
 	daemon kubelet --config="$STATE/kubelet.yaml" --kubeconfig="$STATE/pki/kubelet.conf" \
 		--root-dir="$STATE/kubelet" --cert-dir="$STATE/kubelet/pki" --hostname-override="$NODE" --node-ip="$NODE_IP"
-	daemon kube-proxy --config="$STATE/kube-proxy.yaml"
+}
+
+start_kube_proxy() { daemon kube-proxy --config="$STATE/kube-proxy.yaml"; }
+
+# start_one NAME: the one of these programs.
+start_one() {
+	case $1 in
+		etcd) start_etcd ;;
+		kube-apiserver) start_apiserver ;;
+		containerd) start_containerd ;;
+		kube-controller-manager) start_controller_manager ;;
+		kube-scheduler) start_scheduler ;;
+		kubelet) start_kubelet ;;
+		kube-proxy) start_kube_proxy ;;
+		*) die "no program of the cluster: $1" ;;
+	esac
 }
 
 api_answers() {
