@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod attempt;
+pub mod apps;
 pub mod authentication;
 pub mod caller;
 pub mod cluster;
@@ -31,6 +32,7 @@ pub mod payments;
 pub mod pod;
 pub mod process;
 pub mod readme;
+pub mod reads;
 pub mod remark;
 pub mod request;
 pub mod revocation;
