@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO_DENY := 0.20.2
 E2E_FLAGS ?= --test-threads=6
 
-.PHONY: help demo demo-down test test-unit test-e2e test-compat test-demo lint fmt bench images
+.PHONY: help demo demo-down test test-unit test-e2e test-compat test-faults test-demo lint fmt bench images
 
 help: ## what can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "%-11s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ test-e2e: ## the whole on a real Kubernetes of its own
 
 test-compat: ## the whole on Kubernetes 1.35, where the operator's webhook injects; not a part of `make test`
 	HALLPASS_KUBERNETES=1.35 HALLPASS_E2E_ENGINE=Webhook E2E_FLAGS="$(E2E_FLAGS)" e2e/run
+
+test-faults: ## what is promised for when something breaks, while it breaks: usually 45 min
+	e2e/faults
 
 test-demo: ## the demo, on a cluster of its own that is ended afterwards
 	trap 'e2e/cluster/down demo-test' EXIT; HALLPASS_CLUSTER=demo-test e2e/demo

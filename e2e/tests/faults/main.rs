@@ -1,0 +1,15 @@
+//! What is promised for when something breaks, held against the real thing while it breaks. Applications
+//! read their tokens all the while, and a jury looks at every read. Each test is alone on the cluster.
+
+mod f01_api_server;
+mod f02_throttled;
+mod f03_leader;
+mod f07_frozen;
+mod f08_full;
+mod f09_stopped;
+mod f10_silent;
+mod f14_node;
+mod f20_deleted;
+mod f21_names;
+mod f22_panics;
+mod fixture;
