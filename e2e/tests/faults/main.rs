@@ -9,6 +9,7 @@ mod f08_full;
 mod f09_stopped;
 mod f10_silent;
 mod f14_node;
+mod f19_sidecar_killed;
 mod f20_deleted;
 mod f21_names;
 mod f22_panics;
