@@ -67,7 +67,7 @@ fn fill(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is a file of the short token. It is a whole one.
+/// Whether there is a file of the short token. It is a whole one, and not over.
 fn whole_or_absent(volume: &Path) -> Result<bool> {
     let file = volume.join("tokens").join(SHORT);
     let token = match fs::read_to_string(&file) {
@@ -75,7 +75,10 @@ fn whole_or_absent(volume: &Path) -> Result<bool> {
         Err(absent) if absent.kind() == ErrorKind::NotFound => return Ok(false),
         Err(other) => return Err(other).context("read the file"),
     };
-    claims(&token).context("a torn file")?;
+    let claims = claims(&token).context("a torn file")?;
     ensure!(token.matches('.').count() == 2, "a torn file");
+    let expires = claims["exp"].as_i64().context("no exp")?;
+    // it goes at its end, and may have been read just before
+    ensure!(expires + 1 >= now().as_second(), "over since {expires}");
     Ok(true)
 }
