@@ -6,8 +6,8 @@
 //! when `HALLPASS_E2E_KUBECONFIG` names another cluster on which the chart is installed.
 
 pub mod api;
-pub mod attempt;
 pub mod apps;
+pub mod attempt;
 pub mod authentication;
 pub mod caller;
 pub mod cluster;
