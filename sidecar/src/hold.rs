@@ -172,8 +172,11 @@ impl Hold {
             self.hurried.notify_one();
         }
         let slots = state.slots.values();
-        let ends = slots.filter_map(|slot| Some(now.boot + slot.at(now).token()?.remaining(now)));
-        ends.min()
+        let left = slots.filter_map(|slot| Some(slot.at(now).token()?.remaining(now)));
+        // A file that could not be removed is tried again with whatever comes next, not at once.
+        let files = state.places.iter().flat_map(|place| place.files.left(now));
+        let left = left.chain(files.filter(|left| !left.is_zero()));
+        left.min().map(|left| now.boot + left)
     }
 
     /// Looks whether the wall clock has jumped. Where it went ahead, this machine may have been stopped
@@ -202,12 +205,23 @@ impl Hold {
         }
         if expired {
             self.settle(state, now);
+        } else {
+            // Of one that was replaced, where the new one could not be written.
+            let ended = |place: &Place| place.files.left(now).any(|left| left.is_zero());
+            if state.places.iter().any(ended) {
+                self.write(state, now);
+            }
         }
         expired
     }
 
     /// Makes the files what the slots say, and tells whoever watches.
     fn settle(&self, state: &mut State, now: Moment) {
+        self.write(state, now);
+        self.changed.send_replace(());
+    }
+
+    fn write(&self, state: &mut State, now: Moment) {
         let State { slots, places, .. } = state;
         for Place { container, files } in places {
             let seen = slots.iter().filter_map(|(name, slot)| {
@@ -215,7 +229,7 @@ impl Hold {
                 let token = seen.then(|| slot.at(now).token().cloned()).flatten()?;
                 Some((name.clone(), token))
             });
-            if let Err(error) = files.settle(&seen.collect()) {
+            if let Err(error) = files.settle(&seen.collect(), now) {
                 self.counters.file_errors.add();
                 tracing::error!(
                     container = container.as_str(),
@@ -224,7 +238,6 @@ impl Hold {
                 );
             }
         }
-        self.changed.send_replace(());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

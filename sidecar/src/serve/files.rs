@@ -3,7 +3,7 @@
 //! # Guarantees
 //! A file is whole whenever it is there: it is written beside and renamed into place, so its inode
 //! and its time change with the token. It has mode 0444 whatever the umask, and no newline at its end.
-//! It goes when its token goes.
+//! It goes when its token goes or ends, also where the next one cannot be written.
 
 use std::{
     collections::BTreeMap,
@@ -13,11 +13,12 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use hallpass_core::name::TokenName;
 
-use crate::hold::HeldToken;
+use crate::{hold::HeldToken, surroundings::Moment};
 
 /// The token files of one container.
 #[derive(Debug)]
@@ -73,16 +74,22 @@ impl Files {
         })
     }
 
+    /// For how long the token of each file is still valid.
+    pub(crate) fn left(&self, now: Moment) -> impl Iterator<Item = Duration> {
+        self.written.values().map(move |token| token.remaining(now))
+    }
+
     /// Makes the files those of the `wanted` tokens: removes first, then writes what is new. All are
     /// tried; the first failure is told, and the next call tries again.
     pub(crate) fn settle(
         &mut self,
         wanted: &BTreeMap<TokenName, Arc<HeldToken>>,
+        now: Moment,
     ) -> Result<(), FilesError> {
         let mut outcome = Ok(());
         let Self { directory, written } = self;
-        written.retain(|name, _| {
-            if wanted.contains_key(name) {
+        written.retain(|name, token| {
+            if wanted.contains_key(name) && !token.remaining(now).is_zero() {
                 return true;
             }
             let removed = remove(&directory.join(name.as_str()));
@@ -152,7 +159,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::hold::fixture::{held, token_name};
+    use crate::hold::fixture::{after, held, start, token_name};
 
     fn wanted(tokens: &[(&str, &Arc<HeldToken>)]) -> BTreeMap<TokenName, Arc<HeldToken>> {
         let tokens = tokens.iter();
@@ -169,7 +176,7 @@ mod tests {
             held("vault", &"a".repeat(4000), 600),
             held("vault", &"b".repeat(4000), 600),
         );
-        files.settle(&wanted(&[("vault", &a)])).unwrap();
+        files.settle(&wanted(&[("vault", &a)]), start()).unwrap();
         let path = directory.path().join("tokens/vault");
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -183,8 +190,8 @@ mod tests {
                 reads
             });
             for _ in 0..500 {
-                files.settle(&wanted(&[("vault", &b)])).unwrap();
-                files.settle(&wanted(&[("vault", &a)])).unwrap();
+                files.settle(&wanted(&[("vault", &b)]), start()).unwrap();
+                files.settle(&wanted(&[("vault", &a)]), start()).unwrap();
             }
             done.store(true, SeqCst);
             assert!(reader.join().unwrap() > 0);
@@ -204,9 +211,13 @@ mod tests {
                 .unwrap()
                 .ino()
         };
-        files.settle(&wanted(&[("vault", &token)])).unwrap();
+        files
+            .settle(&wanted(&[("vault", &token)]), start())
+            .unwrap();
         let first = inode();
-        files.settle(&wanted(&[("vault", &token)])).unwrap();
+        files
+            .settle(&wanted(&[("vault", &token)]), start())
+            .unwrap();
         assert_eq!(inode(), first);
     }
 
@@ -219,12 +230,35 @@ mod tests {
         let token = held("vault", "planted", 600);
         let both = wanted(&[("bank", &token), ("vault", &token)]);
         assert!(matches!(
-            files.settle(&both),
+            files.settle(&both, start()),
             Err(FilesError::Publish { .. })
         ));
         assert!(directory.path().join("tokens/vault").is_file());
         std::fs::remove_dir(&blocked).unwrap();
-        files.settle(&both).unwrap();
+        files.settle(&both, start()).unwrap();
         assert!(blocked.is_file());
+    }
+
+    #[test]
+    fn f08_a_file_ends_with_its_token_where_the_next_one_cannot_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut files = Files::open(directory.path()).unwrap();
+        let (old, new) = (held("vault", "old", 600), held("vault", "new", 1200));
+        files.settle(&wanted(&[("vault", &old)]), start()).unwrap();
+        let tokens = directory.path().join("tokens");
+        std::fs::create_dir(tokens.join(".vault.new")).unwrap();
+        let replaced = wanted(&[("vault", &new)]);
+        let path = tokens.join("vault");
+        for (seconds, there) in [(599, true), (600, false)] {
+            let refused = files.settle(&replaced, after(start(), seconds));
+            assert!(
+                matches!(refused, Err(FilesError::Remove { .. })),
+                "{refused:?}"
+            );
+            assert_eq!(path.exists(), there, "{seconds}");
+        }
+        std::fs::remove_dir(tokens.join(".vault.new")).unwrap();
+        files.settle(&replaced, after(start(), 601)).unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "new");
     }
 }
