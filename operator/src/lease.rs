@@ -242,7 +242,9 @@ const RENEW: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// How long until a replica that does not lead looks again, at most.
-const LOOK: Duration = Duration::from_secs(4);
+///
+/// A lease that was given up is taken within that and one call: 3 s together.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(2);
