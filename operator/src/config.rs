@@ -130,8 +130,8 @@ struct Args {
     /// What injection adds to pods, in JSON.
     ///
     /// With it --api-addr serves the webhook that injects, at /inject/pod, /inject/namespace and
-    /// /inject/policy, and the leader publishes its CA as the caBundle of the MutatingWebhookConfiguration
-    /// <NAME>-inject. Without it the API server injects by the chart's MutatingAdmissionPolicy, and the CA is
+    /// /inject/policy, and the leader publishes its CA as the caBundle of the MutatingWebhookConfigurations
+    /// <NAME>-inject and <NAME>-inject-by-policy (where there is one). Without it the API server injects by the chart's MutatingAdmissionPolicy, and the CA is
     /// published as a ClusterTrustBundle. An operator does not become ready on a cluster that lacks what it
     /// needs for either. In the chart: injection and sidecar.
     #[arg(long, value_name = "JSON", value_parser = Settings::parse)]

@@ -9,7 +9,9 @@ Usage:
       expiry, and serves them to each container on /run/hallpass/CONTAINER/hallpass.sock and
       as files in /run/hallpass/CONTAINER/tokens/. An expired token is never served.
       Needs HALLPASS_OPERATOR (host:port). What HALLPASS_REPLICAS (host:port) leads to is asked
-      too where that does not answer within 300 ms. What is held outlives a crash in
+      too where that does not answer within 300 ms. Both are trusted by the file ca.pem beside
+      the pod's identity token; where there is none, by the certificates in HALLPASS_CA (PEM)
+      and those that they vouch for later. What is held outlives a crash in
       /var/cache/hallpass, where there is such a directory. Ends at SIGTERM.
 
   hallpass-sidecar get NAME [--container CONTAINER]
