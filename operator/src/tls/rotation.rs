@@ -94,9 +94,17 @@ pub(super) fn step(
     if scene.current.is_over(now) {
         return Some(next.map_or(Step::Replace, |_| Step::Activate));
     }
+    // Before all that is for later: what is refused again and again must not keep it from being renewed.
+    if is_due(scene, lives, now) {
+        return Some(Step::Renew);
+    }
+    let forget = || {
+        let ended = scene.former.iter().any(|life| life.is_over(now));
+        ended.then_some(Step::Forget)
+    };
     let Some(next) = next else {
         let prepare = scene.current.is_past_half(now).then_some(Step::Prepare);
-        return prepare.or_else(|| upkeep(scene, lives, now));
+        return prepare.or_else(forget);
     };
     match (next.shown, published) {
         // A time that is still to come says nothing.
@@ -104,24 +112,18 @@ pub(super) fn step(
         (Some(since), Some(true)) if since > now => Some(Step::Show),
         (Some(_), Some(false)) => Some(Step::Hide),
         (Some(since), Some(true)) if since + overlap(scene.current) <= now => Some(Step::Activate),
-        _ => upkeep(scene, lives, now),
+        _ => forget(),
     }
 }
 
-fn upkeep(scene: &Scene, lives: Lives, now: Timestamp) -> Option<Step> {
+/// Whether another serving certificate is due, and would last longer.
+fn is_due(scene: &Scene, lives: Lives, now: Timestamp) -> bool {
     let Scene {
-        current,
-        former,
-        serving,
-        ..
+        current, serving, ..
     } = scene;
     // Under a CA that ends soon another one would end with it, just as this one does.
     let gains = min(now + lives.serving, current.until) > serving.until;
-    if serving.is_past_half(now) && gains {
-        return Some(Step::Renew);
-    }
-    let ended = former.iter().any(|life| life.is_over(now));
-    ended.then_some(Step::Forget)
+    serving.is_past_half(now) && gains
 }
 
 /// For how long a CA is published before it signs: until every pod has read it. The kubelet refreshes a
@@ -220,9 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn a_serving_certificate_is_renewed_at_half_of_its_life_whatever_is_published() {
+    fn a_serving_certificate_is_renewed_at_half_of_its_life_whatever_else_is_to_be_done() {
         let due = 5 * YEAR + 46 * 86_400;
-        for published in [None, Some(false)] {
+        assert_eq!(step_at(&scene(), None, due), Some(Step::Renew));
+        for published in [None, Some(false), Some(true)] {
             let step = step_at(&with_next(None), published, due);
             assert_eq!(step, Some(Step::Renew));
         }

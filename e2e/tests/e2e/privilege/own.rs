@@ -28,9 +28,14 @@ pub(super) fn serving() -> Vec<Row> {
             Allowed,
         ),
         (
+            "writes since when that is published",
+            Attempt::patch(&secret, data("next.shown")),
+            Allowed,
+        ),
+        (
             "keeps something else there",
             Attempt::patch(&secret, data("token")),
-            Policy(POLICY, "nothing but certificates"),
+            Policy(POLICY, "nothing but its certificates"),
         ),
         (
             "has the Secret wait for it",
