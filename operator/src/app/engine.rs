@@ -44,22 +44,28 @@ pub(super) fn unknown() -> Result<(), String> {
 /// Looks until all is there, and tells. What was there once is not taken away from a running cluster; where
 /// it is, the leader says so.
 pub(super) async fn run(client: Client, names: Names, engine: Engine, told: Told) -> Outcome {
+    let mut logged = None;
     loop {
         let checked = check(&client, &names, engine).await;
-        let checked = checked.map_err(|error| Chain(&error).to_string());
-        let fine = checked.is_ok();
-        told.send_if_modified(|before| {
-            let changed = *before != checked;
-            if let (true, Err(error)) = (changed, &checked) {
-                error!(error, "the cluster lacks what injection needs");
-            }
-            *before = checked;
-            changed
-        });
-        if fine {
+        let fault = checked.as_ref().err().map(|error| Chain(error).to_string());
+        if let Some(error) = fault.as_ref().filter(|_| fault != logged) {
+            error!(error, "the cluster lacks what injection needs");
+        }
+        told.send_replace(readiness(&checked));
+        if checked.is_ok() {
             return std::future::pending().await;
         }
+        logged = fault;
         sleep(AGAIN).await;
+    }
+}
+
+/// Whether this replica may be asked. Without the webhook's registration it may: somebody may have taken that
+/// away so that pods start, and the pods that run are to keep their tokens.
+fn readiness(checked: &Result<(), EngineError>) -> Result<(), String> {
+    match checked {
+        Ok(()) | Err(EngineError::Registration(_)) => Ok(()),
+        Err(error) => Err(Chain(error).to_string()),
     }
 }
 

@@ -30,10 +30,13 @@ fn serving(resources: &[&str]) -> Reply {
 }
 
 async fn checked(server: &ApiServer, engine: Engine) -> Result<(), String> {
-    let name = |text| Namespace::parse(text).unwrap();
-    let names = Names::new(name("hallpass"), name("hallpass-system"));
-    let checked = check(&server.client(), &names, engine).await;
+    let checked = check(&server.client(), &names(), engine).await;
     checked.map_err(|error| Chain(&error).to_string())
+}
+
+fn names() -> Names {
+    let name = |text| Namespace::parse(text).unwrap();
+    Names::new(name("hallpass"), name("hallpass-system"))
 }
 
 #[tokio::test]
@@ -66,7 +69,8 @@ async fn f13_a_cluster_without_mutating_policies_or_trust_bundles_is_told_of_the
 #[tokio::test]
 async fn an_api_server_that_fails_is_not_taken_for_an_old_one() {
     let server = ApiServer::default().on(ADMISSION, |_| status(500, "", "no"));
-    let text = checked(&server, Engine::AdmissionPolicy).await.unwrap_err();
+    let failed = check(&server.client(), &names(), Engine::AdmissionPolicy).await;
+    let text = readiness(&failed).unwrap_err();
     assert!(
         text.starts_with("ask the API server for what it serves of "),
         "{text}"
@@ -84,6 +88,9 @@ async fn f13_the_webhook_must_be_registered_and_nothing_else_is_asked_for() {
         "the webhook is not registered: there is no MutatingWebhookConfiguration hallpass-inject: nothing is \
          injected; install the chart with injection.engine=Webhook again"
     );
+    // Pods that run keep their tokens meanwhile.
+    let missing = check(&server.client(), &names(), Engine::Webhook).await;
+    assert_eq!(readiness(&missing), Ok(()));
     let server = server.on(WEBHOOK, |_| {
         Reply::Json(
             200,
