@@ -102,7 +102,9 @@ impl Upstream {
         etag: Option<&HeaderValue>,
     ) -> Result<Polled, UpstreamError> {
         let known = etag.map(|etag| (header::IF_NONE_MATCH, etag.clone()));
-        let answer = self.ask(Method::GET, "/v1/assignments", known, &[]).await?;
+        let answer = self
+            .ask(Method::GET, "/v1/assignments", known, &[], HEDGE)
+            .await?;
         let assignments = match answer.status {
             StatusCode::NOT_MODIFIED => None,
             StatusCode::OK => Some(parse::<Assignments>(&answer)?),
@@ -129,8 +131,12 @@ impl Upstream {
     ) -> Result<Vec<TokenEntry>, UpstreamError> {
         let body = serde_json::to_vec(&TokensRequest { names: Some(names) })
             .map_err(UpstreamError::WriteRequest)?;
+        // A mint may take the API server that long: who has time does not have it done twice.
+        let patience = if left > PLENTY { MINT } else { HEDGE };
         let left = Some((EXPIRES_IN, HeaderValue::from(left.as_secs())));
-        let answer = self.ask(Method::POST, "/v1/tokens", left, &body).await?;
+        let answer = self
+            .ask(Method::POST, "/v1/tokens", left, &body, patience)
+            .await?;
         match answer.status {
             StatusCode::OK => Ok(parse::<TokensResponse>(&answer)?.tokens),
             _ => Err(answer.refusal()),
@@ -156,6 +162,7 @@ impl Upstream {
         path: &'static str,
         extra: Option<(HeaderName, HeaderValue)>,
         body: &[u8],
+        patience: Duration,
     ) -> Result<Answer, UpstreamError> {
         // Read before anything is sent, and each time: the kubelet replaces it.
         let mut bearer = bearer(&self.identity.token()?)?;
@@ -190,7 +197,8 @@ impl Upstream {
                     Ok((answer, fresh))
                 };
                 let is_away = |(answer, _): &(Answer, _)| answer.status.is_server_error();
-                hedged(first, second, HEDGE, is_away).await
+                let is_refusal = |(answer, _): &(Answer, _)| answer.status.is_client_error();
+                hedged(first, second, patience, is_away, is_refusal).await
             }
         };
         if matches!(asked, Err(UpstreamError::Handshake { .. })) {
@@ -330,6 +338,9 @@ fn seconds(value: Option<&HeaderValue>) -> Option<u32> {
 
 /// What is not answered by then is asked of another replica too.
 const HEDGE: Duration = Duration::from_millis(300);
+/// The same for tokens of which the pod has some that are good for longer than [`PLENTY`].
+const MINT: Duration = Duration::from_secs(2);
+const PLENTY: Duration = Duration::from_secs(60);
 const REQUEST: Duration = Duration::from_secs(15);
 const MAX_AGE: Duration = Duration::from_secs(30);
 const BODY: usize = 1 << 20;

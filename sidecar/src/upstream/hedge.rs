@@ -5,18 +5,21 @@ use std::{pin::pin, time::Duration};
 use tokio::time::sleep;
 
 /// The outcome of `first`; where it fails, or is not there `after` that time, that of whichever ends first
-/// of it and `second`. An outcome that [`is_away`] counts only where the other one is no better.
+/// of it and `second`. An outcome that [`is_away`] counts only where the other one is no better, and so does
+/// what `second` refuses ([`is_refusal`]): it may know less than the one that was asked first.
 ///
 /// # Guarantees
 /// `second` is not begun where `first` answers in time, whatever it answers: one that is asked for a pause
 /// does not get twice the questions instead.
 ///
 /// [`is_away`]: hedged
+/// [`is_refusal`]: hedged
 pub(super) async fn hedged<T, E>(
     first: impl Future<Output = Result<T, E>>,
     second: impl Future<Output = Result<T, E>>,
     after: Duration,
     is_away: impl Fn(&T) -> bool,
+    is_refusal: impl Fn(&T) -> bool,
 ) -> Result<T, E> {
     let mut first = pin!(first);
     let early = tokio::select! {
@@ -39,7 +42,7 @@ pub(super) async fn hedged<T, E>(
                     better(outcome, second.await, is_whole)
                 }
                 outcome = second.as_mut() => {
-                    if is_whole(&outcome) {
+                    if is_whole(&outcome) && !outcome.as_ref().is_ok_and(is_refusal) {
                         return outcome;
                     }
                     better(first.await, outcome, is_whole)
@@ -86,7 +89,15 @@ mod tests {
             tried(second).await
         };
         let after = Duration::from_millis(300);
-        let outcome = hedged(tried(first), second, after, |status| *status >= 500).await;
+        let refused = |status: &u16| (400..500).contains(status);
+        let outcome = hedged(
+            tried(first),
+            second,
+            after,
+            |status| *status >= 500,
+            refused,
+        )
+        .await;
         let millis = u64::try_from(start.elapsed().as_millis()).unwrap();
         (outcome, millis, begun.get())
     }
@@ -103,6 +114,16 @@ mod tests {
         for status in [200, 403, 429, 503] {
             let told = outcome((299, Ok(status)), (0, Ok(200))).await;
             assert_eq!(told, (Ok(status), 299, false));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_the_second_one_does_not_end_the_first() {
+        for status in [403, 429] {
+            let told = outcome((900, Ok(200)), (5, Ok(status))).await;
+            assert_eq!(told, (Ok(200), 900, true));
+            let told = outcome((900, Err("gone")), (5, Ok(status))).await;
+            assert_eq!(told, (Ok(status), 900, true));
         }
     }
 

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use tracing::{info, warn};
 
-use super::{Upstream, UpstreamError};
+use super::{HEDGE, Upstream, UpstreamError};
 use crate::{digest::sha256, telemetry::chain, trust::BundleError};
 
 /// Why the bundle was not renewed.
@@ -43,7 +43,7 @@ impl Upstream {
     }
 
     async fn renew(&mut self, announced: &str) -> Result<(), RenewError> {
-        let asked = self.ask(Method::GET, "/v1/trust", None, &[]).await;
+        let asked = self.ask(Method::GET, "/v1/trust", None, &[], HEDGE).await;
         let answer = asked.map_err(RenewError::Ask)?;
         if answer.status != StatusCode::OK {
             return Err(RenewError::Ask(answer.refusal()));
