@@ -77,9 +77,12 @@ impl Clocks {
         });
         self.seen = Some(seen);
         self.skew = Some(skew);
+        let missed = missed.min(ahead);
+        // The boot time counts it from here on: that is no jump of the wall clock.
+        self.last.boot = self.last.boot + missed;
         Learned {
             news: differs.then_some(skew),
-            missed: missed.min(ahead),
+            missed,
         }
     }
 
@@ -180,5 +183,22 @@ mod tests {
             "the machine was stopped from outside"
         );
         assert_eq!(learned(300, 630), 300, "what both say");
+    }
+
+    #[test]
+    fn f07_time_that_was_missed_is_no_jump_back() {
+        let now = start();
+        let mut clocks = Clocks::new(now);
+        clocks.learn(seen(0, now));
+        let stopped = off(after(now, 30), 600);
+        assert_eq!(clocks.look(stopped), Some(SignedDuration::from_secs(600)));
+        let missed = clocks.learn(seen(630, stopped)).missed;
+        let skew = clocks.skew();
+        // From now on the boot time counts what it has missed.
+        let mut later = after(stopped, 30);
+        later.boot = later.boot + missed;
+        assert_eq!(clocks.look(later), None);
+        let drift = clocks.skew().unwrap().ahead - skew.unwrap().ahead;
+        assert!(drift.unsigned_abs() < Duration::from_millis(1), "{drift:?}");
     }
 }
