@@ -58,5 +58,5 @@ c.?securityContext.?privileged == optional.of(false) && c.?securityContext.?allo
      so that nothing has to be resolved here. */}}
 {{- define "hallpass.coversNothing" -}}
 m.mountPath.matches('^(/[^/]+)+/?$') && !m.mountPath.matches('/[.]{1,2}(/|$)')
-&& !['/run/hallpass/', '/var/run/hallpass/', '/var/run/secrets/hallpass.dev/', '/var/run/secrets/kubernetes.io/serviceaccount/', '/var/cache/hallpass/', '/hallpass-sidecar/'].exists(p, (m.mountPath + '/').startsWith(p))
+&& !['/run/hallpass/', '/var/run/hallpass/', '/var/run/secrets/hallpass.dev/', '/var/run/secrets/kubernetes.io/serviceaccount/', '/var/cache/hallpass/', '/hallpass-sidecar/'].exists(p, (m.mountPath + '/').startsWith(p) || p.startsWith(m.mountPath + '/'))
 {{- end }}
