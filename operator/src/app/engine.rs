@@ -51,7 +51,7 @@ pub(super) async fn run(client: Client, names: Names, engine: Engine, told: Told
         if let Some(error) = fault.as_ref().filter(|_| fault != logged) {
             error!(error, "the cluster lacks what injection needs");
         }
-        told.send_replace(readiness(&checked));
+        drop(told.send_replace(readiness(&checked)));
         if checked.is_ok() {
             return std::future::pending().await;
         }
