@@ -9,6 +9,7 @@ pub mod api;
 pub mod apps;
 pub mod attempt;
 pub mod authentication;
+pub mod authority;
 pub mod caller;
 pub mod cluster;
 pub mod command;

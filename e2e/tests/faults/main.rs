@@ -8,6 +8,7 @@ mod f07_frozen;
 mod f08_full;
 mod f09_stopped;
 mod f10_silent;
+mod f12_authority;
 mod f14_node;
 mod f19_sidecar_killed;
 mod f20_deleted;
