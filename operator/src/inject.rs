@@ -11,6 +11,7 @@ pub use self::{
 };
 
 mod amount;
+mod bounded;
 mod misfit;
 mod patch;
 mod place;

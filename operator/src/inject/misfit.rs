@@ -1,6 +1,7 @@
 //! Why the sidecar cannot be added to a pod, word for word as the chart's `hallpass.misfit` says it.
 
 use super::{
+    bounded::Element,
     place::OURS,
     pod::{Container, Mount, Pod, SIDECAR},
     shown,
@@ -36,8 +37,8 @@ fn os(pod: &Pod) -> Option<&str> {
 }
 
 fn reserved(pod: &Pod) -> Option<String> {
-    let mut volumes = pod.spec.volumes.iter().flatten();
-    let volume = volumes.find(|volume| volume.name.starts_with(OURS))?;
+    let volumes = pod.spec.volumes.as_deref().unwrap_or_default();
+    let volume = volumes.iter().find(|volume| volume.matters())?;
     Some(format!(
         "volume names that begin with hallpass- are reserved; rename volume {}",
         shown(&volume.name)
@@ -46,8 +47,8 @@ fn reserved(pod: &Pod) -> Option<String> {
 
 fn taken(pod: &Pod) -> Option<String> {
     let takes = |container: &&Container| {
-        let mut mounts = container.volume_mounts.iter().flatten();
-        mounts.any(is_our_mount)
+        let mounts = container.volume_mounts.as_deref().unwrap_or_default();
+        mounts.iter().any(Element::matters)
     };
     let container = pod.all_containers().find(takes)?;
     Some(format!(
@@ -65,7 +66,7 @@ fn too_many(pod: &Pod) -> Option<String> {
 /// Whether a mount takes what is the sidecar's, as the chart's `hallpass.isOurMount`: the path is read as the
 /// kubelet reads it, a relative one from the root, `//` and `/./` as `/`. A volume of ours that the pod itself
 /// names would exist only after injection.
-fn is_our_mount(mount: &Mount) -> bool {
+pub(super) fn is_our_mount(mount: &Mount) -> bool {
     mount.name.starts_with(OURS) || is_our_directory(&mount.mount_path)
 }
 
@@ -86,7 +87,7 @@ fn rooted(mut path: &str) -> &str {
 }
 
 /// Far more than a node starts of one pod.
-const MOST_CONTAINERS: usize = 256;
+pub(super) const MOST_CONTAINERS: usize = 256;
 
 #[cfg(test)]
 mod tests {

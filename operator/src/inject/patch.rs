@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
+    bounded::Element,
     place::Place,
     pod::{Container, Pod},
     settings::Settings,
@@ -123,8 +124,8 @@ impl Patch {
 }
 
 fn has_socket(container: &Container) -> bool {
-    let mut variables = container.env.iter().flatten();
-    variables.any(|variable| variable.name == SOCKET)
+    let variables = container.env.as_deref().unwrap_or_default();
+    variables.iter().any(Element::matters)
 }
 
 /// What may be lost when a node is emptied: what is there, and then what of ours is not.
@@ -141,4 +142,5 @@ fn evictable(there: &str, volumes: &[(String, Value)]) -> String {
 
 /// An autoscaler does not empty a node with a pod that has other local volumes than these.
 const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
-const SOCKET: &str = "HALLPASS_SOCKET";
+/// The variable that says where the tokens are.
+pub(super) const SOCKET: &str = "HALLPASS_SOCKET";
