@@ -128,16 +128,22 @@ fn has_socket(container: &Container) -> bool {
     variables.iter().any(Element::matters)
 }
 
-/// What may be lost when a node is emptied: what is there, and then what of ours is not.
+/// What may be lost when a node is emptied: what is there, and then what of ours is not. What is there may be
+/// millions of names, so that it is not taken apart.
 fn evictable(there: &str, volumes: &[(String, Value)]) -> String {
-    let mut named: Vec<_> = match there {
-        "" => Vec::new(),
-        there => there.split(',').collect(),
-    };
-    let known: HashSet<_> = named.iter().copied().collect();
+    let mut missing: HashSet<_> = volumes.iter().map(|(name, _)| name.as_str()).collect();
+    for name in there.split(',') {
+        missing.remove(name);
+    }
     let ours = volumes.iter().map(|(name, _)| name.as_str());
-    named.extend(ours.filter(|volume| !known.contains(volume)));
-    named.join(",")
+    let mut named = there.to_owned();
+    for name in ours.filter(|name| missing.contains(name)) {
+        if !named.is_empty() {
+            named.push(',');
+        }
+        named.push_str(name);
+    }
+    named
 }
 
 /// An autoscaler does not empty a node with a pod that has other local volumes than these.
