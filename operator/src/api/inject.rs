@@ -5,7 +5,8 @@
 //! So the answer rests on the review alone, changes nothing anywhere, and tells nobody more than what every
 //! injected pod shows: the chart's settings of injection, and the CA. A caller who is not the API server learns
 //! what would become of a pod, and whether a policy of a namespace selects it, which the pod of that name would
-//! learn too. What it can take is time and memory, and those are bounded for all callers together.
+//! learn too. What it can take is time and memory, and those are bounded for all callers together and for each
+//! address. A review of an ordinary size has its room whatever others hold.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -115,7 +116,7 @@ async fn answer(
     body: Body,
 ) -> Result<Response, Refused> {
     let webhook = api.webhook.as_ref().ok_or_else(no_such_path)?;
-    let body = timeout(TIME, webhook.room.read(body)).await;
+    let body = timeout(TIME, webhook.room.read(arrival.from, body)).await;
     // The sender is slow: the error would say no more.
     let body = body.ok().ok_or_else(|| {
         Refusal::new(

@@ -1,6 +1,10 @@
 //! What happens around every request: its id, its time limit, its panic, its metric, its line.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    panic::AssertUnwindSafe,
+    time::Duration,
+};
 
 use axum::{
     extract::Request,
@@ -13,15 +17,17 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 
-use super::{Api, oauth, problem::Refused};
+use super::{Api, oauth, problem::Refused, server::Peer};
 use crate::{audit::RequestId, issue::refusal::Refusal, telemetry::label::Route};
 
-/// A request's id and when it was read.
+/// A request's id, when it was read, and where it came from.
 #[derive(Debug, Clone)]
 pub(super) struct Arrival {
     pub(super) id: RequestId,
     pub(super) at: Timestamp,
     pub(super) since: Instant,
+    /// Who has none is of the unspecified address, with all others who have none.
+    pub(super) from: IpAddr,
 }
 
 impl Arrival {
@@ -43,6 +49,7 @@ pub(super) async fn observe<H: Future<Output = Response>>(
         id: RequestId::random(),
         at: (api.clock)(),
         since: Instant::now(),
+        from: from(&request),
     };
     let route = route(request.uri().path());
     for (_, value) in request
@@ -110,6 +117,11 @@ async fn answer(
 
 fn refuse(route: Route, code: Code, detail: &str) -> Response {
     oauth::refused(route, Refusal::new(code, detail)).into_response()
+}
+
+fn from(request: &Request) -> IpAddr {
+    let peer = request.extensions().get::<Peer>();
+    peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0)
 }
 
 fn route(path: &str) -> Route {

@@ -1,7 +1,13 @@
 //! Brings connections in, and sees to it that nobody holds one for nothing.
 
 use std::{
-    convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration,
+    convert::Infallible,
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
 };
 
 use axum::{body::Body, extract::Request, response::Response};
@@ -40,6 +46,11 @@ impl<S> Answers for S where
         + 'static
 {
 }
+
+/// The address that a request came from, as an extension of the request. It is nobody's name: a node's own
+/// address may stand for all of its pods.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
 
 /// How long, and how many.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +134,7 @@ pub async fn serve_within(
             accepted = accept(&listener, &slots) => accepted,
         };
         let Some(slot) = slot else { break };
-        let Some(share) = shares.take(address.ip()) else {
+        let Some(share) = shares.take(address.ip(), 1) else {
             debug!(%address, "connection closed: its address has its share already");
             continue;
         };
@@ -132,6 +143,7 @@ pub async fn serve_within(
             acceptor: acceptor.clone(),
             service: service.clone(),
             watcher: graceful.watcher(),
+            peer: Peer(address.ip()),
             _slot: slot,
             _share: share,
         };
@@ -177,6 +189,7 @@ struct Connection<S> {
     acceptor: TlsAcceptor,
     service: S,
     watcher: Watcher,
+    peer: Peer,
     _slot: OwnedSemaphorePermit,
     _share: Share,
 }
@@ -188,6 +201,7 @@ impl<S: Answers> Connection<S> {
             acceptor,
             service,
             watcher,
+            peer,
             _slot,
             _share,
         } = self;
@@ -197,8 +211,9 @@ impl<S: Answers> Connection<S> {
         let stream = timeout(limits.handshake, acceptor.accept(Box::pin(stream))).await??;
         let pace = Arc::new(Pace::default());
         let stream = Paced::new(stream, Arc::clone(&pace), limits.head);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
             pace.serve();
+            request.extensions_mut().insert(peer);
             let pace = Arc::clone(&pace);
             let answer = service.clone().call(request.map(Body::new));
             async move {

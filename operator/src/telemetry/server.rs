@@ -48,7 +48,7 @@ pub async fn serve(listener: TcpListener, router: Router) {
         match listener.accept().await {
             Ok((stream, address)) => {
                 // Who has its share already is cut off.
-                if let Some(share) = shares.take(address.ip()) {
+                if let Some(share) = shares.take(address.ip(), 1) {
                     let router = router.clone();
                     connections.spawn(async move {
                         converse(stream, router).await;

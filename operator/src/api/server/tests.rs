@@ -2,7 +2,7 @@
 //! another caller is answered shows it.
 
 use axum::Router;
-use axum::{body::Bytes, routing::get};
+use axum::{body::Bytes, extract::Extension, routing::get};
 use http_body_util::BodyExt;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{PrivateKeyDer, ServerName};
@@ -41,6 +41,10 @@ fn short() -> ConnectionLimits {
 async fn server(limits: ConnectionLimits) -> Server {
     let router = Router::new()
         .route("/", get(async || "here"))
+        .route(
+            "/who",
+            get(async |Extension(peer): Extension<Peer>| peer.0.to_string()),
+        )
         .route("/large", get(async || Bytes::from(vec![b'x'; LARGE])))
         .route(
             "/body",
@@ -146,6 +150,13 @@ async fn serves_requests_one_after_the_other_on_one_connection() {
             assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
         }
     }
+}
+
+#[tokio::test]
+async fn a_request_says_which_address_it_came_from() {
+    let server = server(short()).await;
+    let answer = server.ask("/who").await;
+    assert!(answer.ends_with("127.0.0.1"), "{answer}");
 }
 
 #[tokio::test]
