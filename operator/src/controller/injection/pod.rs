@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hallpass_core::name::ObjectName;
 use k8s_openapi::api::core::v1::ObjectReference;
 use serde::Deserialize;
 use serde_json::Value;
@@ -81,19 +82,25 @@ impl Lacking {
     }
 
     /// The workload that `kubectl rollout restart` takes, if it is of one.
+    ///
+    /// Kubernetes takes any text as the name of an owner, and this one ends up in a command that somebody is to
+    /// run: what is no name of an object is none here.
     pub(super) fn workload(&self) -> Option<String> {
         let Owner { kind, name, .. } = self.controller().filter(|o| o.api_version == APPS)?;
-        match kind.as_str() {
-            "StatefulSet" => Some(format!("statefulset/{name}")),
-            "DaemonSet" => Some(format!("daemonset/{name}")),
+        let (kind, name) = match kind.as_str() {
+            "StatefulSet" => ("statefulset", name.as_str()),
+            "DaemonSet" => ("daemonset", name.as_str()),
             // Its name is that of the Deployment and the hash of the template, which its pods have as a label.
             "ReplicaSet" => {
                 let hash = self.labels.get(TEMPLATE_HASH)?;
                 let deployment = name.strip_suffix(hash.as_str())?.strip_suffix('-')?;
-                Some(format!("deployment/{deployment}"))
+                ("deployment", deployment)
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        // Its error says no more than that.
+        let name = ObjectName::parse(name).ok()?;
+        Some(format!("{kind}/{name}"))
     }
 
     fn controller(&self) -> Option<&Owner> {
@@ -151,6 +158,30 @@ mod tests {
         ] {
             let pod = pod(owner(api, kind, name));
             assert_eq!(pod.workload().as_deref(), workload, "{kind} {name}");
+        }
+    }
+
+    #[test]
+    fn t30_what_is_no_name_of_an_object_is_in_no_command() {
+        for name in [
+            "orders;reboot",
+            "$(reboot)",
+            "`reboot`",
+            "orders reboot",
+            "orders\nreboot",
+            "--all",
+            "orders/x",
+            "Orders",
+            "",
+        ] {
+            for (kind, name) in [
+                ("StatefulSet", name.to_owned()),
+                ("DaemonSet", name.to_owned()),
+                ("ReplicaSet", format!("{name}-5d9")),
+            ] {
+                let pod = pod(owner("apps/v1", kind, &name));
+                assert_eq!(pod.workload(), None, "{kind} {name:?}");
+            }
         }
     }
 
