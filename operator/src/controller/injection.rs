@@ -67,6 +67,7 @@ pub async fn run(
             lister: Lister::new(index.lister(client.clone())),
             targets: BTreeMap::new(),
             queue: Queue::default(),
+            begun: BTreeMap::new(),
             memory: BTreeMap::new(),
             told: Told::default(),
             counts: Counts::new(metrics.clone()),
@@ -85,6 +86,8 @@ struct Term<'a> {
     lister: Lister,
     targets: BTreeMap<Namespace, Target>,
     queue: Queue,
+    /// Where not all accounts were looked at yet: what was found so far.
+    begun: BTreeMap<Namespace, Gaps>,
     memory: BTreeMap<Namespace, Memories<InjectionStatus>>,
     told: Told,
     counts: Counts,
@@ -167,13 +170,15 @@ impl Term<'_> {
     /// Brings what is said of a namespace up to date.
     async fn visit(&mut self, namespace: &Namespace) {
         let Some(target) = self.targets.get(namespace).cloned() else {
+            self.begun.remove(namespace);
             self.memory.remove(namespace);
             self.told.forget(namespace.as_str());
             self.counts.of(namespace, [0, 0]);
             return;
         };
         match self.find(namespace, &target).await {
-            Ok(gaps) => {
+            Ok(None) => self.failures = 0,
+            Ok(Some(gaps)) => {
                 self.failures = 0;
                 self.counts
                     .of(namespace, [gaps.by_namespace, gaps.by_policy]);
@@ -186,33 +191,48 @@ impl Term<'_> {
         }
     }
 
-    /// What asks for the sidecar there and has it not. A namespace where nothing does costs one request.
-    async fn find<'t>(
+    /// What asks for the sidecar there and has it not, once all accounts were looked at. Each visit looks at some
+    /// of them, and the other namespaces come before the next: a namespace may have policies for thousands.
+    async fn find(
         &mut self,
         namespace: &Namespace,
-        target: &'t Target,
-    ) -> Result<Gaps<'t>, ListError> {
-        let (mut gaps, which) = (Gaps::new(target), Which::of(namespace));
+        target: &Target,
+    ) -> Result<Option<Gaps>, ListError> {
+        let which = Which::of(namespace);
+        let begun = self.begun.remove(namespace);
+        // What is asked for in another way than before is looked for anew.
+        let mut gaps = match begun.filter(|gaps| gaps.is_for(target)) {
+            Some(gaps) => gaps,
+            None => self.begin(&which, target).await?,
+        };
+        if gaps.any {
+            for account in gaps.next_accounts(ACCOUNTS_OF_VISIT) {
+                let look = |pod: Lacking| gaps.under(&account, &pod);
+                self.lister.each(&which.under(&account), look).await?;
+            }
+        }
+        if !gaps.has_more() {
+            return Ok(Some(gaps));
+        }
+        self.begun.insert(namespace.clone(), gaps);
+        self.queue.all([namespace.clone()]);
+        Ok(None)
+    }
+
+    /// What no policy has to do with. A namespace where nothing lacks the sidecar costs this one request.
+    async fn begin(&mut self, which: &Which, target: &Target) -> Result<Gaps, ListError> {
+        let mut gaps = Gaps::new(target.clone());
         if target.labelled {
             let look = |pod: Lacking| gaps.in_labelled(&pod);
-            self.lister.each(&which, look).await?;
+            self.lister.each(which, look).await?;
         } else {
-            gaps.any = self.lister.any(&which).await?;
-        }
-        let accounts = if gaps.any {
-            gaps.accounts()
-        } else {
-            Vec::new()
-        };
-        for account in accounts {
-            let look = |pod: Lacking| gaps.under(account, &pod);
-            self.lister.each(&which.under(account), look).await?;
+            gaps.any = self.lister.any(which).await?;
         }
         Ok(gaps)
     }
 
     /// Writes the conditions of its policies, as far as they say something else.
-    async fn report(&mut self, namespace: &Namespace, gaps: &Gaps<'_>) {
+    async fn report(&mut self, namespace: &Namespace, gaps: &Gaps) {
         let Ok(snapshot) = self.index.snapshot() else {
             return;
         };
@@ -291,6 +311,9 @@ const EVERYWHERE: &str = "";
 
 /// Owners in the whole cluster that are told of such pods.
 const MOST_ASKING: usize = 500;
+
+/// Service accounts that one visit of a namespace looks at: some 5 s of the lister's pace.
+const ACCOUNTS_OF_VISIT: usize = 50;
 
 /// How many events are sent at once.
 const EVENTS_AT_ONCE: usize = 8;

@@ -1,6 +1,9 @@
 //! What is said of pods without the sidecar: functions of what was found.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+};
 
 use hallpass_core::{
     name::{Namespace, ServiceAccount},
@@ -39,10 +42,12 @@ pub(super) struct Owners {
 
 /// What was found in one namespace.
 #[derive(Debug)]
-pub(super) struct Gaps<'a> {
-    target: &'a Target,
+pub(super) struct Gaps {
+    target: Target,
     /// Which policies name an account.
-    naming: BTreeMap<&'a ServiceAccount, Vec<usize>>,
+    naming: BTreeMap<ServiceAccount, Vec<usize>>,
+    /// The last of those accounts that was taken up.
+    last: Option<ServiceAccount>,
     /// What each of the policies selects.
     selected: Vec<Tally>,
     /// Pods of which the label of the namespace alone asks for it.
@@ -142,21 +147,22 @@ impl Owned {
     }
 }
 
-impl<'a> Gaps<'a> {
-    pub(super) fn new(target: &'a Target) -> Self {
+impl Gaps {
+    pub(super) fn new(target: Target) -> Self {
         let mut naming: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (index, policy) in target.policies.iter().enumerate() {
             for subject in &policy.subjects {
-                let of = naming.entry(&subject.service_account).or_default();
+                let of = naming.entry(subject.service_account.clone()).or_default();
                 if of.last() != Some(&index) {
                     of.push(index);
                 }
             }
         }
         Self {
+            selected: vec![Tally::default(); target.policies.len()],
             target,
             naming,
-            selected: vec![Tally::default(); target.policies.len()],
+            last: None,
             by_namespace: 0,
             by_policy: 0,
             any: false,
@@ -164,9 +170,30 @@ impl<'a> Gaps<'a> {
         }
     }
 
-    /// The service accounts that policies name, each once.
-    pub(super) fn accounts(&self) -> Vec<&'a ServiceAccount> {
-        self.naming.keys().copied().collect()
+    /// Whether this is what is looked for now.
+    pub(super) fn is_for(&self, target: &Target) -> bool {
+        self.target == *target
+    }
+
+    /// So many of the service accounts that policies name, after those that this returned before: each comes
+    /// once.
+    pub(super) fn next_accounts(&mut self, most: usize) -> Vec<ServiceAccount> {
+        let accounts: Vec<_> = self.rest().take(most).cloned().collect();
+        if let Some(last) = accounts.last() {
+            self.last = Some(last.clone());
+        }
+        accounts
+    }
+
+    /// Whether there are accounts to look at still. Where no pod lacks the sidecar, none needs to be.
+    pub(super) fn has_more(&self) -> bool {
+        self.any && self.rest().next().is_some()
+    }
+
+    fn rest(&self) -> impl Iterator<Item = &ServiceAccount> {
+        let after = self.last.as_ref().map_or(Unbounded, Excluded);
+        let rest = self.naming.range::<ServiceAccount, _>((after, Unbounded));
+        rest.map(|(account, _)| account)
     }
 
     /// A pod of the namespace, whose label asks for the sidecar.

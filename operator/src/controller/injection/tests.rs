@@ -303,6 +303,46 @@ async fn ten_thousand_policies_cost_ten_requests_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t27_one_namespace_of_many_accounts_does_not_keep_the_others_waiting() {
+    let crowd = (0..120).map(|n| {
+        let name = format!("p-{n:03}");
+        policy("crowd", &name, &name, &[])
+    });
+    let policies = crowd.chain([policy("shop", "orders", "orders", &[])]);
+    let lacking = ["p-000", "p-060", "p-119"].map(|name| pod("crowd", name, name, json!({})));
+    let running = start(policies.collect(), lacking.into());
+    sleep(Duration::from_secs(20)).await;
+    let lists = running.lists();
+    let of_crowd = |list: &&String| list.starts_with("crowd ");
+    let other = lists.iter().position(|list| list.starts_with("shop "));
+    let before = lists[..other.unwrap()].iter().filter(of_crowd).count();
+    assert_eq!(before, 51, "the namespace, and 50 of its accounts");
+    let all = lists.iter().filter(of_crowd).count();
+    assert_eq!(all, 121, "each of its accounts, once");
+    assert_eq!(running.uninjected()[2], r#""Policy"} 3"#);
+    let statuses = running.server.lock().unwrap().statuses.len();
+    assert_eq!(statuses, 121);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_between_two_visits_is_looked_for_anew() {
+    let crowd = (0..200).map(|n| {
+        let name = format!("p-{n:03}");
+        policy("crowd", &name, &name, &[])
+    });
+    let lacking = vec![pod("crowd", "p-000", "p-000", json!({}))];
+    let running = start(crowd.collect(), lacking);
+    sleep(Duration::from_secs(3)).await;
+    let new = policy("crowd", "new", "a-000", &[]);
+    running.index.deliver(Stored(Ok(new)));
+    sleep(Duration::from_secs(45)).await;
+    let lists = running.lists();
+    let new = lists.iter().filter(|l| l.contains("=a-000,")).count();
+    assert_eq!(new, 1, "one that comes before those that were looked at");
+    assert_eq!(running.uninjected()[2], r#""Policy"} 1"#);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_fails_takes_nothing_back() {
     let lacking = || vec![pod("shop", "orders-5d9-x", "orders", json!({}))];
     let running = start(vec![policy("shop", "orders", "orders", &[])], lacking());
