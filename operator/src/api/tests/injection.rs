@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::StreamExt;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
@@ -11,6 +12,7 @@ use crate::{
     api::{
         Front, Webhook,
         fixture::{Answer, Operator, send},
+        server::Peer,
     },
     index::{Index, fixture::policy},
     inject::fixture::{CA, pod, settings},
@@ -280,4 +282,29 @@ async fn t31_who_sends_slowly_is_let_go_of_after_3_s() {
     let answer = post(&router, "/inject/pod", Body::from_stream(never)).await;
     assert_eq!(answer.code(), (400, "MalformedRequest".into()));
     assert_eq!(started.elapsed(), Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t31_an_address_that_sends_slowly_keeps_out_itself_alone() {
+    let (_operator, router) = starting().await;
+    let from = |last: u8, body: Body| {
+        let mut request = Request::post("/inject/pod").body(body).unwrap();
+        let peer = Peer([10, 0, 0, last].into());
+        request.extensions_mut().insert(peer);
+        let router = router.clone();
+        async move { send(&router, request).await }
+    };
+    let of = |mib: usize| " ".repeat(mib * 1024 * 1024) + &review(&pod()).to_string();
+    let begun = futures::stream::iter([Ok::<_, std::io::Error>(of(7))]);
+    let never_done = begun.chain(futures::stream::pending());
+    let slow = tokio::spawn(from(1, Body::from_stream(never_done)));
+    tokio::task::yield_now().await;
+    let large = from(1, of(2).into()).await;
+    assert_eq!(large.code(), (503, "Unavailable".into()));
+    let ordinary = from(1, of(0).into()).await;
+    assert_eq!(added(&response(&ordinary)), ["hallpass"]);
+    let other = from(2, of(2).into()).await;
+    assert_eq!(added(&response(&other)), ["hallpass"]);
+    let slow = slow.await.unwrap();
+    assert_eq!(slow.code(), (400, "MalformedRequest".into()));
 }
