@@ -58,6 +58,8 @@ async fn f12_a_ca_that_ended_is_followed_by_the_one_that_was_prepared() {
     let cluster = Shared::default();
     let leader = authority(&cluster);
     leader.tend(true, now).await.unwrap();
+    // The serving certificate has ended by then, and is renewed first.
+    leader.tend(true, || later(1826)).await.unwrap();
     leader.tend(true, || later(1826)).await.unwrap();
     let prepared = leader.bundle().unwrap();
     // Nobody looks until the first one has ended.
@@ -83,6 +85,8 @@ async fn f12_what_is_published_grows_before_it_is_used_and_shrinks_after() {
         (3650, 1),
     ] {
         let now = later(days) + Duration::from_secs(hours * 3600);
+        // The second look is for the CA, where the first one renewed the serving certificate.
+        leader.tend(true, || now).await.unwrap();
         leader.tend(true, || now).await.unwrap();
         let cas = leader.bundle().unwrap().matches("BEGIN").count();
         let signs = leader.ca_ends();
