@@ -9,10 +9,12 @@ k.startsWith('hallpass.dev/') && !(k in ['hallpass.dev/start', 'hallpass.dev/run
   'hallpass.dev/memory-request', 'hallpass.dev/memory-limit', 'hallpass.dev/service-account'])
 {{- end }}
 
-{{/* CEL, on a key k: whether that annotation is there and no quantity above 0. */}}
+{{/* CEL, on a key k: whether that annotation is there and no quantity above 0. An exponent of more than three digits means
+     nothing that a machine has, and Kubernetes would take it for the most that it can write. */}}
 {{- define "hallpass.isNoQuantity" -}}
 object.metadata.?annotations[?k].hasValue()
   && !(object.metadata.annotations[k].size() <= 32 && isQuantity(object.metadata.annotations[k])
+    && (!object.metadata.annotations[k].matches('[eE][+-]?[0-9]+$') || object.metadata.annotations[k].matches('[eE][+-]?0*[0-9]{1,3}$'))
     && quantity(object.metadata.annotations[k]).isGreaterThan(quantity('0')))
 {{- end }}
 

@@ -12,8 +12,8 @@ pub(super) struct Quantity {
     exponent: i32,
 }
 
-/// The text is no quantity, or one beyond what is ever meant: more than 38 digits, or an exponent beyond
-/// ±1000.
+/// The text is no quantity, or one beyond what is ever meant: more than 38 digits, or an exponent of
+/// more than three digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is no quantity")]
 pub(super) struct NoQuantity;
@@ -190,7 +190,7 @@ impl Suffix {
 
 /// The finest that Kubernetes keeps.
 const NANO: i32 = -9;
-const LARGEST_EXPONENT: i32 = 1000;
+const LARGEST_EXPONENT: i32 = 999;
 
 #[cfg(test)]
 mod tests;

@@ -29,7 +29,7 @@ fn equal_quantities_are_equal_however_they_are_written() {
         &["1Ki", "1024", "1.024k", "0.0009765625Mi", "1024000m"],
         &["512", ".5Ki"],
         &["0", "-0", "0Mi", "0e5", "00.00", "0n"],
-        &["1n", "0.1n", "1e-10", "0.0000000001", "1e-1000", "0.9e-9"],
+        &["1n", "0.1n", "1e-10", "0.0000000001", "1e-999", "0.9e-9"],
         &["-1n", "-0.1n", "-1e-10"],
         &[
             "8Ei",
@@ -82,7 +82,7 @@ fn order_is_that_of_the_numbers() {
         "1e19",
         "99999999999999999999999999999999999999",
         "1e38",
-        "1e1000",
+        "1e999",
     ];
     for (i, a) in ascending.iter().enumerate() {
         for (j, b) in ascending.iter().enumerate() {
@@ -94,7 +94,7 @@ fn order_is_that_of_the_numbers() {
 #[test]
 fn what_is_no_quantity_is_refused() {
     // Kubernetes takes those without a digit for 0, and exponents modulo 2^32.
-    for text in ["+", "-", ".", "E5", "Ki", "1e1001", "1e4294967296"] {
+    for text in ["+", "-", ".", "E5", "Ki", "1e1000", "1e4294967296"] {
         assert_eq!(text.parse::<Quantity>(), Err(NoQuantity), "{text:?}");
     }
     for text in [
@@ -126,7 +126,7 @@ fn what_is_no_quantity_is_refused() {
         "0x10",
         "1_000",
         "١",
-        "1e1001",
+        "1e1000",
         "1e4294967296",
         "NaN",
         "inf",
