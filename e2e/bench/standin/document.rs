@@ -45,6 +45,18 @@ pub(super) async fn ours() -> Json<Value> {
     Json(resources("hallpass.dev/v1alpha1", &kinds))
 }
 
+/// `/apis/admissionregistration.k8s.io/v1`: without it the operator does not become ready.
+pub(super) async fn admission() -> Json<Value> {
+    let kinds = [("mutatingadmissionpolicies", "MutatingAdmissionPolicy")];
+    Json(resources("admissionregistration.k8s.io/v1", &kinds))
+}
+
+/// `/apis/certificates.k8s.io/v1`, likewise.
+pub(super) async fn certificates() -> Json<Value> {
+    let kinds = [("clustertrustbundles", "ClusterTrustBundle")];
+    Json(resources("certificates.k8s.io/v1", &kinds))
+}
+
 fn resources(version: &str, kinds: &[(&str, &str)]) -> Value {
     let resource = |(name, kind): &(&str, &str)| {
         json!({

@@ -28,6 +28,11 @@ pub(super) fn router(store: Arc<Store>, key: Value) -> Router {
         .route("/apis", get(document::groups))
         .route("/api/v1", get(document::core))
         .route("/apis/hallpass.dev/v1alpha1", get(document::ours))
+        .route(
+            "/apis/admissionregistration.k8s.io/v1",
+            get(document::admission),
+        )
+        .route("/apis/certificates.k8s.io/v1", get(document::certificates))
         .fallback(answer)
         .with_state(store)
 }
