@@ -9,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::RELEASE,
+    cluster::{Engine, RELEASE, engine},
     command::{kubectl, kubectl_with},
     wait::now,
 };
@@ -107,11 +107,23 @@ pub async fn stored() -> Result<Vec<String>> {
     Ok(entries.keys().cloned().collect())
 }
 
-/// The CAs that pods are to trust.
+/// The CAs that are to be trusted: by pods, or by the API server where the operator injects.
 ///
 /// # Errors
-/// There is no trust bundle.
+/// They are not published.
 pub async fn published() -> Result<String> {
+    if engine()? == Engine::Webhook {
+        let path = "jsonpath={.webhooks[0].clientConfig.caBundle}";
+        let found = [
+            "get",
+            "mutatingwebhookconfiguration",
+            "hallpass-inject",
+            "-o",
+            path,
+        ];
+        let text = kubectl(&found).await?.success()?;
+        return Ok(String::from_utf8(STANDARD.decode(text)?)?);
+    }
     let bundle = format!("hallpass.dev:serving:{RELEASE}");
     let path = [
         "get",

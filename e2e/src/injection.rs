@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, IDENTITY_AUDIENCE, RELEASE},
+    cluster::{Cluster, Engine, IDENTITY_AUDIENCE, RELEASE, engine},
     manifest::Manifest,
 };
 
@@ -124,7 +124,7 @@ impl<'a> Injection<'a> {
             }
         }
         volumes.extend([
-            identity(),
+            identity()?,
             json!({"name": "hallpass-cache", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}),
         ]);
         let ours: Vec<Value> = std::iter::from_fn(|| {
@@ -210,6 +210,16 @@ impl<'a> Injection<'a> {
         }
         mounts.push(json!({"name": "hallpass-cache", "mountPath": "/var/cache/hallpass"}));
         // its registry and tag are values of the installation
+        if engine()? == Engine::Webhook {
+            // the CA of the moment, in place of a bundle that the kubelet keeps
+            let env = sidecar["env"].as_array_mut().context("variables")?;
+            let ca = env.pop().context("a variable")?;
+            let pem = ca["value"].as_str().unwrap_or_default();
+            ensure!(
+                ca["name"] == "HALLPASS_CA" && pem.contains("BEGIN CERTIFICATE"),
+                "{ca}"
+            );
+        }
         let image = remove(&mut sidecar, "image");
         ensure!(image.to_string().contains("/hallpass-sidecar"), "{image}");
         let expected = json!({
@@ -271,13 +281,18 @@ pub fn printed(pod: &Value) -> Manifest {
         })
 }
 
-fn identity() -> Value {
-    json!({"name": "hallpass-identity", "projected": {"defaultMode": 420, "sources": [
-        {"serviceAccountToken": {"audience": IDENTITY_AUDIENCE, "expirationSeconds": 7200, "path": "token"}},
-        {"clusterTrustBundle": {
-            "signerName": "hallpass.dev/serving", "labelSelector": {}, "path": "ca.pem", "optional": true,
-        }},
-    ]}})
+fn identity() -> Result<Value> {
+    let token = json!({"serviceAccountToken": {
+        "audience": IDENTITY_AUDIENCE, "expirationSeconds": 7200, "path": "token",
+    }});
+    let bundle = json!({"clusterTrustBundle": {
+        "signerName": "hallpass.dev/serving", "labelSelector": {}, "path": "ca.pem", "optional": true,
+    }});
+    let sources = match engine()? {
+        Engine::AdmissionPolicy => json!([token, bundle]),
+        Engine::Webhook => json!([token]),
+    };
+    Ok(json!({"name": "hallpass-identity", "projected": {"defaultMode": 420, "sources": sources}}))
 }
 
 fn is_ours(named: &Value) -> bool {

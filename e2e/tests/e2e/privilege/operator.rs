@@ -1,6 +1,6 @@
 //! What the operator may do, right by right, and what it may not with its credentials stolen.
 
-use hallpass_e2e::attempt::Attempt;
+use hallpass_e2e::{attempt::Attempt, cluster::Engine};
 use serde_json::{Value, json};
 
 use super::{Allowed, NoRight, NoRightAndPolicy, Place, Policy, Row, WIDE, own};
@@ -15,14 +15,17 @@ pub(super) const UNTRIED: &[(&str, &str, &str)] = &[
 ];
 
 /// Everything.
-pub(super) fn rows(place: &Place, namespace: &str, other: &str) -> Vec<Row> {
+pub(super) fn rows(place: &Place, namespace: &str, other: &str, engine: Engine) -> Vec<Row> {
     [
         mints(place),
         own::serving(),
         own::keys(place, other),
         own::leases(place, namespace),
         own::events(namespace),
-        own::trust(place),
+        match engine {
+            Engine::AdmissionPolicy => own::trust(place),
+            Engine::Webhook => own::webhook(),
+        },
         reports(place),
         issuers(),
         revocations(place, other),

@@ -248,6 +248,37 @@ pub(super) fn events(namespace: &str) -> Vec<Row> {
     ]
 }
 
+/// Kubernetes lets no policy judge such configurations: the names are all that bounds the right.
+pub(super) fn webhook() -> Vec<Row> {
+    let all = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+    let own = format!("{all}/hallpass-inject");
+    let nothing = json!({"metadata": {"annotations": {"a": "b"}}});
+    vec![
+        (
+            "says whom the API server is to trust",
+            Attempt::patch(&own, nothing.clone()),
+            Allowed,
+        ),
+        (
+            "changes another webhook",
+            Attempt::patch(&format!("{all}/other"), nothing),
+            NoRight,
+        ),
+        (
+            "registers another webhook",
+            Attempt::post(
+                all,
+                json!({
+                    "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+                    "metadata": {"name": "other"}, "webhooks": [],
+                }),
+            ),
+            NoRight,
+        ),
+        ("deletes its webhook", Attempt::delete(&own), NoRight),
+    ]
+}
+
 pub(super) fn trust(place: &Place) -> Vec<Row> {
     const POLICY: &str = "hallpass-trust-bundle";
     let bundles = "/apis/certificates.k8s.io/v1/clustertrustbundles";
