@@ -314,8 +314,7 @@ fn remove(object: &mut Value, key: &str) -> Value {
         .unwrap_or_default()
 }
 
-/// The pod without what is different at each creation, and without what asks for injection.
-/// The pod without what is different each time it is created.
+/// The pod without what is different each time it is created, and without what asks for injection.
 ///
 /// # Errors
 /// It has no JSON form.
