@@ -59,10 +59,14 @@ kill_the_rest() {
 	say "processes that cannot be killed: ${pids[*]}"
 }
 
-# wait_until SECONDS DAEMON COMMAND...: repeats COMMAND until it succeeds. Gives up when the time
-# is over, or the daemon that it asks has ended.
+# How long a program may take until it answers, in seconds. A disk that is busy with what a build has just
+# written holds etcd and containerd up for longer than they take to start.
+PATIENCE=180
+
+# wait_until SECONDS DAEMON COMMAND...: repeats COMMAND until it succeeds, and says every ten seconds that it still
+# waits. Gives up when the time is over, or the daemon that it asks has ended, and shows the end of its log.
 wait_until() {
-	local deadline=$((SECONDS + $1)) daemon=$2
+	local start=$SECONDS patience=$1 daemon=$2 told=10
 	shift 2
 	until "$@" &>/dev/null; do
 		if ! daemon_pid "$daemon" >/dev/null; then
@@ -70,9 +74,14 @@ wait_until() {
 			tail -n 5 "$STATE/log/$daemon.log" >&2
 			return 1
 		fi
-		if ((SECONDS >= deadline)); then
-			say "gave up waiting for $daemon; see $STATE/log/$daemon.log"
+		if ((SECONDS - start >= patience)); then
+			say "gave up waiting for $daemon after $patience s; the end of $STATE/log/$daemon.log:"
+			tail -n 5 "$STATE/log/$daemon.log" >&2
 			return 1
+		fi
+		if ((SECONDS - start >= told)); then
+			say "still waiting for $daemon ($told s)"
+			told=$((told + 10))
 		fi
 		sleep 0.1
 	done
