@@ -5,13 +5,17 @@
 //! Says so in the condition `Injected` of the policy, in a metric, and in an event on the pods' owner. The
 //! index knows injected pods alone, so that this lists the others, and keeps none of them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 use hallpass_core::name::Namespace;
 use kube::Client;
 use tokio::{
     sync::watch,
+    task::yield_now,
     time::{Instant, sleep_until},
 };
 use tracing::{debug, warn};
@@ -20,6 +24,7 @@ use self::{
     counts::Counts,
     desired::{Gaps, Owned, Owners},
     list::{ListError, Lister, Which},
+    memory::Memory,
     pod::Lacking,
     status::InjectionStatus,
     target::{Queue, Target, targets},
@@ -27,19 +32,18 @@ use self::{
 };
 use super::{
     Context,
-    plan::Memories,
     round::{UNSYNCED, while_leading},
-    status::reported,
     write::Writer,
 };
 use crate::{
-    index::{Index, Record},
+    index::Index,
     telemetry::{Metrics, label::Uninjected, log::Chain},
 };
 
 mod counts;
 mod desired;
 mod list;
+mod memory;
 mod pod;
 mod status;
 mod target;
@@ -88,7 +92,7 @@ struct Term<'a> {
     queue: Queue,
     /// Where not all accounts were looked at yet: what was found so far.
     begun: BTreeMap<Namespace, Gaps>,
-    memory: BTreeMap<Namespace, Memories<InjectionStatus>>,
+    memory: BTreeMap<Namespace, Memory>,
     told: Told,
     counts: Counts,
     /// How many looks in a row failed.
@@ -237,28 +241,22 @@ impl Term<'_> {
             return;
         };
         let (now, mut writes) = ((self.context.clock)(), Vec::new());
-        let memories = self.memory.entry(namespace.clone()).or_default();
-        let records = snapshot.policies(namespace.as_str());
-        memories.retain(&records.values().map(|r| &*r.uid).collect());
-        for record in records.into_values().filter_map(status::of) {
-            let verdict = record.spec.as_ref().ok();
-            let verdict = verdict.and_then(|policy| gaps.verdict(policy, namespace));
-            // One that changed meanwhile is looked at again.
-            let Some(verdict) = verdict else { continue };
-            let first = record.status.as_ref().and_then(reported).is_none();
-            let desired = |record: &Record<_, InjectionStatus>, old: Option<&InjectionStatus>| {
-                let condition = verdict.clone().condition(record.generation, now, old);
-                InjectionStatus::new(condition)
-            };
-            let from = writes.len();
-            memories.plan(namespace.as_str(), [record], desired, &mut writes);
-            // That nothing is wrong with a new policy is no news.
-            let news = |status: &InjectionStatus| !first || !status.holds();
-            let new = writes[from..].iter_mut();
-            new.for_each(|write| write.transition &= news(&write.status));
+        let memory = self.memory.entry(namespace.clone()).or_default();
+        let mut told = BTreeSet::new();
+        for (policy, pods) in gaps.found() {
+            let place = (namespace.as_str(), policy.id.name.as_str());
+            let record =
+                snapshot.look_at_policy(place, |record| status::of(record, policy, pods.count > 0));
+            if let Some(record) = record.flatten() {
+                told.insert(record.uid.clone());
+                memory.plan(place.0, record, &pods.verdict(place.0), now, &mut writes);
+            }
+            // However many there are, requests are answered in between.
+            yield_now().await;
         }
+        memory.retain(&told);
         // What could not be written is tried again at the next look.
-        self.writer.carry_out(writes, memories).await;
+        self.writer.carry_out(writes, memory).await;
     }
 
     /// Sends an event to each of those.

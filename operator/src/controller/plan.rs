@@ -100,10 +100,10 @@ impl<S: Kept> Memory<S> {
             return Plan::Nothing;
         }
         if let Some(Written { at, .. }) = self.written
-            && now < at + COUNT_PAUSE
+            && now < at + S::PAUSE
             && same(old, &status.with_counts_of(old))
         {
-            return Plan::Later(at + COUNT_PAUSE);
+            return Plan::Later(at + S::PAUSE);
         }
         let said = |status| reported(status).map(|c| (c.status.clone(), c.reason.clone()));
         let transition = said(old) != said(&status);
@@ -237,9 +237,6 @@ fn same<S: Kept>(old: &S, new: &S) -> bool {
     let of = |status: &S| status.with_conditions(reported(status).into_iter().cloned().collect());
     of(old) == of(new)
 }
-
-/// How long after a write the counts alone are no reason for another.
-const COUNT_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long after a write the watch has surely brought it back.
 pub(super) const SETTLE: Duration = Duration::from_secs(5);

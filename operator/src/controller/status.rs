@@ -1,6 +1,6 @@
 //! What the statuses of all kinds have in common: a condition that sums up, and numbers that may lag.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use hallpass_core::denial::Code;
 use hallpass_crds::{
@@ -37,10 +37,13 @@ pub(crate) trait Status: Clone + Debug + PartialEq + Serialize {
 
 /// A status of which the one that is stored is kept, to be compared with what it should be.
 pub(crate) trait Kept: Status {
+    /// How long after a write that which others can change at any time is no reason for another.
+    const PAUSE: Duration = Duration::from_secs(10);
+
     /// The same with those conditions alone.
     fn with_conditions(&self, conditions: Vec<Condition>) -> Self;
 
-    /// The same with what others can change at any time, the counts, as it was in `old`.
+    /// The same with what others can change at any time, such as the counts, as it was in `old`.
     fn with_counts_of(&self, old: &Self) -> Self;
 }
 

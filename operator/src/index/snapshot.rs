@@ -83,6 +83,15 @@ impl Snapshot {
         self.shelves.policies.of(namespace)
     }
 
+    /// What `look` says of the stored policy of that namespace and name, which is not copied for that.
+    pub(crate) fn look_at_policy<R>(
+        &self,
+        (namespace, name): (&str, &str),
+        look: impl FnOnce(&PolicyRecord) -> R,
+    ) -> Option<R> {
+        self.shelves.policies.look(namespace, name, look)
+    }
+
     /// The stored audiences of a namespace, those that cannot be used too.
     pub(crate) fn audiences(&self, namespace: &str) -> BTreeMap<Box<str>, AudienceRecord> {
         self.shelves.audiences.of(namespace)

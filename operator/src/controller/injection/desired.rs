@@ -5,10 +5,7 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-use hallpass_core::{
-    name::{Namespace, ServiceAccount},
-    policy::Policy,
-};
+use hallpass_core::{name::ServiceAccount, policy::Policy};
 use hallpass_crds::token_policy::TokenReady;
 use k8s_openapi::api::core::v1::ObjectReference;
 
@@ -71,6 +68,27 @@ impl Tally {
             && !self.workloads.contains(&workload)
         {
             self.workloads.push(workload);
+        }
+    }
+
+    /// What is said of a policy that selects them.
+    pub(super) fn verdict(&self, namespace: &str) -> Verdict {
+        match self.count {
+            0 => Verdict {
+                ready: TokenReady::True,
+                reason: ALL,
+                message:
+                    "every running pod that this policy selects has the sidecar, or wants none"
+                        .to_owned(),
+            },
+            count => {
+                let pods_are = if count == 1 { "pod" } else { "pods" };
+                lacking(format!(
+                    "{count} {pods_are} that this policy selects run without the sidecar: {}. {}",
+                    self.named(),
+                    self.remedy(namespace)
+                ))
+            }
         }
     }
 
@@ -225,30 +243,10 @@ impl Gaps {
         }
     }
 
-    /// What is said of that policy, if it is one that was looked for.
-    pub(super) fn verdict(&self, policy: &Policy, namespace: &Namespace) -> Option<Verdict> {
-        let policies = &self.target.policies;
-        let index = policies.iter().position(|p| **p == *policy)?;
-        Some(said_of_policy(&self.selected[index], namespace.as_str()))
-    }
-}
-
-fn said_of_policy(pods: &Tally, namespace: &str) -> Verdict {
-    match pods.count {
-        0 => Verdict {
-            ready: TokenReady::True,
-            reason: ALL,
-            message: "every running pod that this policy selects has the sidecar, or wants none"
-                .to_owned(),
-        },
-        count => {
-            let pods_are = if count == 1 { "pod" } else { "pods" };
-            lacking(format!(
-                "{count} {pods_are} that this policy selects run without the sidecar: {}. {}",
-                pods.named(),
-                pods.remedy(namespace)
-            ))
-        }
+    /// The policies that were looked for, each with the pods that lack the sidecar of those that it selects.
+    pub(super) fn found(&self) -> impl Iterator<Item = (&Policy, &Tally)> {
+        let policies = self.target.policies.iter().map(|policy| &**policy);
+        policies.zip(&self.selected)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The condition `Injected` of a TokenPolicy, which has an owner of its own: the other fields of the status
 //! are the policy controller's, and neither takes back what the other wrote.
 
+use std::{sync::Arc, time::Duration};
+
 use hallpass_core::policy::Policy;
 use hallpass_crds::token_policy::TokenPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -25,11 +27,6 @@ impl InjectionStatus {
             conditions: vec![condition],
         }
     }
-
-    /// Whether nothing is wrong.
-    pub(super) fn holds(&self) -> bool {
-        reported(self).is_some_and(|condition| condition.status == "True")
-    }
 }
 
 impl Status for InjectionStatus {
@@ -48,30 +45,49 @@ impl Status for InjectionStatus {
 }
 
 impl Kept for InjectionStatus {
+    /// Pods come and go, and the message names them.
+    const PAUSE: Duration = Duration::from_secs(600);
+
     fn with_conditions(&self, conditions: Vec<Condition>) -> Self {
         Self { conditions }
     }
 
-    /// It has none beside the message, which names pods.
-    fn with_counts_of(&self, _: &Self) -> Self {
-        self.clone()
+    fn with_counts_of(&self, old: &Self) -> Self {
+        let mut same = self.clone();
+        if let (Some(condition), Some(old)) = (same.conditions.first_mut(), reported(old)) {
+            condition.message.clone_from(&old.message);
+        }
+        same
     }
 }
 
-/// The stored policy with what this controller writes of its status; [`None`] where nothing is reported on it
-/// yet: its condition Ready comes first, in time and in the list.
-pub(super) fn of(record: PolicyRecord) -> Option<Record<Policy, InjectionStatus>> {
-    let status = record.status?;
-    reported(&status)?;
-    Some(Record {
-        name: record.name,
-        uid: record.uid,
-        resource_version: record.resource_version,
+/// The stored policy with the condition of this controller, if there is anything to be said of it: `lacks` tells
+/// whether a pod of it lacks the sidecar.
+///
+/// Nothing is said where nothing is reported on the policy yet: its condition Ready comes first, in time and in
+/// the list. Nor that all is well where nothing was ever wrong: most policies are written once, not twice. One that says
+/// something else by now is looked at again.
+pub(super) fn of(
+    record: &PolicyRecord,
+    policy: &Policy,
+    lacks: bool,
+) -> Option<Record<Policy, InjectionStatus>> {
+    let spec = record
+        .spec
+        .as_ref()
+        .ok()
+        .filter(|spec| ***spec == *policy)?;
+    let status = record.status.as_ref()?;
+    reported(status)?;
+    let mut conditions = status.conditions.iter();
+    let injected = conditions.find(|condition| condition.type_ == CONDITION);
+    (lacks || injected.is_some()).then(|| Record {
+        name: record.name.clone(),
+        uid: record.uid.clone(),
+        resource_version: record.resource_version.clone(),
         generation: record.generation,
-        status: Some(InjectionStatus {
-            conditions: status.conditions,
-        }),
-        spec: record.spec,
+        status: injected.cloned().map(InjectionStatus::new),
+        spec: Ok(Arc::clone(spec)),
         hold: None,
     })
 }
