@@ -351,7 +351,7 @@ impl Parts {
 
 /// The keys of an issuer as its status tells of them.
 fn key_reports(keys: &Keys) -> KeyReports {
-    let changes = keys.changes();
+    let (read, changes) = (keys.clone(), keys.changes());
     let keys = keys.clone();
     let look = move |issuer: &Issuer, now| {
         let id = issuer.url.id();
@@ -371,7 +371,7 @@ fn key_reports(keys: &Keys) -> KeyReports {
             next_rotation: keys.next_rotation(&id, &plans::plan(issuer), now),
         }
     };
-    KeyReports::new(look, changes)
+    KeyReports::new(look, move || read.synced(), changes)
 }
 
 /// Ends when the shutdown has come that far, or when nobody is left to tell.

@@ -79,6 +79,7 @@ async fn plan(
     let alive = records.iter().flat_map(|(_, records)| records.values());
     memories.retain(&alive.map(|r| &*r.uid).collect::<BTreeSet<_>>());
     let (mut writes, mut later) = (Vec::new(), None);
+    let only_new = keys.only_new();
     for (namespace, records) in records {
         let desired = |record: &_, old: Option<&_>| {
             let view = View {
@@ -89,7 +90,9 @@ async fn plan(
             };
             desired(record, &view, now, old)
         };
-        let records = records.into_values();
+        let records = records
+            .into_values()
+            .filter(|r| !only_new || r.status.is_none());
         let at = memories.plan(namespace.as_str(), records, desired, &mut writes);
         later = [later, at].into_iter().flatten().min();
         // However many there are, requests are answered in between.

@@ -91,7 +91,11 @@ fn plan(
     let mut change = None;
     let mut writes = Vec::new();
     let mut later = None;
-    for record in records.into_values() {
+    let only_new = keys.only_new();
+    for record in records
+        .into_values()
+        .filter(|r| !only_new || r.status.is_none())
+    {
         let keys = match &record.spec {
             Ok(issuer) => keys.of(issuer, now),
             Err(_) => IssuerKeys::default(),

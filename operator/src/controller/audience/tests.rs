@@ -18,6 +18,8 @@ struct Running {
     leader: watch::Sender<bool>,
     /// Whether the issuers have keys.
     keys: watch::Sender<bool>,
+    /// Whether the keys have been read.
+    read: watch::Sender<bool>,
     changes: watch::Sender<u64>,
 }
 
@@ -36,7 +38,8 @@ fn start(leads: bool, has_keys: bool) -> Running {
         true => two_keys(issuer, now),
         false => IssuerKeys::default(),
     };
-    let reports = KeyReports::new(look, changes.subscribe());
+    let (read, is_read) = watch::channel(true);
+    let reports = KeyReports::new(look, move || *is_read.borrow(), changes.subscribe());
     let (client, metrics) = (client(&server), Metrics::default());
     tokio::spawn(run(
         index.clone(),
@@ -51,6 +54,7 @@ fn start(leads: bool, has_keys: bool) -> Running {
         index,
         leader,
         keys,
+        read,
         changes,
     }
 }
@@ -115,6 +119,29 @@ async fn the_first_key_of_the_issuer_turns_the_status() {
     running.changes.send_replace(1);
     assert_eq!(after(&running.server, 1).await, ["payments True Ready"]);
     assert_eq!(running.server.lock().unwrap().events.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f03_a_new_leader_takes_nothing_back_before_it_has_read_the_keys() {
+    let running = start(true, true);
+    sleep(Duration::from_secs(1)).await;
+    running.bring_back();
+    assert_eq!(after(&running.server, 0).await, ["payments True Ready"]);
+    running.leader.send_replace(false);
+    running.keys.send_replace(false);
+    running.read.send_replace(false);
+    sleep(Duration::from_secs(1)).await;
+    running.leader.send_replace(true);
+    assert_eq!(after(&running.server, 60).await, [] as [&str; 0]);
+    // Of what is new it is said what is known.
+    running.index.deliver_audience(audience("invoices"));
+    let writes = after(&running.server, 1).await;
+    assert_eq!(writes, ["invoices False IssuerNotReady"]);
+    // Once they have been read, that they are missing is said.
+    running.read.send_replace(true);
+    running.changes.send_replace(1);
+    let writes = after(&running.server, 1).await;
+    assert_eq!(writes, ["payments False IssuerNotReady"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,11 +32,13 @@ pub struct ReportedKey {
 }
 
 type Look = dyn Fn(&Issuer, Timestamp) -> IssuerKeys + Send + Sync;
+type Read = dyn Fn() -> bool + Send + Sync;
 
 /// Where the reports look the keys up.
 #[derive(Clone)]
 pub struct KeyReports {
     look: Arc<Look>,
+    read: Arc<Read>,
     changes: watch::Receiver<u64>,
 }
 
@@ -55,20 +57,28 @@ impl IssuerKeys {
 }
 
 impl KeyReports {
-    /// `look` tells where the keys of an issuer stand at a time, and `changes` counts up when that may be
-    /// something else than before.
+    /// `look` tells where the keys of an issuer stand at a time, `read` whether all keys have been read yet, and
+    /// `changes` counts up when either may be something else than before.
     pub fn new(
         look: impl Fn(&Issuer, Timestamp) -> IssuerKeys + Send + Sync + 'static,
+        read: impl Fn() -> bool + Send + Sync + 'static,
         changes: watch::Receiver<u64>,
     ) -> Self {
         Self {
             look: Arc::new(look),
+            read: Arc::new(read),
             changes,
         }
     }
 
     pub(in crate::controller) fn of(&self, issuer: &Issuer, now: Timestamp) -> IssuerKeys {
         (self.look)(issuer, now)
+    }
+
+    /// Whether that of which nothing was said yet is all that there is something to say of: keys that have not
+    /// been read are not known to be missing, and what was said of them before stands.
+    pub(in crate::controller) fn only_new(&self) -> bool {
+        !(self.read)()
     }
 
     pub(in crate::controller) fn changes(&self) -> watch::Receiver<u64> {

@@ -21,6 +21,8 @@ struct Running {
     changes: watch::Sender<u64>,
     /// Whether the issuers have keys.
     keys: watch::Sender<bool>,
+    /// Whether the keys have been read.
+    read: watch::Sender<bool>,
 }
 
 fn release(url: &str) -> Release {
@@ -48,7 +50,8 @@ fn start(server: &Shared, leads: bool) -> Running {
             IssuerKeys::default()
         }
     };
-    let reports = KeyReports::new(look, changes.subscribe());
+    let (read, is_read) = watch::channel(true);
+    let reports = KeyReports::new(look, move || *is_read.borrow(), changes.subscribe());
     tokio::spawn(run(
         index.clone(),
         reports,
@@ -64,6 +67,7 @@ fn start(server: &Shared, leads: bool) -> Running {
         leader,
         changes,
         keys,
+        read,
     }
 }
 
@@ -263,6 +267,28 @@ async fn a_status_follows_the_keys() {
     assert_eq!(events.len(), 2);
     assert_eq!(events[0]["regarding"]["kind"], "TokenIssuer");
     assert_eq!(events[0]["regarding"].get("namespace"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn f03_a_new_leader_takes_nothing_back_before_it_has_read_the_keys() {
+    let running = start(&storing(|_| {}), true);
+    running.deliver(1);
+    sleep(Duration::from_secs(1)).await;
+    let written = running.server.lock().unwrap().statuses[0].clone();
+    let mut reported = issuer("hallpass");
+    reported.status = serde_json::from_value(written["body"]["status"].clone()).unwrap();
+    assert_eq!(after(&running.server, 0).await, ["hallpass True Ready"]);
+    running.leader.send_replace(false);
+    running.keys.send_replace(false);
+    running.read.send_replace(false);
+    running.index.allow(vec![], vec![reported], vec![]);
+    sleep(Duration::from_secs(1)).await;
+    running.leader.send_replace(true);
+    assert_eq!(after(&running.server, 60).await, [] as [&str; 0]);
+    running.read.send_replace(true);
+    running.changes.send_replace(1);
+    let writes = after(&running.server, 1).await;
+    assert_eq!(writes, ["hallpass False IssuerNotReady"]);
 }
 
 #[test]
