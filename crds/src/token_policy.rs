@@ -217,7 +217,9 @@ pub struct TokenPolicyStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub tokens: Vec<PolicyTokenStatus>,
     /// The policy as a whole. Ready is True when every token can be issued; otherwise its reason
-    /// and message are those of the first token that cannot.
+    /// and message are those of the first token that cannot. Injected is False while pods that the
+    /// policy selects run without the sidecar, True once none does any more, and not there as long
+    /// as none was found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "condition::conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
