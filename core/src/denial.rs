@@ -221,7 +221,7 @@ impl Code {
             Self::BadSignature => "the signature of the bearer token does not fit",
             Self::PodGone => "the pod is gone",
             Self::ServiceAccountGone => "the service account is gone",
-            Self::Invalid => "the stored policy is not valid",
+            Self::Invalid => "the stored object is not valid",
             Self::NoPolicy => "no policy gives this pod that token",
             Self::NoSuchToken => "there is no token of that name here",
             Self::NameTaken => "an older policy gives the same pods a token of that name",
