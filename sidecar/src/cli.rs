@@ -66,13 +66,14 @@ fn execute(arguments: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Fa
             Ok(ExitCode::SUCCESS)
         }
         Command::Serve => {
-            telemetry::init();
+            let surroundings = Surroundings::system();
+            telemetry::init(surroundings.clock.clone());
             let config = Config::from_env()?;
             let runtime = runtime()?;
             runtime.block_on(async {
                 let stop = terminated()?;
                 // It is large, and there is one.
-                Box::pin(app::serve(config, Surroundings::system(), stop)).await?;
+                Box::pin(app::serve(config, surroundings, stop)).await?;
                 Ok::<_, Failed>(())
             })?;
             // A look-up that hangs in its thread must not hold up the end.

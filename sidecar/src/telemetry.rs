@@ -1,21 +1,25 @@
 //! Logs and counters. The text of `/metrics` is written in `serve::metrics`.
 
+mod log;
+
 use std::{
     fmt,
+    io::{self, Write as _},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use hallpass_core::denial::Code;
-use tracing::error;
+use tracing::{error, subscriber::set_global_default};
+
+use self::log::Log;
+use crate::surroundings::Clock;
 
 /// Sends logs to stderr as JSON lines, and a panic's place (never its words) with them.
-pub(crate) fn init() {
-    tracing_subscriber::fmt()
-        .json()
-        .with_max_level(tracing::Level::INFO)
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
+pub(crate) fn init(clock: Clock) {
+    // Where stderr takes nothing, there is nobody to tell.
+    let write = |line: &[u8]| io::stderr().write_all(line).unwrap_or_default();
+    // It fails only where there is one already.
+    set_global_default(Log::new(clock, write)).unwrap_or_default();
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string);
         error!(place, "panic");
