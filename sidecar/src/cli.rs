@@ -120,6 +120,8 @@ fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
+        // Room for 1024 is the usual, and kept: what does not find room is told in the next turn.
+        .max_io_events_per_tick(64)
         // The threads that look names up: a second one, where the first one hangs.
         .max_blocking_threads(2)
         .thread_stack_size(256 * 1024)

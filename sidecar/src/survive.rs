@@ -37,7 +37,9 @@ pub(crate) async fn supervised<F: Future>(
     mut start: impl FnMut() -> F,
 ) -> F::Output {
     loop {
-        if let Ok(output) = caught(start()).await {
+        // Boxed: moved into place it would be on the stack more than once, and what a stack has grown to is
+        // kept in every pod.
+        if let Ok(output) = caught(Box::pin(start())).await {
             return output;
         }
         counters.panics.add();

@@ -198,7 +198,8 @@ impl Dialer {
     }
 
     async fn agree(&self, tcp: TcpStream, peer: SocketAddr) -> Result<Opened, UpstreamError> {
-        let handshake = self.tls.connect(self.name.clone(), tcp);
+        // Boxed at once: it is large, and on its way to hyper it is moved a dozen times.
+        let handshake = async { Ok(Box::new(self.tls.connect(self.name.clone(), tcp).await?)) };
         let tls = within(TLS, Step::Handshake, handshake)
             .await?
             .map_err(|source| UpstreamError::Handshake {
@@ -227,7 +228,8 @@ impl Drivers {
 }
 
 type Opened = (Connection, Driver);
-type Driver = http1::Connection<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>, Full<Bytes>>;
+type Stream = Box<tokio_rustls::client::TlsStream<TcpStream>>;
+type Driver = http1::Connection<TokioIo<Stream>, Full<Bytes>>;
 
 pub(super) async fn within<F: Future>(
     limit: Duration,
