@@ -4,7 +4,7 @@
 //! different versions understand each other. Credentials are [`Secret`]s on both sides of the wire;
 //! they are written and read in one function each, at the end of this file.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,6 +15,13 @@ use crate::{
     scope::ScopeSet,
     secret::Secret,
 };
+
+/// How long a sidecar waits for the answer to a request that it has sent. Then it asks anew.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long the operator has for a request, from the moment on at which its headers are there. What is left
+/// of [`PATIENCE`] is for the way there and back: nothing is minted for a sidecar that has given up.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(13);
 
 /// `GET /v1/assignments`: what the sidecar of one pod is to hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -293,6 +300,12 @@ mod tests {
                 "detail": "why", "code": "NoPolicy"
             })
         );
+    }
+
+    #[test]
+    fn f11_the_operator_has_answered_before_a_sidecar_gives_up() {
+        let way = PATIENCE.checked_sub(ANSWER_WITHIN).unwrap();
+        assert!(way >= Duration::from_secs(2), "{way:?}");
     }
 
     #[test]

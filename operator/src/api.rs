@@ -67,7 +67,7 @@ pub struct Api {
 /// # Guarantees
 /// Every refusal is a problem document (RFC 9457), or at a token endpoint one of RFC 6749 §5.2, with a
 /// code of [`Code`](hallpass_core::denial::Code) and a request id. A panic in a handler is answered with
-/// 500 and counted; a request has 20 s. A body is read up to 16 KiB, for 5 s, and that of somebody who is
+/// 500 and counted; a request has 13 s. A body is read up to 16 KiB, for 5 s, and that of somebody who is
 /// not authenticated only at a token endpoint, whose credentials are in it, and at the webhook of injection.
 /// That one answers reviews of up to 8 MiB, which have 3 s to arrive, to whoever asks.
 pub fn inside(api: Arc<Api>) -> Front {

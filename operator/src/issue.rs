@@ -12,6 +12,7 @@ use hallpass_core::{
     issuer::IssuerUrl,
     name::{TokenId, TokenName},
     scope::ScopeSet,
+    wire,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
@@ -242,7 +243,8 @@ impl Issuance {
         let room = self.audit.has_room();
         room.map_err(|error| self.unwritten(ask, &error))?;
         self.limits.take(grant, ask.now())?;
-        let minted = self.issuers.mint(grant, ask.now()).await;
+        let minted = self.issuers.mint(grant, ask.now(), ask.since + LAST_END);
+        let minted = minted.await;
         drop(turn);
         let issued = minted.map_err(|e| {
             let refusal = Refusal::from(&e);
@@ -313,9 +315,12 @@ impl Ask {
 /// How many of a request's tokens are minted at the same time.
 const AT_ONCE: usize = 8;
 
-/// No token is begun later than this after its request, so that those before it are still answered
-/// within the request's 20 s.
+/// No token is begun later than this after its request: the rest of the time is for minting it.
 const LAST_START: Duration = Duration::from_secs(10);
+
+/// No token is waited for longer than this after its request. Those that were minted meanwhile are still
+/// written into the answer before the request itself is cut off, with nothing.
+const LAST_END: Duration = wire::ANSWER_WITHIN.saturating_sub(Duration::from_secs(1));
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use hallpass_core::{
 };
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use self::minted::Mismatch;
 
@@ -33,14 +34,19 @@ pub struct Issuers {
 }
 
 impl Issuers {
-    /// Has the token of the grant minted by whom the grant names.
+    /// Has the token of the grant minted by whom the grant names, by then or not at all.
     ///
     /// # Errors
     /// What the issuer says.
-    pub async fn mint(&self, grant: &Grant, now: Timestamp) -> Result<IssuedToken, MintError> {
+    pub async fn mint(
+        &self,
+        grant: &Grant,
+        now: Timestamp,
+        until: Instant,
+    ) -> Result<IssuedToken, MintError> {
         match grant.source() {
             // Boxed, since it is large and would be a part of the other's state too.
-            Source::Kubernetes => Box::pin(self.kubernetes.mint(grant, now)).await,
+            Source::Kubernetes => Box::pin(self.kubernetes.mint(grant, now, until)).await,
             Source::Hallpass(own) => self.hallpass.mint(grant, own, now),
         }
     }

@@ -18,7 +18,7 @@ use std::{
 use hallpass_core::{
     name::TokenName,
     secret::Secret,
-    wire::{Assignments, Problem, TokenEntry, TokensRequest, TokensResponse},
+    wire::{Assignments, PATIENCE, Problem, TokenEntry, TokensRequest, TokensResponse},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -273,11 +273,11 @@ async fn exchange(
         answer.sighting = Sighting::of(&answer.headers, asked, clock.now());
         Ok(answer)
     };
-    timeout(REQUEST, exchange)
+    timeout(PATIENCE, exchange)
         .await
         .unwrap_or(Err(UpstreamError::TooSlow {
             step: Step::Request,
-            limit: REQUEST,
+            limit: PATIENCE,
         }))
 }
 
@@ -341,7 +341,6 @@ const HEDGE: Duration = Duration::from_millis(300);
 /// The same for tokens of which the pod has some that are good for longer than [`PLENTY`].
 const MINT: Duration = Duration::from_secs(2);
 const PLENTY: Duration = Duration::from_secs(60);
-const REQUEST: Duration = Duration::from_secs(15);
 const MAX_AGE: Duration = Duration::from_secs(30);
 const BODY: usize = 1 << 20;
 const EXPIRES_IN: HeaderName = HeaderName::from_static("hallpass-expires-in");

@@ -3,7 +3,6 @@
 use std::{
     net::{IpAddr, Ipv6Addr},
     panic::AssertUnwindSafe,
-    time::Duration,
 };
 
 use axum::{
@@ -11,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::FutureExt;
-use hallpass_core::denial::Code;
+use hallpass_core::{denial::Code, wire::ANSWER_WITHIN};
 use http::{Extensions, HeaderName, HeaderValue, header::AUTHORIZATION};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
@@ -91,7 +90,7 @@ async fn answer(
     // Whatever a handler shares is locked for single assignments or swapped whole: nothing is half done
     // behind a panic.
     let run = AssertUnwindSafe(handling).catch_unwind();
-    let mut response = match timeout(TIME, run).await {
+    let mut response = match timeout(ANSWER_WITHIN, run).await {
         Ok(Ok(response)) => response,
         Ok(Err(_panic)) => {
             // The hook has printed where it was; its message may hold anything.
@@ -106,7 +105,7 @@ async fn answer(
         Err(_elapsed) => refuse(
             route,
             Code::Unavailable,
-            "the request took longer than 20 s",
+            "the request took longer than 13 s",
         ),
     };
     match response.extensions_mut().remove::<Refused>() {
@@ -135,5 +134,4 @@ fn route(path: &str) -> Route {
     }
 }
 
-const TIME: Duration = Duration::from_secs(20);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

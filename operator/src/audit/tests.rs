@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::issuer::{
-    fixture::{ApiServer, PLANTED, START, TOKEN_PATH, grant, mint, now, subject},
+    fixture::{ApiServer, PLANTED, START, TOKEN_PATH, grant, mint, now, soon, subject},
     kubernetes::{Minter, OperatorId},
 };
 
@@ -59,7 +59,7 @@ async fn issued() -> IssuedToken {
         name: "h".into(),
     };
     let minter = Minter::new(server.client(), operator, crate::telemetry::Metrics::new());
-    minter.mint(&grant(), now()).await.unwrap()
+    minter.mint(&grant(), now(), soon()).await.unwrap()
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn a_control_character_makes_no_second_line() {
         name: "h".into(),
     };
     let minter = Minter::new(server.client(), operator, crate::telemetry::Metrics::new());
-    let issued = minter.mint(&grant(), now()).await.unwrap();
+    let issued = minter.mint(&grant(), now(), soon()).await.unwrap();
     Audit::new(lines.clone())
         .record(&RequestId::random(), issued, now())
         .await

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -15,6 +16,7 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     Issuers,
@@ -35,6 +37,11 @@ pub(crate) const START: i64 = 1_790_000_000;
 
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(START).unwrap()
+}
+
+/// Later than anything that a test waits for.
+pub(crate) fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
 }
 
 /// What the API server answers.

@@ -20,7 +20,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams, client::Body, core::Status};
 use serde::{Deserialize, Deserializer};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::{IssuedToken, MintError, minted};
 use crate::telemetry::Metrics;
@@ -61,7 +61,7 @@ impl Minter {
         }
     }
 
-    /// Has the token of the grant minted.
+    /// Has the token of the grant minted, by then at the latest.
     ///
     /// # Guarantees
     /// One call, or two where the right is in question; an answer within 8 s. The token that comes
@@ -69,9 +69,14 @@ impl Minter {
     ///
     /// # Errors
     /// What the API server said, or what was wrong with the token that it made.
-    pub async fn mint(&self, grant: &Grant, now: Timestamp) -> Result<IssuedToken, MintError> {
+    pub async fn mint(
+        &self,
+        grant: &Grant,
+        now: Timestamp,
+        until: Instant,
+    ) -> Result<IssuedToken, MintError> {
         let started = Instant::now();
-        let answer = timeout(TIMEOUT, self.ask(grant)).await;
+        let answer = timeout_at(until.min(started + TIMEOUT), self.ask(grant)).await;
         let took = started.elapsed();
         self.metrics.minted(took);
         let TokenAnswer {
@@ -241,7 +246,7 @@ fn refusal(message: &str) -> MintError {
     }
 }
 
-/// A request has 20 s; this is what is left of it for the API server.
+/// The most that one call may take of the time of a request.
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// Tokens have about 1 kB, with long names 4.
 const LONGEST_ANSWER: usize = 64 * 1024;

@@ -72,6 +72,28 @@ async fn f11_the_api_server_is_asked_for_so_many_at_once_and_who_has_none_is_fir
 }
 
 #[tokio::test(start_paused = true)]
+async fn f11_who_waits_and_is_minted_for_is_answered_before_its_sidecar_gives_up() {
+    let (server, issuance) = silent();
+    let pods: Vec<String> = (0..3 * AT_ONCE).map(|n| format!("orders-{n}")).collect();
+    let answered = pods.iter().map(async |pod| {
+        let began = Instant::now();
+        assert_eq!(asked(&issuance, pod, 0).await, "Unavailable");
+        began.elapsed().as_secs()
+    });
+    let mut answered = join_all(answered).await;
+    answered.sort_unstable();
+    // Whose turn came at once has 8 s, whose turn came then has what is left, and nobody else has one.
+    let expected = [8, 10, 12].map(|seconds| vec![seconds; AT_ONCE]).concat();
+    assert_eq!(answered, expected);
+    assert!(
+        answered
+            .iter()
+            .all(|took| *took < wire::ANSWER_WITHIN.as_secs())
+    );
+    assert_eq!(server.calls().len(), 2 * AT_ONCE);
+}
+
+#[tokio::test(start_paused = true)]
 async fn f11_what_is_locked_while_it_waits_is_not_issued() {
     for (locked, word, calls) in [
         (true, "Locked", AT_ONCE),

@@ -7,7 +7,7 @@ use hallpass_core::denial::Code;
 use super::*;
 use crate::issuer::fixture::{
     ApiServer, PLANTED, REVIEW_PATH, Reply, START, TOKEN_PATH, answer, claims, grant, mint, now,
-    status,
+    soon, status,
 };
 
 fn minter(server: &ApiServer) -> Minter {
@@ -22,7 +22,7 @@ async fn minted(
     answer: impl Fn(&Value) -> Reply + Send + Sync + 'static,
 ) -> Result<IssuedToken, MintError> {
     let server = ApiServer::default().on(TOKEN_PATH, answer);
-    minter(&server).mint(&grant(), now()).await
+    minter(&server).mint(&grant(), now(), soon()).await
 }
 
 fn review(allowed: bool) -> impl Fn(&Value) -> Reply {
@@ -32,7 +32,7 @@ fn review(allowed: bool) -> impl Fn(&Value) -> Reply {
 #[tokio::test]
 async fn asks_for_one_audience_bound_to_the_pod_by_uid() {
     let server = ApiServer::default().on(TOKEN_PATH, mint);
-    let issued = minter(&server).mint(&grant(), now()).await.unwrap();
+    let issued = minter(&server).mint(&grant(), now(), soon()).await.unwrap();
     assert_eq!(issued.expires_at().as_second(), START + 3600);
     let calls = server.calls();
     let [(_, body)] = &calls[..] else {
@@ -93,7 +93,10 @@ async fn without_the_right_it_names_the_command_that_gives_it() {
     let server = ApiServer::default()
         .on(TOKEN_PATH, |_| status(403, "serviceaccounts", "forbidden"))
         .on(REVIEW_PATH, review(false));
-    let error = minter(&server).mint(&grant(), now()).await.unwrap_err();
+    let error = minter(&server)
+        .mint(&grant(), now(), soon())
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::MintForbidden);
     assert!(
         error.to_string().ends_with(
@@ -119,7 +122,10 @@ async fn with_the_right_a_403_is_a_refusal_in_the_api_servers_words() {
             )
         })
         .on(REVIEW_PATH, review(true));
-    let error = minter(&server).mint(&grant(), now()).await.unwrap_err();
+    let error = minter(&server)
+        .mint(&grant(), now(), soon())
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::MintRefused);
     assert!(error.to_string().contains("a policy says no"), "{error}");
     assert!(error.to_string().len() < 600, "{error}");
@@ -130,7 +136,10 @@ async fn a_403_that_cannot_be_explained_is_no_verdict() {
     let server = ApiServer::default()
         .on(TOKEN_PATH, |_| status(403, "serviceaccounts", "forbidden"))
         .on(REVIEW_PATH, |_| status(500, "", "etcd"));
-    let error = minter(&server).mint(&grant(), now()).await.unwrap_err();
+    let error = minter(&server)
+        .mint(&grant(), now(), soon())
+        .await
+        .unwrap_err();
     assert!(error.is_transient(), "{error:?}");
 }
 
@@ -194,6 +203,6 @@ async fn the_lifetime_counts_from_the_answer_not_from_the_question() {
         name: "hallpass".into(),
     };
     let minter = Minter::new(Client::new(client, "default"), operator, Metrics::new());
-    let issued = minter.mint(&grant(), now()).await.unwrap();
+    let issued = minter.mint(&grant(), now(), soon()).await.unwrap();
     assert_eq!(issued.expires_at().as_second(), START + 3607);
 }
