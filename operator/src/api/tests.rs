@@ -8,3 +8,4 @@ mod requests;
 mod standing;
 mod tokens;
 mod trust;
+mod wire;

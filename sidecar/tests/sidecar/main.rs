@@ -34,3 +34,8 @@ mod timing;
     reason = "a helper of tests that fails is a test that fails"
 )]
 mod trust;
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests that fails is a test that fails"
+)]
+mod wire;

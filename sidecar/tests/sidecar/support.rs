@@ -77,9 +77,14 @@ impl Pod {
     }
 
     pub(crate) async fn planned(plan: Plan, prepare: impl FnOnce(&FakeOperator)) -> Self {
-        let still = stand_still();
         let operator = FakeOperator::start(plan.clock.clone()).await;
         prepare(&operator);
+        Self::beside(operator, plan).await
+    }
+
+    /// A pod with that operator.
+    pub(crate) async fn beside(operator: FakeOperator, plan: Plan) -> Self {
+        let still = stand_still();
         let directory = tempfile::tempdir().unwrap();
         for container in &plan.containers {
             std::fs::create_dir_all(directory.path().join("run").join(container)).unwrap();

@@ -1,5 +1,6 @@
 //! An operator that does what a test says, over real TLS.
 
+pub(crate) mod recorded;
 mod tls;
 
 use std::{
@@ -53,6 +54,7 @@ struct Script {
     refusal: Option<Value>,
     refusals: BTreeMap<String, Value>,
     asked: Vec<Asked>,
+    requests: Vec<(&'static str, String)>,
 }
 
 /// A request that came in.
