@@ -34,7 +34,8 @@ use crate::{
     issue::{Ask, Outcomes, refusal::Refusal},
 };
 
-/// `GET /v1/assignments`: 200 for every live pod, with what it is to hold; 304 where it has that already.
+/// `GET /v1/assignments`: 200 for every live pod, with what it is to hold; 304 where it has that already. Where
+/// another replica may know better, it is that one's to say.
 pub(super) async fn assignments(
     who: Authenticated,
     State(api): State<Arc<Api>>,
@@ -43,6 +44,8 @@ pub(super) async fn assignments(
 ) -> Result<Response, Refused> {
     api.issuance.look(who.subject(), arrival.at)?;
     let snapshot = api.index.snapshot().map_err(Refusal::from)?;
+    let current = api.index.standing().may_decide(Instant::now());
+    current.map_err(Refusal::from)?;
     let body = encode(&assignments_of(&snapshot, who.subject(), arrival.at))?;
     let answer = Document::json(body, POLL_AGAIN).answer(&headers);
     Ok(told(&api.anchors, answer))

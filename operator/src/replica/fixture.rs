@@ -56,6 +56,12 @@ impl Standing {
             .take(listed([lease("other", [0, 0], 0)]), before);
     }
 
+    /// The same, and the other replica has said that it is behind as well: nobody knows more.
+    pub(crate) fn be_cut_off_with_all_others(&self, now: Instant) {
+        self.be_cut_off(now);
+        self.note("other".into(), now, true);
+    }
+
     /// The API server has answered a watch request of that time, and there is no other replica.
     pub(crate) fn be_current(&self, now: Instant) {
         self.freshness().stamp(Kind::Pod).proven(now);

@@ -48,23 +48,46 @@ async fn tells_every_other_replica_whether_it_is_behind_and_the_world_nothing() 
 }
 
 #[tokio::test]
-async fn issues_nothing_on_what_another_replica_may_know_better() {
+async fn says_and_issues_nothing_that_another_replica_may_know_better() {
     let index = index();
     let mut operator = Operator::with(index.clone(), mint).await;
     let router = operator.router();
     let bearer = operator.bearer("orders-0", "orders");
-    let answer = send(&router, request("POST", "/v1/tokens", &bearer, "{}")).await;
-    assert_eq!(answer.status, 200);
+    let questions = [("GET", "/v1/assignments"), ("POST", "/v1/tokens")];
+    let ask = async |(method, path)| send(&router, request(method, path, &bearer, "{}")).await;
+    let has = ask(questions[0]).await.header("etag").to_owned();
+    for question in questions {
+        assert_eq!(ask(question).await.status, 200, "{question:?}");
+    }
     index.standing().be_cut_off(Instant::now());
-    let answer = send(&router, request("POST", "/v1/tokens", &bearer, "{}")).await;
+    for question in questions {
+        let answer = ask(question).await;
+        assert_eq!(answer.code(), (503, "NotSynced".into()), "{question:?}");
+        assert_eq!(answer.header("retry-after"), "2", "{question:?}");
+        let detail = answer.problem().detail;
+        assert!(
+            detail.contains("is 60 s old, and another replica may"),
+            "{question:?}: {detail}"
+        );
+    }
+    // Nor that what the pod has is what it is to hold.
+    let mut again = request("GET", "/v1/assignments", &bearer, "");
+    let headers = again.headers_mut();
+    headers.insert("if-none-match", has.parse().unwrap());
+    let answer = send(&router, again).await;
     assert_eq!(answer.code(), (503, "NotSynced".into()));
-    assert_eq!(answer.header("retry-after"), "2");
-    let detail = answer.problem().detail;
-    assert!(
-        detail.contains("is 60 s old, and another replica may"),
-        "{detail}"
-    );
-    // Its pods go on knowing what to hold.
-    let answer = send(&router, request("GET", "/v1/assignments", &bearer, "")).await;
-    assert_eq!(answer.status, 200);
+}
+
+/// The API server answers no replica: nobody knows better, and pods go on learning what they are to hold.
+#[tokio::test]
+async fn f01_goes_on_saying_what_to_hold_while_the_api_server_answers_no_replica() {
+    let index = index();
+    let mut operator = Operator::with(index.clone(), mint).await;
+    let router = operator.router();
+    let bearer = operator.bearer("orders-0", "orders");
+    index.standing().be_cut_off_with_all_others(Instant::now());
+    for (method, path) in [("GET", "/v1/assignments"), ("POST", "/v1/tokens")] {
+        let answer = send(&router, request(method, path, &bearer, "{}")).await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
 }
