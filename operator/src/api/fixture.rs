@@ -187,7 +187,8 @@ impl Operator {
         handling: impl Future<Output = Response>,
     ) -> Answer {
         let api = self.api.take().unwrap();
-        read(observe(&api, request, |_, _, _| handling).await).await
+        let from = [10, 0, 0, 1].into();
+        read(observe(&api, request, from, |_, _, _| handling).await).await
     }
 
     /// The router with a route more.

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::{IpAddr, Ipv6Addr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -21,13 +22,18 @@ use super::{
     oauth::{self, Reach},
     observe::{Arrival, observe},
     problem,
+    server::Answers,
 };
 use crate::telemetry::label::Route;
 
 /// Answers the requests of one listener: those that are for an issuer, whose URLs come and go, by itself, and
 /// the others through a router. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Front(Arc<Shared>);
+pub struct Front {
+    shared: Arc<Shared>,
+    /// Whoever is asked for before it is told is of the unspecified address, with all others of that.
+    from: IpAddr,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -39,12 +45,15 @@ struct Shared {
 impl Front {
     pub(super) fn new(reach: Reach, routes: Router, api: Arc<Api>) -> Self {
         let routes = routes.fallback(async || problem::no_such_path());
-        Self(Arc::new(Shared { api, reach, routes }))
+        Self {
+            shared: Arc::new(Shared { api, reach, routes }),
+            from: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        }
     }
 
     /// Hands a request to whoever answers it.
     async fn handle(&self, route: Route, mut request: Request, arrival: Arrival) -> Response {
-        let Shared { api, reach, routes } = &*self.0;
+        let Shared { api, reach, routes } = &*self.shared;
         match route {
             Route::Token | Route::Introspect | Route::Revoke | Route::Jwks | Route::Metadata => {
                 let is_head = request.method() == Method::HEAD;
@@ -89,7 +98,16 @@ impl Service<Request> for Front {
         let front = self.clone();
         Box::pin(async move {
             let handle = |route, request, arrival| front.handle(route, request, arrival);
-            Ok(observe(&front.0.api, request, handle).await)
+            Ok(observe(&front.shared.api, request, front.from, handle).await)
         })
+    }
+}
+
+impl Answers for Front {
+    fn asked_from(self, address: IpAddr) -> Self {
+        Self {
+            from: address,
+            ..self
+        }
     }
 }

@@ -1,9 +1,6 @@
 //! What happens around every request: its id, its time limit, its panic, its metric, its line.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    panic::AssertUnwindSafe,
-};
+use std::{net::IpAddr, panic::AssertUnwindSafe};
 
 use axum::{
     extract::Request,
@@ -16,7 +13,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 
-use super::{Api, oauth, problem::Refused, server::Peer};
+use super::{Api, oauth, problem::Refused};
 use crate::{audit::RequestId, issue::refusal::Refusal, telemetry::label::Route};
 
 /// A request's id, when it was read, and where it came from.
@@ -25,7 +22,6 @@ pub(super) struct Arrival {
     pub(super) id: RequestId,
     pub(super) at: Timestamp,
     pub(super) since: Instant,
-    /// Who has none is of the unspecified address, with all others who have none.
     pub(super) from: IpAddr,
 }
 
@@ -42,13 +38,14 @@ impl Arrival {
 pub(super) async fn observe<H: Future<Output = Response>>(
     api: &Api,
     mut request: Request,
+    from: IpAddr,
     handle: impl FnOnce(Route, Request, Arrival) -> H,
 ) -> Response {
     let arrival = Arrival {
         id: RequestId::random(),
         at: (api.clock)(),
         since: Instant::now(),
-        from: from(&request),
+        from,
     };
     let route = route(request.uri().path());
     for (_, value) in request
@@ -116,11 +113,6 @@ async fn answer(
 
 fn refuse(route: Route, code: Code, detail: &str) -> Response {
     oauth::refused(route, Refusal::new(code, detail)).into_response()
-}
-
-fn from(request: &Request) -> IpAddr {
-    let peer = request.extensions().get::<Peer>();
-    peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.0)
 }
 
 fn route(path: &str) -> Route {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{body::Body, extract::Request, response::Response};
+use axum::{Router, body::Body, extract::Request, response::Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -37,20 +37,15 @@ mod paced;
 pub trait Answers:
     Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
+    /// The same for what comes from that address. It is nobody's name: a node's own address may stand for all of
+    /// its pods. Told once for each connection: an extension of each request would be three allocations.
+    #[must_use]
+    fn asked_from(self, _address: IpAddr) -> Self {
+        self
+    }
 }
 
-impl<S> Answers for S where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send>
-        + Clone
-        + Send
-        + 'static
-{
-}
-
-/// The address that a request came from, as an extension of the request. It is nobody's name: a node's own
-/// address may stand for all of its pods.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) IpAddr);
+impl Answers for Router {}
 
 /// How long, and how many.
 #[derive(Debug, Clone, Copy)]
@@ -141,9 +136,8 @@ pub async fn serve_within(
         let connection = Connection {
             limits,
             acceptor: acceptor.clone(),
-            service: service.clone(),
+            service: service.clone().asked_from(address.ip()),
             watcher: graceful.watcher(),
-            peer: Peer(address.ip()),
             _slot: slot,
             _share: share,
         };
@@ -189,7 +183,6 @@ struct Connection<S> {
     acceptor: TlsAcceptor,
     service: S,
     watcher: Watcher,
-    peer: Peer,
     _slot: OwnedSemaphorePermit,
     _share: Share,
 }
@@ -201,7 +194,6 @@ impl<S: Answers> Connection<S> {
             acceptor,
             service,
             watcher,
-            peer,
             _slot,
             _share,
         } = self;
@@ -211,9 +203,8 @@ impl<S: Answers> Connection<S> {
         let stream = timeout(limits.handshake, acceptor.accept(Box::pin(stream))).await??;
         let pace = Arc::new(Pace::default());
         let stream = Paced::new(stream, Arc::clone(&pace), limits.head);
-        let service = service_fn(move |mut request: Request<Incoming>| {
+        let service = service_fn(move |request: Request<Incoming>| {
             pace.serve();
-            request.extensions_mut().insert(peer);
             let pace = Arc::clone(&pace);
             let answer = service.clone().call(request.map(Body::new));
             async move {

@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{
-        Front, Webhook,
+        Answers as _, Front, Webhook,
         fixture::{Answer, Operator, send},
-        server::Peer,
     },
     index::{Index, fixture::policy},
     inject::fixture::{CA, pod, settings},
@@ -288,10 +287,8 @@ async fn t31_who_sends_slowly_is_let_go_of_after_3_s() {
 async fn t31_an_address_that_sends_slowly_keeps_out_itself_alone() {
     let (_operator, router) = starting().await;
     let from = |last: u8, body: Body| {
-        let mut request = Request::post("/inject/pod").body(body).unwrap();
-        let peer = Peer([10, 0, 0, last].into());
-        request.extensions_mut().insert(peer);
-        let router = router.clone();
+        let request = Request::post("/inject/pod").body(body).unwrap();
+        let router = router.clone().asked_from([10, 0, 0, last].into());
         async move { send(&router, request).await }
     };
     let of = |mib: usize| " ".repeat(mib * 1024 * 1024) + &review(&pod()).to_string();
