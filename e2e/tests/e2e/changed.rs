@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::{
+    attempt::{Attempt, Caller},
     cluster::{Cluster, upgrade},
     command::{Said, kubectl, run},
     manifest::pod,
@@ -124,6 +125,43 @@ async fn t27_a_pod_cannot_be_marked_afterwards() -> Result<()> {
         .kubectl(&["label", "pod", "bare", "app=y"])
         .await?
         .success()?;
+    Ok(())
+}
+
+/// Whoever assigns a pod to a node has the API server merge labels and annotations into it, by either of two
+/// paths, in the place of what is there.
+#[tokio::test]
+async fn t27_who_assigns_a_pod_to_a_node_cannot_mark_it() -> Result<()> {
+    let cluster = Cluster::shared("assigned").await?;
+    let bare = pod("assigned").with("/spec/schedulerName", json!("nobody"));
+    cluster.apply(&bare.to_string()).await?;
+    let namespace = format!("/api/v1/namespaces/{}", cluster.namespace);
+    let scheduler = Caller {
+        user: "scheduler",
+        groups: &["system:masters"],
+    };
+    for path in ["pods/assigned/binding", "bindings"] {
+        let bind = async |mut metadata: Value| {
+            metadata["name"] = json!("assigned");
+            let target = json!({"kind": "Node", "name": "node0"});
+            let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": target});
+            let attempt = Attempt::post(&format!("{namespace}/{path}"), binding);
+            cluster.attempt(scheduler, &attempt).await
+        };
+        for (field, what) in [("labels", "label"), ("annotations", "annotation")] {
+            for key in ["hallpass.dev/injected", "hallpass.dev/role"] {
+                let why = format!("{what} {key} cannot be changed on a pod that is there");
+                let said = bind(json!({field: {key: "true"}})).await?;
+                said.against_policy("hallpass-injected-changed", &why)
+                    .with_context(|| path.to_owned())?;
+            }
+            // the twin: what is not ours is not our business
+            let other = bind(json!({field: {"topology.kubernetes.io/zone": "a"}})).await?;
+            other.allowed().with_context(|| path.to_owned())?;
+        }
+        let nothing = bind(json!({})).await?;
+        nothing.allowed().with_context(|| path.to_owned())?;
+    }
     Ok(())
 }
 
