@@ -26,7 +26,7 @@ struct Issued {
 pub(crate) fn measure(report: &mut Report, side: &Side) -> Result<()> {
     let ours = introspecting(&side.operator, &side.world)?;
     let peer = side.peer.as_ref().map(Peer::introspecting).transpose()?;
-    let mut servers = vec![("", &ours)];
+    let mut servers = vec![("", &ours), (BARE, &side.bare)];
     servers.extend(peer.as_ref().map(|peer| (PEER, peer)));
     let full = rounds::closed(&servers)?;
     let [full, beside @ ..] = &full[..] else {
@@ -52,12 +52,12 @@ pub(crate) fn measure(report: &mut Report, side: &Side) -> Result<()> {
         figures.push((format!("full load {name}"), "us", waited));
     }
     for (metric, unit, figure) in figures {
-        report.add("B6", &metric, (figure(full), unit), &how);
-        if let [peer] = beside {
+        for peer in beside {
+            report.add("B6", &metric, (figure(full), unit), &how);
             report.beside(&peer.name, figure(peer));
-        }
-        if metric == TIME {
-            report.bar(Bar::Value(25.0));
+            if metric == TIME && peer.name == BARE {
+                report.bar(Bar::Value(25.0));
+            }
         }
     }
     at_half(report, &steady, half);
