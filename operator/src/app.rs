@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use hallpass_core::process;
 use kube::Client;
 use rustls::crypto::aws_lc_rs;
 use tokio::{
@@ -38,6 +39,9 @@ pub mod task;
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
+    /// The memory is not kept to this process.
+    #[error("keep keys out of core dumps")]
+    Conceal(#[source] io::Error),
     /// Somebody else chose the provider of cryptography.
     #[error("choose the provider of cryptography")]
     ChooseProvider,
@@ -75,6 +79,7 @@ pub enum AppError {
 /// # Errors
 /// What could not be started, or which part ended on its own.
 pub async fn run(config: Config, metrics: Metrics) -> Result<(), AppError> {
+    process::conceal().map_err(AppError::Conceal)?;
     let mut signals = Signals::new()?;
     aws_lc_rs::default_provider()
         .install_default()

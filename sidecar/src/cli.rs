@@ -12,9 +12,11 @@ use std::{
     process::ExitCode,
 };
 
-use hallpass_core::name::{ContainerName, TokenName};
+use hallpass_core::{
+    name::{ContainerName, TokenName},
+    process,
+};
 use lexopt::{Arg, ValueExt as _};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -59,7 +61,7 @@ type Failed = Box<dyn Error + Send + Sync>;
 fn execute(arguments: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failed> {
     // In a pod with shareProcessNamespace another container of the same user would otherwise read the
     // identity token, and every container's tokens, under /proc/PID/root. Each command runs beside them.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    process::conceal()?;
     match parse(lexopt::Parser::from_iter(arguments))? {
         Command::Help => {
             io::stdout().write_all(help::TEXT.as_bytes())?;
@@ -142,7 +144,7 @@ fn terminated() -> io::Result<impl Future<Output = ()>> {
 
 #[cfg(test)]
 mod tests {
-    use rustix::process::dumpable_behavior;
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
 
     use super::*;
 
