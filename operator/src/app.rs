@@ -99,13 +99,27 @@ pub async fn run(config: Config, metrics: Metrics) -> Result<(), AppError> {
         .start(listeners, phases, &mut steady, &mut closing)
         .map_err(AppError::SetUpTls)?;
     info!(version = env!("CARGO_PKG_VERSION"), "operator started");
+    let leave = async {
+        signals.terminated().await;
+        info!("operator shuts down");
+        readiness.drain();
+    };
+    watch_over((steady, closing), leave, phase).await?;
+    info!("operator ended");
+    Ok(())
+}
+
+/// Goes on until it is to `leave`, and then through the phases. What ends on its own before ends all at once.
+async fn watch_over(
+    (mut steady, mut closing): (Tasks, Tasks),
+    leave: impl Future<Output = ()>,
+    phase: watch::Sender<Phase>,
+) -> Result<(), AppError> {
     tokio::select! {
         ended = steady.first_end() => return Err(ended.into()),
         ended = closing.first_end() => return Err(ended.into()),
-        () = signals.terminated() => {}
+        () = leave => {}
     }
-    info!("operator shuts down");
-    readiness.drain();
     phase.send_replace(Phase::Leaving);
     tokio::select! {
         ended = steady.first_end() => return Err(ended.into()),
@@ -115,7 +129,6 @@ pub async fn run(config: Config, metrics: Metrics) -> Result<(), AppError> {
     timeout(CLOSE, closing.all_end())
         .await
         .map_err(|_elapsed| AppError::Stuck(CLOSE))??;
-    info!("operator ended");
     Ok(())
 }
 
@@ -188,3 +201,6 @@ const LINGER: Duration = Duration::from_secs(3);
 const CLOSE: Duration = Duration::from_secs(23);
 const OWN_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 const EAFNOSUPPORT: i32 = 97;
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,9 @@
 //! The whole operator behind its router: only the API server is scripted.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+};
 
 use axum::{body::Body, response::Response};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -163,6 +166,18 @@ impl Operator {
             stores,
             key,
         }
+    }
+
+    /// Somebody panics who holds the lock of what was verified a moment ago.
+    pub(super) fn poison(&self) {
+        let verified = &self.api.as_ref().unwrap().verified;
+        let amidst = AssertUnwindSafe(|| {
+            let _held = verified.lock();
+            panic!("injected")
+        });
+        let ended: std::thread::Result<()> = std::panic::catch_unwind(amidst);
+        drop(ended);
+        assert!(verified.is_poisoned());
     }
 
     /// Whom the callers are told to trust.

@@ -3,6 +3,7 @@
 mod assignments;
 mod injection;
 mod oauth;
+mod panics;
 mod refusals;
 mod requests;
 mod standing;

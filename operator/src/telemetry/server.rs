@@ -194,6 +194,29 @@ mod tests {
         assert!(answer.ends_with("ok\n"), "{answer}");
     }
 
+    #[tokio::test]
+    async fn f22_a_connection_that_a_panic_ends_gives_back_its_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let panics = axum::routing::any(async || -> &'static str { panic!("injected") });
+        let router = router(Metrics::new(), Readiness::default()).route("/panic", panics);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(listener, router));
+        let ask = async |path: &str| {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            drop(stream.read_to_string(&mut answer).await);
+            answer
+        };
+        for _ in 0..=CONNECTIONS {
+            assert_eq!(ask("/panic").await, "");
+        }
+        let answer = ask("/healthz").await;
+        assert!(answer.ends_with("ok\n"), "{answer}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_client_that_says_nothing_is_cut_off() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -69,6 +69,10 @@ impl Answers for Who {
 async fn server(limits: ConnectionLimits) -> Server {
     let router = Router::new()
         .route("/", get(async || "here"))
+        .route(
+            "/panic",
+            get(async || -> &'static str { panic!("injected") }),
+        )
         .route("/large", get(async || Bytes::from(vec![b'x'; LARGE])))
         .route(
             "/body",
@@ -185,6 +189,21 @@ async fn who_answers_is_told_which_address_asks() {
     let server = serving(short(), Who(None)).await;
     let answer = server.ask("/").await;
     assert!(answer.ends_with("Some(127.0.0.1)"), "{answer}");
+}
+
+/// It would be the last one, or the last of that address, if it kept what it has.
+#[tokio::test]
+async fn f22_a_connection_that_a_panic_ends_gives_back_its_place() {
+    let server = server(short()).await;
+    for _ in 0..=short().per_address {
+        let mut stream = server.connect().await.unwrap();
+        let request = b"GET /panic HTTP/1.1\r\nhost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer).await);
+        assert_eq!(answer, b"");
+    }
+    server.answers_another().await;
 }
 
 #[tokio::test]

@@ -1,13 +1,19 @@
+use std::{collections::BTreeSet, time::Duration};
+
 use futures::FutureExt;
 use hallpass_core::{
     issuer::IssuerUrl,
     name::{Namespace, PodName, Uid},
 };
 use kube::client::Body;
+use tokio::time::timeout;
 use tracing::level_filters::LevelFilter;
 
-use super::*;
-use crate::config::{DefaultIssuer, Engine, Names};
+use super::{super::task::TaskError, *};
+use crate::{
+    config::{DefaultIssuer, Engine, Names},
+    index::fixture::{self, namespace, pod, service_account},
+};
 
 fn config() -> Config {
     let name = |text| Namespace::parse(text).unwrap();
@@ -71,4 +77,108 @@ async fn a_phase_is_reached_in_it_and_after_it_and_when_nobody_is_left_to_tell()
     phase.send_replace(Phase::Serving);
     drop(phase);
     assert_eq!(is_leaving(), Some(()));
+}
+
+/// An API server that is overloaded; who asks it for what is at that path, or for anything where that is empty,
+/// panics.
+fn injected(path: &'static str) -> Client {
+    let service = tower::service_fn(move |request: http::Request<Body>| async move {
+        let asked = request.uri().path();
+        assert!(!path.is_empty() && asked != path, "injected at {asked}");
+        let mut answer = http::Response::new(Body::empty());
+        *answer.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        Ok::<_, std::io::Error>(answer)
+    });
+    Client::new(service, "hallpass-system")
+}
+
+/// Longer than any part takes until it asks.
+const A_WHILE: Duration = Duration::from_secs(20);
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+fn panicked(ended: &TaskError, name: &str) -> bool {
+    matches!(ended, TaskError::Panicked { task, .. } if *task == name)
+}
+
+/// The index has a watch for each kind, and none of them may end unnoticed.
+#[tokio::test]
+async fn f22_a_panic_in_a_watch_is_told_to_who_watches_over_it() {
+    for (path, task) in [
+        ("/api/v1/pods", "index"),
+        ("/apis/hallpass.dev/v1alpha1/tokenrevocations", "index"),
+    ] {
+        let parts = Parts::new(&config(), injected(path), Metrics::new());
+        let (_phase, phases) = watch::channel(Phase::Serving);
+        let (mut steady, mut closing) = (Tasks::default(), Tasks::default());
+        let readiness = parts.readiness(Ok(()));
+        parts.observe(listener().await, readiness, &mut steady);
+        let (inside, outside) = (listener().await, listener().await);
+        let listeners = Listeners { inside, outside };
+        parts
+            .start(listeners, phases, &mut steady, &mut closing)
+            .unwrap();
+        let first = async {
+            tokio::select! {
+                ended = steady.first_end() => ended,
+                ended = closing.first_end() => ended,
+            }
+        };
+        let ended = timeout(A_WHILE, first).await.expect(path);
+        assert!(panicked(&ended, task), "{path}: {ended:?}");
+    }
+}
+
+/// Those that only the leader has.
+#[tokio::test]
+async fn f22_a_panic_in_what_the_leader_does_is_told_to_who_watches_over_it() {
+    let pods = vec![pod("shop", "orders-0", "orders")];
+    let accounts = vec![service_account("shop", "orders")];
+    let policies = vec![fixture::policy("shop", "orders", "orders")];
+    let index = Index::filled(policies, pods, accounts);
+    let namespaces = vec![namespace("shop"), namespace("payments")];
+    let audiences = vec![fixture::audience("payments", "JWT")];
+    index.allow(audiences, vec![fixture::issuer()], namespaces);
+    let (_leads, leader) = watch::channel(true);
+    let of = || {
+        let parts = Parts::new(&config(), injected(""), Metrics::new());
+        let (reports, release) = (key_reports(&parts.keys), parts.release);
+        let common = (leader.clone(), parts.context, parts.metrics);
+        (index.clone(), parts.client, reports, release, common)
+    };
+    let mut tasks = Tasks::default();
+    let (index, client, _, _, (leader, context, metrics)) = of();
+    tasks.spawn("policies", async move {
+        policy::run(index, client, leader, context, metrics).await;
+        Ok(())
+    });
+    let (index, client, _, _, (leader, context, metrics)) = of();
+    tasks.spawn("injection", async move {
+        injection::run(index, client, leader, context, metrics).await;
+        Ok(())
+    });
+    let (index, client, reports, _, (leader, context, metrics)) = of();
+    tasks.spawn("audiences", async move {
+        audience::run(index, reports, client, leader, context, metrics).await;
+        Ok(())
+    });
+    let (index, client, reports, release, (leader, context, metrics)) = of();
+    tasks.spawn("issuers", async move {
+        issuer::run(index, reports, release, client, leader, context, metrics).await;
+        Ok(())
+    });
+    let mut told = BTreeSet::new();
+    while told.len() < 4 {
+        let ended = tasks.first_end().await;
+        let TaskError::Panicked { task, .. } = ended else {
+            panic!("{ended:?}");
+        };
+        told.insert(task);
+    }
+    assert_eq!(
+        told,
+        ["audiences", "injection", "issuers", "policies"].into()
+    );
 }

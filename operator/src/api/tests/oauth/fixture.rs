@@ -59,6 +59,11 @@ impl Shop {
     }
 
     pub(super) async fn with(issuers: Vec<TokenIssuer>) -> Self {
+        Self::after(issuers, |_| {}).await
+    }
+
+    /// The same, after something has been done to the operator.
+    pub(super) async fn after(issuers: Vec<TokenIssuer>, done: impl FnOnce(&Operator)) -> Self {
         let urls: Vec<_> = issuers
             .iter()
             .map(|i| i.spec.hallpass.issuer_url.clone())
@@ -66,6 +71,7 @@ impl Shop {
         let keys = Keys::of(&urls.iter().map(String::as_str).collect::<Vec<_>>());
         let index = index(issuers);
         let mut operator = Operator::with_keys(index.clone(), keys.clone(), mint).await;
+        done(&operator);
         let (router, outside) = operator.routers();
         Self {
             operator,

@@ -4,7 +4,9 @@ use http::StatusCode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
-use super::fixture::{EXCHANGE, FIRST, JWT, LEDGER, PAYMENTS, SECOND, Shop, claims, form, raw};
+use super::fixture::{
+    EXCHANGE, FIRST, JWT, LEDGER, PAYMENTS, SECOND, Shop, claims, form, issuer, raw,
+};
 use crate::{
     api::fixture::{Answer, Operator, request, send},
     index::fixture::{pod, service_account},
@@ -109,6 +111,15 @@ async fn either_form_is_known_whatever_the_audience_wants_now() {
             .insert("authorization", bearer.parse().unwrap());
         let answer = send(&shop.router, http::Request::from_parts(parts, body)).await;
         active(&answer);
+    }
+}
+
+#[tokio::test]
+async fn f22_tokens_are_told_of_after_a_panic_amidst_what_was_verified() {
+    let shop = Shop::after(vec![issuer("first", FIRST)], Operator::poison).await;
+    let token = shop.signed(FIRST, &claims(FIRST, PAYMENTS, 60));
+    for _ in 0..2 {
+        active(&shop.introspect(PATH, &shop.payments(), &token).await);
     }
 }
 
