@@ -81,8 +81,10 @@ impl Lister {
         let mut params = which.params();
         loop {
             let page = self.page(which, &params).await?;
-            page.items.into_iter().for_each(|item| look(item.metadata));
-            match page.metadata.more.filter(|more| !more.is_empty()) {
+            let more = page.metadata.more.clone();
+            let items = page.items().into_iter();
+            items.for_each(|item| look(item.metadata));
+            match more.filter(|more| !more.is_empty()) {
                 Some(more) => params.continue_token = Some(more),
                 None => return Ok(()),
             }
@@ -92,7 +94,7 @@ impl Lister {
     /// Whether there is one at all.
     pub(super) async fn any(&mut self, which: &Which) -> Result<bool, ListError> {
         let page = self.page(which, &which.params()).await?;
-        Ok(!page.items.is_empty())
+        Ok(!page.items().is_empty())
     }
 
     async fn page(&mut self, which: &Which, params: &ListParams) -> Result<Page, ListError> {

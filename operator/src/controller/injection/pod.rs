@@ -13,7 +13,8 @@ use serde_json::Value;
 #[serde(default)]
 pub(super) struct Page {
     pub(super) metadata: PageMetadata,
-    pub(super) items: Vec<Item>,
+    /// [`None`] where there are none: lists of metadata say `null` then.
+    items: Option<Vec<Item>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,6 +50,12 @@ struct Owner {
     name: String,
     uid: String,
     controller: bool,
+}
+
+impl Page {
+    pub(super) fn items(self) -> Vec<Item> {
+        self.items.unwrap_or_default()
+    }
 }
 
 impl Lacking {
