@@ -85,6 +85,10 @@ async fn without_api_server(test: &str, fault: Fault) -> Result<()> {
             let stopped = process.stop().await?;
             lasts(GONE).await;
             drop(stopped);
+            let continued = Instant::now();
+            // it works through two minutes of requests that nobody waits for any more
+            until(MINUTE, "the API server is ready", api_answers).await?;
+            remark(&format!("it answers {:?} later", continued.elapsed()));
             Instant::now()
         }
     };

@@ -86,7 +86,7 @@ fn flow() -> Value {
     json!({
         "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": NAME},
         "spec": {
-            "priorityLevelConfiguration": {"name": NAME}, "matchingPrecedence": 1,
+            "priorityLevelConfiguration": {"name": NAME}, "matchingPrecedence": 2,
             "rules": [{
                 "subjects": [{"kind": "ServiceAccount", "serviceAccount": account}],
                 "resourceRules": [resources],

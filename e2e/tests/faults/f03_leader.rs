@@ -126,9 +126,15 @@ async fn leading() -> Result<(Replica, Process)> {
     Ok((leader, process))
 }
 
-/// What every replica does for whoever asks it: tokens are not the leader's alone.
+/// What every replica does for whoever asks it, since tokens are not the leader's alone; and the question what it
+/// may do, which is asked by a request to create something and stores nothing.
 fn is_anybodys(what: &str) -> bool {
-    what.contains(" serviceaccounts/token ") || what.contains(" tokenreviews ")
+    let of = [
+        " serviceaccounts/token ",
+        " tokenreviews ",
+        " selfsubjectaccessreviews ",
+    ];
+    of.iter().any(|kind| what.contains(kind))
 }
 
 async fn reconciles_soon(apps: &Apps, name: &str) -> Result<()> {
