@@ -6,14 +6,13 @@ use anyhow::{Result, ensure};
 use hallpass_e2e::{
     local::LocalPod,
     operator::scaled,
-    process::Process,
     reads::{Outcome, Source, verdict::judge},
     remark::remark,
     wait::{not_yet, until},
 };
 use tokio::time::Instant;
 
-use crate::fixture::{MINUTE, apps, moment, served_again};
+use crate::fixture::{MINUTE, apps, moment, served_again, started_again};
 
 /// All tokens outlive the fault.
 const LIFE: &str = "10m";
@@ -46,7 +45,7 @@ async fn f19_a_killed_sidecar_serves_what_is_valid_again_at_once_while_there_is_
 async fn killed(pod: &LocalPod) -> Result<Duration> {
     let old = pod.sidecar()?;
     old.kill().await?;
-    let new = again(pod, old).await?;
+    let new = started_again(pod, old).await?;
     let since = Instant::now();
     until(MINUTE / 2, "the tokens of before are served", || async {
         for source in Source::of("killed", pod) {
@@ -61,16 +60,4 @@ async fn killed(pod: &LocalPod) -> Result<Duration> {
     let took = since.elapsed();
     ensure!(new.runs(), "it ended again");
     Ok(took)
-}
-
-/// The process that the kubelet starts after that one.
-async fn again(pod: &LocalPod, old: Process) -> Result<Process> {
-    let since = Instant::now();
-    loop {
-        match pod.sidecar() {
-            Ok(new) if new != old => return Ok(new),
-            _ => ensure!(since.elapsed() < 2 * MINUTE, "it is not started again"),
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }

@@ -1,17 +1,23 @@
 //! What the faults have in common.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
 use hallpass_e2e::{
-    apps::Apps,
+    apps::{Apps, SHORT},
     cluster::Cluster,
+    local::LocalPod,
     operator::{Replica, replicas, whole},
+    process::Process,
     reads::Outcome,
     state,
     wait::{not_yet, now, until},
 };
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 /// So many pods that some of their tokens are replaced within each fault.
 pub(crate) const PODS: usize = 6;
@@ -52,7 +58,7 @@ pub(crate) async fn current() -> Result<[Replica; 2]> {
 pub(crate) async fn served_again(apps: &Apps, since: Timestamp) -> Result<Duration> {
     let sources = apps.names.len() * 2;
     until(2 * MINUTE, "each application is served again", || async {
-        let mut first = std::collections::BTreeMap::new();
+        let mut first = BTreeMap::new();
         for read in apps.so_far() {
             let served = matches!(read.outcome, Outcome::Served { .. });
             if served && read.begun >= since {
@@ -67,6 +73,42 @@ pub(crate) async fn served_again(apps: &Apps, since: Timestamp) -> Result<Durati
         Ok(Duration::try_from(last.duration_since(since))?)
     })
     .await
+}
+
+/// Waits until each application's short token is none of those that were served before `since`; how long after that
+/// was.
+pub(crate) async fn replaced(apps: &Apps, since: Timestamp) -> Result<Duration> {
+    until(5 * MINUTE, "each application has another token", || async {
+        let (mut old, mut first) = (BTreeSet::new(), BTreeMap::new());
+        for read in apps.so_far() {
+            let Outcome::Served { digest, .. } = read.outcome else {
+                continue;
+            };
+            if read.begun < since {
+                old.insert(digest);
+            } else if read.source.ends_with(SHORT) && !old.contains(&digest) {
+                first.entry(read.source).or_insert(read.begun);
+            }
+        }
+        if first.len() < apps.names.len() {
+            return Err(not_yet(first));
+        }
+        let last = first.into_values().max().unwrap_or(since);
+        Ok(Duration::try_from(last.duration_since(since))?)
+    })
+    .await
+}
+
+/// The process that the kubelet starts of a pod's sidecar after that one.
+pub(crate) async fn started_again(pod: &LocalPod, old: Process) -> Result<Process> {
+    let since = Instant::now();
+    loop {
+        match pod.sidecar() {
+            Ok(new) if new != old => return Ok(new),
+            _ => ensure!(since.elapsed() < 2 * MINUTE, "it is not started again"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Lets a fault last that long.
