@@ -34,6 +34,7 @@ pub mod pod;
 pub mod process;
 pub mod readme;
 pub mod reads;
+pub mod release;
 pub mod remark;
 pub mod request;
 pub mod revocation;

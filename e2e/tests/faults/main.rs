@@ -10,6 +10,7 @@ mod f09_stopped;
 mod f10_silent;
 mod f12_authority;
 mod f14_node;
+mod f18_upgraded;
 mod f19_sidecar_killed;
 mod f20_deleted;
 mod f21_names;
