@@ -85,7 +85,6 @@ async fn from(before: &Chart, this: &Chart) -> Result<()> {
     lasts(MINUTE).await;
     this.upgrade().await?;
     current().await?;
-    lasts(MINUTE / 2).await;
     let (_, verdict) = apps.end("the release before was upgraded, back, and again")?;
     verdict.all_served()?;
     ensure!(verdict.tokens >= 4 * PODS, "{verdict}");
