@@ -39,6 +39,7 @@ pub mod remark;
 pub mod request;
 pub mod revocation;
 pub mod scene;
+pub mod sidecars;
 pub mod silence;
 pub mod state;
 pub mod token;

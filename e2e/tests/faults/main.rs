@@ -9,6 +9,7 @@ mod f07_frozen;
 mod f08_full;
 mod f09_stopped;
 mod f10_silent;
+mod f11_storm;
 mod f12_authority;
 mod f13_no_operator;
 mod f14_node;
