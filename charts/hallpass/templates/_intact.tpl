@@ -16,11 +16,16 @@
 {{- end }}
 {{- end }}
 
-{{- define "hallpass.intactProbe" -}}
-c.?startupProbe.orValue(dyn({})) == (variables.waits ? dyn({
+{{/* CEL: the probe for which a pod waits, as the API server stores it. */}}
+{{- define "hallpass.startupProbe" -}}
+{
   'exec': dyn({'command': ['/hallpass-sidecar', 'wait']}),
   'timeoutSeconds': dyn(12), 'periodSeconds': dyn(1), 'successThreshold': dyn(1), 'failureThreshold': dyn(1000000),
-}) : dyn({}))
+}
+{{- end }}
+
+{{- define "hallpass.intactProbe" -}}
+c.?startupProbe.orValue(dyn({})) == (variables.waits ? dyn({{ include "hallpass.startupProbe" . }}) : dyn({}))
 {{- end }}
 
 {{/* What the cluster itself adds there (OpenShift: a uid, SELinux labels, further capabilities to drop) weakens nothing. */}}

@@ -39,4 +39,5 @@ mod rotation;
 mod slow;
 mod token;
 mod uninstall;
+mod untouched;
 mod withdrawn;
