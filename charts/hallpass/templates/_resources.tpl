@@ -1,3 +1,25 @@
+{{/* A quantity as a number without a unit. What is written otherwise the schema refuses. */}}
+{{- define "hallpass.amount" -}}
+{{- $text := toString . -}}
+{{- $unit := regexFind "[numkKMGTPE]?i?$" $text -}}
+{{- $factors := dict "" 1.0 "n" 1e-9 "u" 1e-6 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18
+  "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 "Ei" 1152921504606846976.0 -}}
+{{- mulf (trimSuffix $unit $text | float64) (get $factors $unit) | printf "%.17g" -}}
+{{- end }}
+
+{{/* Renders nothing. Refuses resources with which the API server would refuse every pod that gets them. */}}
+{{- define "hallpass.checkResources" -}}
+{{- range $resource := list "cpu" "memory" }}
+{{- $request := get (default dict $.Values.sidecar.resources.requests) $resource }}
+{{- $limit := get (default dict $.Values.sidecar.resources.limits) $resource }}
+{{- if and $request $limit }}
+{{- if gt (include "hallpass.amount" $request | float64) (include "hallpass.amount" $limit | float64) }}
+{{- fail (printf "sidecar.resources.requests.%s, %s, is above sidecar.resources.limits.%s, %s: Kubernetes would refuse every pod with such a sidecar" $resource (toString $request) $resource (toString $limit)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* One entry of a CEL map of the sidecar's resources: the annotation's quantity, else the chart's, else none. */}}
 {{- define "hallpass.resource" -}}
 {{- $usual := get (default dict .usual) .resource -}}
@@ -13,6 +35,7 @@
 {{/* CEL variables on a pod without the sidecar: which resources that gets, and why it cannot have them. Such that the pod stays in its class: by the quantities
      that Kubernetes takes for it, the pod's own where it has some, else each container's. */}}
 {{- define "hallpass.resourceVariables" -}}
+{{- include "hallpass.checkResources" . }}
 {{- $usual := .Values.sidecar.resources }}
 {{- $guaranteed := .Values.sidecar.guaranteedResources -}}
 - name: containers

@@ -263,6 +263,54 @@ async fn values_that_contradict_each_other_or_the_chart_are_refused() -> Result<
 }
 
 #[tokio::test]
+async fn a_sidecar_that_would_request_more_than_its_limit_is_not_rendered() -> Result<()> {
+    let template = async |request: &str, limit: &str| {
+        let values = format!(
+            "sidecar.resources.requests.memory={request},sidecar.resources.limits.memory={limit}"
+        );
+        let args = ["-n", RELEASE, "--set", &values];
+        helm(&["template", "hallpass"], &args).await
+    };
+    for (request, limit) in [
+        ("17Mi", "16Mi"),
+        ("1G", "999M"),
+        ("16777217", "16Mi"),
+        ("1Ki", "1k"),
+        ("1.5Gi", "1500M"),
+        ("2", "1500m"),
+        ("1Ei", "1E"),
+    ] {
+        let refused = template(request, limit).await?.failure()?;
+        let why = format!(
+            "sidecar.resources.requests.memory, {request}, is above sidecar.resources.limits.memory, {limit}: \
+            Kubernetes would refuse every pod with such a sidecar"
+        );
+        ensure!(refused.contains(&why), "{request} of {limit}: {refused}");
+    }
+    for (request, limit) in [
+        ("16Mi", "16Mi"),
+        ("16Mi", "16777216"),
+        ("0.5Gi", "512Mi"),
+        ("999M", "1G"),
+        ("1k", "1Ki"),
+        ("1500m", "1.5"),
+    ] {
+        let rendered = template(request, limit).await?.success();
+        rendered.with_context(|| format!("{request} of {limit}"))?;
+    }
+    // each resource of its own kind, and none where one of the two is left out
+    let values = "sidecar.resources.requests.cpu=2,sidecar.resources.limits.cpu=1";
+    let args = ["-n", RELEASE, "--set", values];
+    let refused = helm(&["template", "hallpass"], &args).await?.failure()?;
+    ensure!(
+        refused.contains("sidecar.resources.requests.cpu, 2, is above"),
+        "{refused}"
+    );
+    rendered(&["--set", "sidecar.resources.requests.cpu=2"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_values_for_availability_spread_three_replicas_and_let_one_go() -> Result<()> {
     let values = checkout().join("charts/hallpass/values-ha.yaml");
     let values = values.to_str().context("a path in UTF-8")?;
