@@ -17,6 +17,7 @@ mod changed;
 mod chart;
 mod consent;
 mod edited_issuer;
+mod engine_gone;
 mod engines;
 mod identity;
 mod injection;
