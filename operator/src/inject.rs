@@ -47,7 +47,7 @@ pub enum Selection {
 /// What becomes of the pod.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Injection {
-    /// It gets the sidecar.
+    /// It gets the sidecar, or this version of it.
     Inject(Patch),
     /// It stays as it is.
     Skip(Skip),
@@ -95,7 +95,8 @@ pub enum Cause {
 /// Decides on a pod that is to be created in `namespace`. `ca` is what its sidecar is to trust, in PEM.
 ///
 /// # Guarantees
-/// A pod that has an init container `hallpass` stays as it is, so that nothing is added twice. A patch touches
+/// To a pod that has an init container `hallpass` nothing is added. If that runs another version of the image of
+/// `settings` it gets this one, and else the pod stays as it is. A patch touches
 /// the pod's own containers in their `volumeMounts` and `env` alone, and only adds. What annotations say ends
 /// up in numbers, quantities and the presence of the startup probe, nowhere else. A pod for which no label
 /// asks is never refused.
@@ -108,7 +109,10 @@ pub fn inject(
     ca: Option<&str>,
 ) -> Injection {
     if let Some(skip) = skip(pod, namespace, asked, settings) {
-        return Injection::Skip(skip);
+        let renewal = (skip == Skip::Present).then(|| patch::renewal(pod, settings));
+        return renewal
+            .flatten()
+            .map_or(Injection::Skip(skip), Injection::Inject);
     }
     match (add(pod, settings, ca), asked) {
         (Ok(patch), _) => Injection::Inject(patch),
@@ -137,7 +141,7 @@ fn skip(pod: &Pod, namespace: &str, asked: Asked, settings: &Settings) -> Option
     if !wanted {
         return Some(Skip::NotAsked);
     }
-    pod.has_sidecar().then_some(Skip::Present)
+    pod.sidecar().map(|_| Skip::Present)
 }
 
 fn add(pod: &Pod, settings: &Settings, ca: Option<&str>) -> Result<Patch, Denial> {

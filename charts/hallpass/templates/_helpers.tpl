@@ -72,6 +72,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- include "hallpass.imageReference" (merge (dict "defaultTag" .Chart.AppVersion "registry" (default .Values.image.registry $image.registry)) $image) }}
 {{- end }}
 
+{{/* The same without tag and digest. */}}
+{{- define "hallpass.sidecarRepository" -}}
+{{- with default .Values.image.registry .Values.sidecar.image.registry }}{{ . }}/{{ end }}{{ .Values.sidecar.image.repository }}
+{{- end }}
+
 {{- define "hallpass.operatorUser" -}}
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "hallpass.fullname" . }}
 {{- end }}

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::{
-    cluster::Cluster,
+    cluster::{Cluster, Engine, engine},
     command::kubectl,
     injection::printed,
     manifest::{Manifest, container, container_with, pod},
@@ -86,6 +86,44 @@ async fn t27_a_copy_of_an_injected_pod_without_its_marks_is_refused() -> Result<
     let copy = printed(&injected).without("/metadata/labels");
     let why = "a pod with the sidecar must carry the label hallpass.dev/injected";
     cluster.create(&copy).refused_by(POLICY, &[why]).await
+}
+
+/// Not even one of the sidecar's own versions, some of which may have had faults.
+#[tokio::test]
+async fn t27_no_author_chooses_the_image_of_the_sidecar() -> Result<()> {
+    let cluster = Cluster::shared("versions").await?;
+    let injected = cluster.create(&pod("shape").injected()).accepted().await?;
+    let place = "/spec/initContainers/0/image";
+    let ours = injected.pointer(place).and_then(Value::as_str);
+    let ours = ours.context("the sidecar's image")?;
+    let repository = ours.rsplit_once(':').context("a tag")?.0;
+    let with = |image: String| printed(&injected).with(place, json!(image));
+    let why = "init container hallpass runs image";
+    for other in ["-evil:0.1.0", ":5000/evil", ":5000/evil:0.1.0"] {
+        let pod = with(format!("{repository}{other}"));
+        let refused = cluster.create(&pod).refused_by(POLICY, &[why]).await;
+        refused.with_context(|| other.to_owned())?;
+    }
+    for other in [
+        "",
+        ":0.0.1",
+        "@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+    ] {
+        let pod = with(format!("{repository}{other}"));
+        let created = cluster.create(&pod);
+        match engine()? {
+            Engine::AdmissionPolicy => created.refused_by(POLICY, &[why]).await?,
+            // an image of before, as far as the policy knows: the operator gave it its own
+            Engine::Webhook => {
+                let seen = created.accepted().await?;
+                ensure!(seen.pointer(place) == Some(&json!(ours)), "{other}: {seen}");
+            }
+        }
+        // what the operator does not see is taken as it is injected, and not otherwise
+        let unseen = pod.label("hallpass.dev/inject", "false");
+        cluster.create(&unseen).refused_by(POLICY, &[why]).await?;
+    }
+    Ok(())
 }
 
 /// A namespace whose label was changed to something else does not let its pods go.

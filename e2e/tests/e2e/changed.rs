@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::{
     attempt::{Attempt, Caller},
-    cluster::{Cluster, upgrade},
+    cluster::{Cluster, Engine, RELEASE, engine, upgrade},
     command::{Said, kubectl, run},
     manifest::pod,
+    remark::remark,
     wait::{not_yet, until},
 };
 use serde_json::{Value, json};
@@ -264,6 +265,63 @@ async fn an_upgrade_of_the_sidecar_in_place_leaves_the_application_running() -> 
         .await?;
     Ok(())
 }
+
+/// With a replica of before and one of after it: each injects its own version.
+#[tokio::test]
+async fn no_pod_is_refused_while_an_upgrade_changes_the_sidecars_image() -> Result<()> {
+    if engine()? == Engine::AdmissionPolicy {
+        remark(
+            "skipped where the API server injects: it reads the two policies one after the other",
+        );
+        return Ok(());
+    }
+    let cluster = Cluster::alone("upgrade").await?;
+    let there = while_upgrading(&cluster, "next").await;
+    // as it was for the other tests, whatever came of it
+    let back = while_upgrading(&cluster, "").await;
+    there?;
+    back
+}
+
+/// Creates labelled pods from before an upgrade until they get the new version. None may be refused.
+async fn while_upgrading(cluster: &Cluster, tag: &str) -> Result<()> {
+    let value = format!("sidecar.image.tag={tag}");
+    let upgraded = async {
+        upgrade(&value).await?;
+        let deployment = "deployment/hallpass";
+        let done = ["rollout", "status", deployment, "-n", RELEASE, WITHIN];
+        kubectl(&done).await?.success()
+    };
+    let create = async || -> Result<String> {
+        let seen = cluster.create(&pod("shape").injected()).accepted().await?;
+        let image = seen["spec"]["initContainers"][0]["image"].as_str();
+        Ok(image.context("an image")?.to_owned())
+    };
+    let before = create().await?;
+    let mut created = 0;
+    let creating = async {
+        while create()
+            .await
+            .with_context(|| format!("after {created} pods"))?
+            == before
+        {
+            created += 1;
+        }
+        // as long as a replica of before still answers
+        for _ in 0..200 {
+            create().await.context("after the first of the new ones")?;
+        }
+        anyhow::Ok(())
+    };
+    // helm is not interrupted: it would leave the release locked
+    let both = tokio::time::timeout(3 * MINUTE, async { tokio::join!(upgraded, creating) });
+    let (upgraded, created) = both.await.context("the new version is injected")?;
+    upgraded?;
+    created
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const WITHIN: &str = "--timeout=120s";
 
 async fn state(cluster: &Cluster, pod: &str) -> Result<Value> {
     let said = cluster.kubectl(&["get", "pod", pod, "-o", "json"]).await?;

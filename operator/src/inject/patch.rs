@@ -13,7 +13,7 @@ use super::{
     sidecar,
 };
 
-/// Operations that follow each other. All of them add.
+/// Operations that follow each other. All of them add; what is added at a member that is there replaces it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Patch(Vec<Operation>);
@@ -46,6 +46,30 @@ pub(super) fn patch(pod: &Pod, places: &[Place<'_>], sidecar: Value, settings: &
     let position = sidecar::position(pod.init_containers(), settings);
     patch.add(format!("/spec/initContainers/{position}"), sidecar);
     patch
+}
+
+/// Gives the sidecar that the pod has already the image that this installation injects, where it runs another
+/// version of it; nothing where it does not. While the chart is upgraded its policy takes every version that
+/// the operator has let through, and no author is to choose one.
+pub(super) fn renewal(pod: &Pod, settings: &Settings) -> Option<Patch> {
+    let (place, sidecar) = pod.sidecar()?;
+    let (theirs, ours) = (sidecar.image.as_deref()?, settings.image.as_str());
+    if theirs == ours || repository(theirs) != repository(ours) {
+        return None;
+    }
+    let mut patch = Patch(Vec::new());
+    patch.add(format!("/spec/initContainers/{place}/image"), ours);
+    Some(patch)
+}
+
+/// What a reference to an image says without its tag and digest.
+fn repository(image: &str) -> &str {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    match name.rsplit_once(':') {
+        // of a registry's port a path follows
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
 }
 
 impl Patch {

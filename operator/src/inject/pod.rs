@@ -48,6 +48,7 @@ type Containers = First<Container, { MOST_CONTAINERS + 1 }>;
 pub(super) struct Container {
     #[serde(default)]
     pub(super) name: String,
+    pub(super) image: Option<String>,
     pub(super) restart_policy: Option<String>,
     pub(super) volume_mounts: Option<First<Mount, 1>>,
     pub(super) env: Option<First<Variable, 1>>,
@@ -167,10 +168,10 @@ impl Pod {
         self.spec.containers.iter().chain(self.init_containers())
     }
 
-    /// Whether it has been injected, or says so.
-    pub(super) fn has_sidecar(&self) -> bool {
-        let mut inits = self.init_containers().iter();
-        inits.any(|container| container.name == SIDECAR)
+    /// The sidecar and its place among the init containers, if the pod has been injected or says so.
+    pub(super) fn sidecar(&self) -> Option<(usize, &Container)> {
+        let mut inits = self.init_containers().iter().enumerate();
+        inits.find(|(_, container)| container.name == SIDECAR)
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     Asked, Cause, Denial, Injection, Selection, Skip,
-    fixture::{CA, asked, injected, parsed, pod, refusal, settings},
+    fixture::{CA, asked, injected, parsed, patched, pod, refusal, settings},
     inject,
 };
 
@@ -83,6 +83,53 @@ fn a_pod_that_has_the_sidecar_is_left_alone_whatever_else_is_wrong_with_it() {
         let twice = asked(&once, everybody);
         assert_eq!(twice, Injection::Skip(Skip::Present));
     }
+}
+
+#[test]
+fn another_version_of_the_sidecar_becomes_the_one_that_is_injected() {
+    let mut inits = pod();
+    inits["spec"]["initContainers"] =
+        json!([{"name": "istio-proxy", "image": "mesh", "restartPolicy": "Always"}]);
+    let once = injected(&inits);
+    let image = "/spec/initContainers/1/image";
+    for theirs in [
+        "registry.example/hallpass-sidecar:0.0.9",
+        "registry.example/hallpass-sidecar",
+        "registry.example/hallpass-sidecar@sha256:00",
+        "registry.example/hallpass-sidecar:0.1.0@sha256:00",
+    ] {
+        let mut other = once.clone();
+        *other.pointer_mut(image).unwrap() = json!(theirs);
+        for everybody in [Asked::ByPod, Asked::ByNamespace, SELECTED] {
+            let Injection::Inject(patch) = asked(&other, everybody) else {
+                panic!("{theirs}, {everybody:?}")
+            };
+            assert_eq!(patched(&other, &patch), once, "{theirs}");
+        }
+    }
+}
+
+#[test]
+fn the_image_of_another_repository_is_left_for_the_policy_to_refuse() {
+    let once = injected(&pod());
+    for theirs in [
+        "registry.example/hallpass-sidecar-evil:0.1.0",
+        "registry.example:5000/hallpass-sidecar:0.1.0",
+        "hallpass-sidecar:0.1.0",
+        "registry.example/hallpass-sidecar:5000/a",
+        "",
+    ] {
+        let mut other = once.clone();
+        other["spec"]["initContainers"][0]["image"] = json!(theirs);
+        let seen = asked(&other, Asked::ByPod);
+        assert_eq!(seen, Injection::Skip(Skip::Present), "{theirs}");
+    }
+    let mut opted_out = once;
+    opted_out["spec"]["initContainers"][0]["image"] =
+        json!("registry.example/hallpass-sidecar:0.0.9");
+    opted_out["metadata"]["labels"]["hallpass.dev/inject"] = json!("false");
+    let seen = asked(&opted_out, Asked::ByPod);
+    assert_eq!(seen, Injection::Skip(Skip::OptedOut));
 }
 
 #[test]
