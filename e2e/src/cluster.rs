@@ -10,6 +10,7 @@ use crate::{
     command::{kubectl, kubectl_with, run},
     inventory::Inventory,
     manifest,
+    operator::settled,
     readme::block,
     remark::remark,
     wait::{not_yet, until},
@@ -268,10 +269,11 @@ pub fn engine() -> Result<Engine> {
     }
 }
 
-/// Changes values of the release and leaves the others as they are: `sidecar.image.tag=next`.
+/// Changes values of the release and leaves the others as they are: `sidecar.image.tag=next`. Where the operator has to be
+/// replaced for that, it was.
 ///
 /// # Errors
-/// helm refused.
+/// helm refused, or the operator did not become ready.
 pub async fn upgrade(values: &str) -> Result<()> {
     let chart = checkout().join("charts/hallpass");
     let chart = chart.to_str().context("a path in UTF-8")?;
@@ -280,7 +282,7 @@ pub async fn upgrade(values: &str) -> Result<()> {
     run("helm", &[&args[..], &values].concat(), None)
         .await?
         .success()?;
-    Ok(())
+    settled().await
 }
 
 /// The root of the checkout.

@@ -1,5 +1,7 @@
 //! The replicas of the operator, one by one.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
@@ -8,6 +10,7 @@ use crate::{
     cluster::RELEASE,
     command::{kubectl, run},
     pod::Answer,
+    wait::{not_yet, until},
 };
 
 /// A replica that is ready.
@@ -24,16 +27,7 @@ pub struct Replica {
 /// # Errors
 /// kubectl could not be run.
 pub async fn replicas() -> Result<Vec<Replica>> {
-    let args = [
-        "get",
-        "pods",
-        "-n",
-        RELEASE,
-        "-l",
-        "app.kubernetes.io/instance=hallpass",
-        "-o",
-        "json",
-    ];
+    let args = ["get", "pods", "-n", RELEASE, "-l", SELECTOR, "-o", "json"];
     let pods: Value = serde_json::from_str(&kubectl(&args).await?.success()?)?;
     let ready = |pod: &&Value| {
         let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
@@ -70,6 +64,33 @@ pub async fn whole() -> Result<()> {
     let wait = ["rollout", "status", DEPLOYMENT, "-n", RELEASE, WITHIN];
     kubectl(&wait).await?.success()?;
     Ok(())
+}
+
+/// Waits until all replicas are ready and those that they replace have ended, which answer for a while longer.
+///
+/// # Errors
+/// They are not within two minutes, or the others have not ended a minute later.
+pub async fn settled() -> Result<()> {
+    whole().await?;
+    until(MINUTE, "the replicas of before have ended", || async {
+        let wanted = [
+            "get",
+            DEPLOYMENT,
+            "-n",
+            RELEASE,
+            "-o",
+            "jsonpath={.spec.replicas}",
+        ];
+        let wanted = kubectl(&wanted).await?.success()?;
+        let there = ["get", "pods", "-n", RELEASE, "-l", SELECTOR, "-o", "name"];
+        let there = kubectl(&there).await?.success()?;
+        if there.lines().count().to_string() == wanted {
+            Ok(())
+        } else {
+            Err(not_yet(there))
+        }
+    })
+    .await
 }
 
 /// Replaces all replicas, so that none of them is held back by the kubelet for how often it had ended.
@@ -132,4 +153,6 @@ impl Replica {
 }
 
 const DEPLOYMENT: &str = "deployment/hallpass";
+const SELECTOR: &str = "app.kubernetes.io/instance=hallpass";
 const WITHIN: &str = "--timeout=120s";
+const MINUTE: Duration = Duration::from_secs(60);

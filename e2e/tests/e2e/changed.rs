@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::{
     attempt::{Attempt, Caller},
-    cluster::{Cluster, Engine, RELEASE, engine, upgrade},
+    cluster::{Cluster, Engine, engine, upgrade},
     command::{Said, kubectl, run},
     manifest::pod,
     remark::remark,
@@ -256,6 +256,7 @@ async fn an_upgrade_of_the_sidecar_in_place_leaves_the_application_running() -> 
     .await;
     // as it was for the other tests, whatever came of it
     upgrade("sidecar.image.tag=").await?;
+    injects(&cluster, &old).await?;
     changed?;
     let after = restarted?;
     let app = |pod: &Value| pod["status"]["containerStatuses"][0]["containerID"].clone();
@@ -286,12 +287,7 @@ async fn no_pod_is_refused_while_an_upgrade_changes_the_sidecars_image() -> Resu
 /// Creates labelled pods from before an upgrade until they get the new version. None may be refused.
 async fn while_upgrading(cluster: &Cluster, tag: &str) -> Result<()> {
     let value = format!("sidecar.image.tag={tag}");
-    let upgraded = async {
-        upgrade(&value).await?;
-        let deployment = "deployment/hallpass";
-        let done = ["rollout", "status", deployment, "-n", RELEASE, WITHIN];
-        kubectl(&done).await?.success()
-    };
+    let upgraded = upgrade(&value);
     let create = async || -> Result<String> {
         let seen = cluster.create(&pod("shape").injected()).accepted().await?;
         let image = seen["spec"]["initContainers"][0]["image"].as_str();
@@ -321,7 +317,20 @@ async fn while_upgrading(cluster: &Cluster, tag: &str) -> Result<()> {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
-const WITHIN: &str = "--timeout=120s";
+
+/// Waits until pods that are created get that image.
+async fn injects(cluster: &Cluster, image: &str) -> Result<()> {
+    until(Duration::from_secs(30), image, || async {
+        let seen = cluster.create(&pod("image").injected()).accepted().await?;
+        let injected = &seen["spec"]["initContainers"][0]["image"];
+        if injected == image {
+            Ok(())
+        } else {
+            Err(not_yet(injected))
+        }
+    })
+    .await
+}
 
 async fn state(cluster: &Cluster, pod: &str) -> Result<Value> {
     let said = cluster.kubectl(&["get", "pod", pod, "-o", "json"]).await?;
