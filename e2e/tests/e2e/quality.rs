@@ -1,6 +1,6 @@
 //! A pod with the sidecar is of the class that it is of without.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::{
     cluster::Cluster,
     injection::Injection,
@@ -18,7 +18,6 @@ const CLASSES: &[Class] = &[
     ("Guaranteed", "two spellings", || {
         containers(json!([of(json!({"cpu": "1000m", "memory": "1Gi"}), json!({"cpu": 1, "memory": "1024Mi"}))]))
     }, for_guaranteed),
-    ("Guaranteed", "empty ones of the pod", || guaranteed().with("/spec/resources", json!({})), for_guaranteed),
     ("Guaranteed", "the pod's own", || spec("resources", json!({"requests": small(), "limits": small()})), || json!({})),
     ("Burstable", "requests alone", burstable, for_burstable),
     ("Burstable", "one of two has none", || guaranteed().with("/spec/containers/-", container("b")), for_burstable),
@@ -60,6 +59,27 @@ async fn a_pod_keeps_its_quality_of_service() -> Result<()> {
             .success()?;
         assert_eq!(said, format!("{class} hallpass"));
     }
+    Ok(())
+}
+
+/// Kubernetes 1.37 and later pass over resources of the pod that are empty. For one before, that knows of such resources,
+/// they count, and the pod asks for nothing, whatever its containers ask for.
+#[tokio::test]
+async fn a_pod_with_empty_resources_of_its_own_keeps_its_class() -> Result<()> {
+    let cluster = Cluster::shared("empty").await?;
+    let pod = guaranteed().with("/spec/resources", json!({}));
+    let plain = pod.clone().label("hallpass.dev/inject", "false");
+    let plain = cluster.create(&plain).accepted().await?;
+    let added = Injection::default().resources(for_guaranteed());
+    let seen = added.of(&cluster, &pod).await?;
+    let class = &seen["status"]["qosClass"];
+    assert_eq!(*class, plain["status"]["qosClass"]);
+    ensure!(
+        ["Guaranteed", "BestEffort"]
+            .iter()
+            .any(|known| class == known),
+        "{class}"
+    );
     Ok(())
 }
 
