@@ -21,6 +21,7 @@ pub mod forge;
 pub mod generated_pods;
 pub mod guard;
 pub mod hay;
+pub mod https;
 pub mod injection;
 pub mod inventory;
 pub mod issuer;

@@ -2,7 +2,6 @@
 //! of its own, and signs whatever a test wants signed.
 
 use std::{
-    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -10,24 +9,16 @@ use std::{
     },
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use axum::{Router, extract::State, routing::get};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{HeaderName, header::CACHE_CONTROL};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, crypto, jwk::Jwk};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, KeyPair, PKCS_ED25519, PKCS_RSA_SHA256,
-    SigningKey,
-};
-use rustls::ServerConfig;
-use rustls_pki_types::PrivatePkcs8KeyDer;
+use rcgen::{KeyPair, PKCS_ED25519, PKCS_RSA_SHA256, SigningKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::https::{Https, Serving};
 
 /// A key of an issuer.
 #[derive(Debug)]
@@ -168,7 +159,7 @@ pub struct Mint {
     /// Its key.
     pub key: Key,
     shown: Arc<Shown>,
-    server: JoinHandle<()>,
+    _server: Serving,
     _folder: TempDir,
 }
 
@@ -186,35 +177,25 @@ impl Mint {
     /// # Errors
     /// There is no port, or no certificate.
     pub async fn open_with(key: Key) -> Result<Self> {
-        let address = IpAddr::from([127, 0, 0, 1]);
-        let (authority, config) = certificates(address)?;
+        let https = Https::open().await?;
         let folder = TempDir::new()?;
         let ca = folder.path().join("ca.crt");
-        std::fs::write(&ca, authority)?;
-        let tcp = TcpListener::bind((address, 0)).await?;
+        std::fs::write(&ca, &https.authority)?;
         // the path tells OpenID Connect's place for metadata from that of RFC 8414
-        let url = format!("https://{}{PATH}", tcp.local_addr()?);
+        let url = format!("https://{}{PATH}", https.address);
         let shown = Arc::new(Shown {
             url: url.clone(),
             algorithm: key.algorithm(),
             keys: Mutex::new(vec![key.jwk()]),
             reads: AtomicUsize::new(0),
         });
-        let listener = Listener {
-            tcp,
-            tls: TlsAcceptor::from(Arc::new(config)),
-        };
-        let router = router(Arc::clone(&shown));
-        let server = tokio::spawn(async move {
-            // it ends with the task alone
-            drop(axum::serve(listener, router).await);
-        });
+        let server = https.serve(router(Arc::clone(&shown)));
         Ok(Self {
             url,
             ca,
             key,
             shown,
-            server,
+            _server: server,
             _folder: folder,
         })
     }
@@ -245,12 +226,6 @@ impl Mint {
             "sub": "system:serviceaccount:shop:orders", "client_id": "system:serviceaccount:shop:orders",
             "jti": format!("{:032x}", rand::random::<u128>()), "scope": "read write",
         })
-    }
-}
-
-impl Drop for Mint {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }
 
@@ -295,56 +270,6 @@ async fn jwks(
         [(CACHE_CONTROL, "max-age=300")],
         axum::Json(json!({ "keys": keys })),
     )
-}
-
-/// An authority of its own, and a certificate by it for that address.
-fn certificates(address: IpAddr) -> Result<(String, ServerConfig)> {
-    let key = KeyPair::generate()?;
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    // of one name, the two would be one certificate that signed itself
-    authority
-        .distinguished_name
-        .push(DnType::CommonName, "authority");
-    let pem = authority.self_signed(&key)?.pem();
-    let issuer = rcgen::Issuer::new(authority, key);
-    let own = KeyPair::generate()?;
-    let certificate =
-        CertificateParams::new(vec![address.to_string()])?.signed_by(&own, &issuer)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let own = PrivatePkcs8KeyDer::from(own.serialize_der());
-    // no older version, as Hallpass serves none
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], own.into())
-        .context("a certificate of our own")?;
-    Ok((pem, config))
-}
-
-struct Listener {
-    tcp: TcpListener,
-    tls: TlsAcceptor,
-}
-
-impl axum::serve::Listener for Listener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        loop {
-            // who breaks off is no concern of ours: whoever waits for an answer will say so
-            if let Ok((tcp, address)) = self.tcp.accept().await
-                && let Ok(tls) = self.tls.accept(tcp).await
-            {
-                return (tls, address);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.tcp.local_addr()
-    }
 }
 
 const PATH: &str = "/issuers/mint";
