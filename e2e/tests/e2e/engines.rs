@@ -79,6 +79,57 @@ async fn the_webhook_makes_of_each_pod_what_the_api_server_makes_of_it() -> Resu
     Ok(())
 }
 
+/// The README says which Kubernetes has which engine; a wrong one is refused before anything is installed.
+#[tokio::test]
+async fn an_engine_that_a_cluster_cannot_have_is_refused() -> Result<()> {
+    let cluster = Cluster::shared("versions").await?;
+    let chart = checkout().join("charts/hallpass");
+    let chart = chart.to_str().context("a path in UTF-8")?;
+    let with = async |command: &str, engine: &str, more: &str| {
+        let engine = format!("injection.engine={engine}");
+        let args = ["-n", &cluster.namespace, "--set", &engine, more];
+        run(
+            "helm",
+            &[&[command, "other", chart], &args[..]].concat(),
+            None,
+        )
+        .await
+    };
+    let of_policies = |version: &str| {
+        format!(
+            "injection.engine AdmissionPolicy needs Kubernetes 1.37 or later, and this cluster is {version}: set injection.engine to Webhook"
+        )
+    };
+    for (engine, version) in [
+        ("AdmissionPolicy", "v1.37.0"),
+        ("Webhook", "v1.31.0"),
+        ("Webhook", "v1.37.0"),
+    ] {
+        let version = format!("--kube-version={version}");
+        let said = with("template", engine, &version).await?.success();
+        said.with_context(|| format!("{engine} {version}"))?;
+    }
+    for (engine, version, why) in [
+        ("AdmissionPolicy", "v1.36.9", of_policies("v1.36.9")),
+        ("Webhook", "v1.30.9", "kubeVersion: >=1.31.0-0".to_owned()),
+    ] {
+        let said = with("template", engine, &format!("--kube-version={version}"))
+            .await?
+            .failure()?;
+        ensure!(said.contains(&why), "{engine} {version}: {said}");
+    }
+    // and for the version of this one
+    let version = cluster.client.apiserver_version().await?;
+    let minor = version.minor.trim_end_matches('+').parse::<u32>()?;
+    if minor < 37 {
+        let said = with("install", "AdmissionPolicy", "--dry-run=server")
+            .await?
+            .failure()?;
+        ensure!(said.contains(&of_policies(&version.git_version)), "{said}");
+    }
+    Ok(())
+}
+
 /// What the chart tells the operator to add, where that is what injects.
 async fn settings() -> Result<Settings> {
     let chart = checkout().join("charts/hallpass");
