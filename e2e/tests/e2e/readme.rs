@@ -5,7 +5,7 @@ use std::{os::unix::fs::symlink, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use hallpass_core::denial::Code;
 use hallpass_e2e::{
-    cluster::{Cluster, checkout},
+    cluster::{Cluster, Engine, checkout, engine},
     command::{kubectl, kubectl_with, run},
     readme::{block, block_of, unmarked_commands},
     remark::remark,
@@ -109,7 +109,17 @@ async fn introspected(token: &str) -> Result<()> {
     let guard = r#"{"spec":{"guard":{"serviceAccounts":["payments"]}}}"#;
     let audience = "tokenaudiences.hallpass.dev/payments";
     api(&["patch", audience, "--type=merge", "-p", guard]).await?;
-    let pod = block_of(document, "verifier-pod")?;
+    let mut pod = block_of(document, "verifier-pod")?;
+    if engine()? == Engine::Webhook {
+        // the same document says what is mounted in place of a bundle
+        let authority = block_of(document, "ca-in-a-configmap")?;
+        let folder = TempDir::new()?;
+        let script = format!("cd {} && {authority}", folder.path().display());
+        run("sh", &["-ec", &script], None).await?.success()?;
+        let bundle = pod.lines().find(|line| line.contains("clusterTrustBundle"));
+        let bundle = bundle.context("a source")?.trim().to_owned();
+        pod = pod.replace(&bundle, "- configMap: {name: hallpass-ca}");
+    }
     let said = kubectl_with(&["apply", "-f", "-"], &pod).await?;
     said.success()?;
     let ready = ["wait", "pod/payments", "--for=condition=Ready"];
