@@ -80,7 +80,7 @@ tools_hash() {
 		cd "$HERE" || exit
 		LC_ALL=C
 		export LC_ALL
-		sha256sum tools modules/{"$module",node,helm,coredns}/go.{mod,sum} | sha256sum | cut -c1-16
+		sha256sum tools modules/{"$module",node,helm3,helm,coredns}/go.{mod,sum} | sha256sum | cut -c1-16
 	)
 }
 
