@@ -78,6 +78,11 @@ async fn uninstalled(cluster: &Cluster, running: &str) -> Result<()> {
         .await
         .context("what was issued is still served")?;
 
+    nothing_else_is_left().await
+}
+
+/// An uninstallation is done, and left what it should.
+pub(crate) async fn nothing_else_is_left() -> Result<()> {
     let Some(before) = before() else {
         remark(
             "skipped where Hallpass was there before the tests: what uninstalling leaves behind",
