@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use hallpass_e2e::{
-    cluster::Cluster,
+    cluster::{Cluster, Engine, engine},
     injection::Injection,
     manifest::{Manifest, container_with, pod},
 };
@@ -19,7 +19,6 @@ const GARBAGE: &[(&str, &str, &str)] = &[
     ("image", "evil.example/x", UNKNOWN),
     ("sidecar-args", "--debug", UNKNOWN),
     ("mount-path", "/etc", UNKNOWN),
-    ("", "x", "name part must be non-empty"),
     ("Start", "Immediate", UNKNOWN),
     ("inject", "true", UNKNOWN),
     ("start", "", "annotation hallpass.dev/start must be \"Immediate\" or absent, not \"\""),
@@ -53,6 +52,14 @@ async fn t30_an_annotation_that_means_nothing_refuses_the_pod_by_its_name() -> R
             "{key}: {value:?}: {refused:?}"
         );
     }
+    // No key at all: the API server itself says so where nobody else is asked before it looks.
+    let why = match engine()? {
+        Engine::AdmissionPolicy => "name part must be non-empty",
+        Engine::Webhook => UNKNOWN,
+    };
+    let pod_of_none = pod("shape").injected().annotation("hallpass.dev/", "x");
+    let refused = cluster.create(&pod_of_none).refused().await?;
+    anyhow::ensure!(refused.message.contains(why), "{refused:?}");
     // of somebody else's it says nothing
     let pod = pod("shape")
         .injected()

@@ -84,7 +84,9 @@ const MOUNTED: &[Tampered] = &[
         pod.with("/spec/volumes/3/projected/sources/0/serviceAccountToken/audience", json!("https://vault.example"))
     }, IDENTITY),
     ("a forged authority", |pod| {
-        pod.with("/spec/volumes/3/projected/sources/1", json!({"configMap": {"name": "x", "items": [{"key": "x", "path": "ca.pem"}]}}))
+        // the engine Webhook has no source of it there
+        pod.without("/spec/volumes/3/projected/sources/1")
+            .with("/spec/volumes/3/projected/sources/-", json!({"configMap": {"name": "x", "items": [{"key": "x", "path": "ca.pem"}]}}))
     }, IDENTITY),
     ("one more volume", |pod| {
         pod.with("/spec/volumes/-", json!({"name": "hallpass-more", "emptyDir": {}}))
