@@ -36,7 +36,8 @@ async fn pod(folder: &Path, answers: &[(&'static str, &str)], given: bool) -> Po
 
 fn response(folder: &Path, name: &str) -> String {
     let file = folder.join("responses").join(format!("{name}.http"));
-    fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    let text = fs::read_to_string(&file);
+    text.map_err(|error| (file, error)).unwrap()
 }
 
 fn body(folder: &Path, name: &str) -> Value {

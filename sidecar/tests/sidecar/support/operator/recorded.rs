@@ -97,13 +97,16 @@ async fn request(stream: &mut TlsStream<TcpStream>) -> Option<String> {
 }
 
 fn name(request: &str) -> &'static str {
-    match request.split(' ').nth(1).unwrap() {
-        "/v1/assignments" if request.contains("\r\nif-none-match: ") => "assignments-again",
-        "/v1/assignments" => "assignments",
-        "/v1/tokens" => "tokens",
-        "/v1/trust" => "trust",
-        other => panic!("asked for {other}"),
-    }
+    let path = request.split(' ').nth(1).unwrap();
+    let again = request.contains("\r\nif-none-match: ");
+    let known = match path.strip_prefix("/v1/").unwrap_or_default() {
+        "assignments" if again => Some("assignments-again"),
+        "assignments" => Some("assignments"),
+        "tokens" => Some("tokens"),
+        "trust" => Some("trust"),
+        _ => None,
+    };
+    known.ok_or(path).unwrap()
 }
 
 fn kept(request: &str) -> String {
