@@ -363,6 +363,19 @@ fn merge(into: &mut Value, from: Value, how: Patch) {
                 }
             }
         }
+        (Value::Array(into), Value::Array(from)) if how == Patch::Apply && are_typed(&from) => {
+            for item in from {
+                match into.iter_mut().find(|there| there["type"] == item["type"]) {
+                    Some(there) => merge(there, item, how),
+                    None => into.push(item),
+                }
+            }
+        }
         (into, from) => *into = from,
     }
+}
+
+/// Whether those are conditions, which are joined by their type.
+fn are_typed(items: &[Value]) -> bool {
+    !items.is_empty() && items.iter().all(|item| item["type"].is_string())
 }
