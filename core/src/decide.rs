@@ -12,6 +12,7 @@ use crate::{
     consent::{AudienceSet, Consent},
     denial::{Code, Denial},
     issuer::IssuerUrl,
+    labels::PodLabels,
     name::{ClaimName, Namespace, PodName, ServiceAccount, TokenName, Uid},
     policy::{Policy, PolicyToken, Wanted},
     revocation::{Marks, RevocationSet},
@@ -42,7 +43,7 @@ pub struct Subject {
     /// Its uid.
     pub pod_uid: Uid,
     /// The labels that the pod has now.
-    pub labels: Arc<BTreeMap<String, String>>,
+    pub labels: PodLabels,
     /// The annotations that the service account has now.
     pub annotations: Arc<BTreeMap<String, String>>,
 }

@@ -6,7 +6,7 @@ use std::{fmt, time::Duration};
 ///
 /// The ceiling keeps clear of 3607 s, which the API server silently turns into a token of one year, and
 /// it bounds for how long a revocation has to be remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lifetime(u32);
 
 /// Why a text is no lifetime.

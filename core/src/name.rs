@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::uuid;
 
+mod packed;
+
+pub use packed::PackedUid;
+
 /// Why a text is not a name of the wanted kind. Its text says what to write instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {

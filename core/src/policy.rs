@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -17,8 +18,10 @@ use crate::{
     audience::AudienceId,
     consent::AudienceSet,
     fault::Faults,
+    labels::PodLabels,
     lifetime::Lifetime,
     name::{Audience, ContainerName, Namespace, ObjectName, ServiceAccount, TokenName, Uid},
+    pool::Pool,
     scope::ScopeSet,
 };
 
@@ -89,7 +92,7 @@ pub struct Policy {
     /// The workloads that may hold the tokens: a pod that one of them selects.
     pub subjects: Vec<SubjectSelector>,
     /// The tokens.
-    pub tokens: Vec<PolicyToken>,
+    pub tokens: Vec<Arc<PolicyToken>>,
 }
 
 /// Where a policy is.
@@ -128,17 +131,13 @@ pub struct SubjectSelector {
 impl SubjectSelector {
     /// Whether a pod under `service_account` with these `labels` is meant.
     #[must_use]
-    pub fn selects(&self, service_account: &str, labels: &BTreeMap<String, String>) -> bool {
-        self.service_account.as_str() == service_account
-            && self
-                .match_labels
-                .iter()
-                .all(|(key, value)| labels.get(key) == Some(value))
+    pub fn selects(&self, service_account: &str, labels: &PodLabels) -> bool {
+        self.service_account.as_str() == service_account && labels.have_all(&self.match_labels)
     }
 }
 
 /// A token that a policy asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PolicyToken {
     /// Its name on the socket.
     pub name: TokenName,
@@ -151,7 +150,7 @@ pub struct PolicyToken {
 }
 
 /// What a policy asks for under one name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Wanted {
     /// A service-account token. It needs nobody's consent: any pod can project such a token anyway.
     ServiceAccountToken {
@@ -220,9 +219,19 @@ impl Policy {
         }
     }
 
+    /// Makes each of its tokens the same piece of memory as an equal one of the pool: policies by the thousand ask for
+    /// the same few.
+    pub fn share(&mut self, pool: &mut Pool<PolicyToken>) {
+        for token in &mut self.tokens {
+            *token = pool.share(Arc::clone(token));
+        }
+        self.tokens.shrink_to_fit();
+        self.subjects.shrink_to_fit();
+    }
+
     /// Whether a pod under `service_account` with these `labels` is one of the subjects.
     #[must_use]
-    pub fn selects(&self, service_account: &str, labels: &BTreeMap<String, String>) -> bool {
+    pub fn selects(&self, service_account: &str, labels: &PodLabels) -> bool {
         #[cfg(test)]
         ASKED.set(ASKED.get() + 1);
         self.subjects
@@ -233,7 +242,8 @@ impl Policy {
     /// The token of that name.
     #[must_use]
     pub fn token(&self, name: &str) -> Option<&PolicyToken> {
-        self.tokens.iter().find(|t| t.name.as_str() == name)
+        let mut tokens = self.tokens.iter().map(|token| &**token);
+        tokens.find(|token| token.name.as_str() == name)
     }
 }
 

@@ -227,7 +227,7 @@ pub struct TokenPolicyStatus {
 }
 
 /// What became of one token.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyTokenStatus {
     /// The name of the token in the spec.
@@ -246,7 +246,7 @@ pub struct PolicyTokenStatus {
 }
 
 /// Whether a token can be issued; spelled as the status of a condition is.
-#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[schemars(inline)]
 pub enum TokenReady {
     /// It can.

@@ -286,7 +286,7 @@ impl Attestor {
         let namespace = claims.namespace.as_str();
         let account = snapshot.service_account(namespace, claims.service_account.as_str());
         let annotations = match account {
-            Some(account) if account.uid == claims.service_account_uid => account.annotations,
+            Some(account) if account.uid.is(&claims.service_account_uid) => account.annotations,
             Some(_) | None => {
                 let account = self.live.service_account(&claims, now);
                 Arc::new(Box::pin(self.bridge(fingerprint, account)).await?)
@@ -294,12 +294,12 @@ impl Attestor {
         };
         // A pod of the same name but with another uid may be the one before: the watch may be behind.
         let pod = snapshot.pod(namespace, claims.pod.as_str());
-        let labels = match pod.filter(|pod| pod.uid == claims.pod_uid) {
+        let labels = match pod.filter(|pod| pod.uid.is(&claims.pod_uid)) {
             Some(pod) if pod.is_live(now) => pod.labels,
             Some(_) => return Err(Absent::pod(&claims, live::Why::Deleted).into()),
             None => {
                 let pod = self.live.pod(&claims, now);
-                Arc::new(Box::pin(self.bridge(fingerprint, pod)).await?)
+                Box::pin(self.bridge(fingerprint, pod)).await?
             }
         };
         Ok(Authenticated(Arc::new(Subject {

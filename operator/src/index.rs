@@ -5,12 +5,18 @@
 //! watch has delivered its first whole list; after that the last known state is served, whatever
 //! becomes of the watches.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
-use hallpass_core::{consent::Labels, decide::Rules, name::Namespace, revocation};
+use hallpass_core::{
+    consent::Labels, decide::Rules, name::Namespace, policy::PolicyToken, pool::Pool, revocation,
+};
 use hallpass_crds::{
-    cluster_token_revocation::ClusterTokenRevocation, token_revocation::TokenRevocation,
+    cluster_token_revocation::ClusterTokenRevocation, token_policy::PolicyTokenStatus,
+    token_revocation::TokenRevocation,
 };
 use jiff::Timestamp;
 use kube::{
@@ -40,6 +46,7 @@ pub(crate) mod fixture;
 pub(crate) mod freshness;
 mod intake;
 mod limit;
+mod packed;
 mod page;
 mod record;
 pub mod revocations;
@@ -71,6 +78,7 @@ struct Shelves {
     namespaces: Shelf<(), (Namespace, Labels)>,
     pods: Shelf<Namespace, PodRecord>,
     service_accounts: Shelf<Namespace, AccountRecord>,
+    pools: Mutex<Pools>,
     revocations: Revocations,
     /// Made of the others whenever what one of them says changed.
     rules: ArcSwap<Rules>,
@@ -81,6 +89,25 @@ struct Shelves {
     /// Of the lists of all kinds one page is in memory at a time.
     turn: Turn,
     metrics: Metrics,
+}
+
+/// What many objects say alike, which is kept once.
+#[derive(Debug, Default)]
+struct Pools {
+    /// The labels of pods, and the names of their service accounts.
+    texts: Pool<str>,
+    /// The tokens of policies.
+    tokens: Pool<PolicyToken>,
+    /// What is said of them.
+    statuses: Pool<PolicyTokenStatus>,
+}
+
+impl Pools {
+    fn sweep(&mut self) {
+        self.texts.sweep();
+        self.tokens.sweep();
+        self.statuses.sweep();
+    }
 }
 
 /// A watch has not delivered its first list yet: no decision can be made.
@@ -107,6 +134,7 @@ impl Index {
             namespaces: Shelf::default(),
             pods: Shelf::default(),
             service_accounts: Shelf::default(),
+            pools: Mutex::default(),
             revocations: Revocations::new(metrics.clone(), clock),
             rules: ArcSwap::default(),
             changes: Changes::default(),
@@ -155,11 +183,12 @@ impl Index {
         kind
     }
 
-    /// Lets go of what has nothing left to refuse, for ever.
+    /// Lets go of what has nothing left to refuse, and of what no object says any more, for ever.
     async fn tidy(&self) -> Kind {
         loop {
             sleep(TIDY).await;
             self.0.revocations.tidy();
+            self.pools().sweep();
         }
     }
 

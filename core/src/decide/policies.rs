@@ -69,7 +69,7 @@ impl PolicySet {
         let mut held = BTreeMap::new();
         for policy in self.selecting(subject) {
             for token in &policy.tokens {
-                held.entry(&token.name).or_insert((&**policy, token));
+                held.entry(&token.name).or_insert((&**policy, &**token));
                 if held.len() == MOST_HELD {
                     return held;
                 }
@@ -90,7 +90,8 @@ impl PolicySet {
             return held.filter(|(_, token)| wanted(token)).collect();
         };
         // Within one policy no name occurs twice, and there is room for all of its tokens.
-        let tokens = one.tokens.iter().filter(|token| wanted(token));
+        let tokens = one.tokens.iter().map(|token| &**token);
+        let tokens = tokens.filter(|token| wanted(token));
         let mut tokens: Vec<_> = tokens.map(|token| (&**one, token)).collect();
         tokens.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         tokens

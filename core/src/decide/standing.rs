@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    labels::PodLabels,
     name::TokenName,
     policy::{Policy, PolicyId},
 };
@@ -21,7 +22,7 @@ pub struct PodGroups<'a>(Vec<PodGroup<'a>>);
 struct PodGroup<'a> {
     service_account: &'a str,
     /// Those of the first of them.
-    labels: &'a BTreeMap<String, String>,
+    labels: &'a PodLabels,
     pods: usize,
 }
 
@@ -52,11 +53,12 @@ impl<'a> PodGroups<'a> {
     #[must_use]
     pub fn new(
         policies: &[Arc<Policy>],
-        pods: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
+        pods: impl IntoIterator<Item = (&'a str, &'a PodLabels)>,
     ) -> Self {
         let subjects = policies.iter().flat_map(|policy| &policy.subjects);
         let wanted = subjects.flat_map(|subject| &subject.match_labels);
-        let wanted: BTreeSet<(&String, &String)> = wanted.collect();
+        let wanted = wanted.map(|(key, value)| (key.as_str(), value.as_str()));
+        let wanted: BTreeSet<(&str, &str)> = wanted.collect();
         let mut groups: Vec<PodGroup<'_>> = Vec::new();
         let mut places = BTreeMap::new();
         for (service_account, labels) in pods {

@@ -53,11 +53,7 @@ fn subject(namespace: &str, service_account: &str, labels: &[(&str, &str)]) -> A
         service_account_uid: Uid::parse("sa-1").unwrap(),
         pod: PodName::parse("orders-0").unwrap(),
         pod_uid: Uid::parse("pod-1").unwrap(),
-        labels: labels
-            .iter()
-            .map(|(k, v)| ((*k).into(), (*v).into()))
-            .collect::<BTreeMap<_, _>>()
-            .into(),
+        labels: labels.iter().copied().collect(),
         annotations: Arc::default(),
     })
 }

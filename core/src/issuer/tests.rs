@@ -3,7 +3,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::name::{PodName, ServiceAccount};
+use crate::{
+    labels::PodLabels,
+    name::{PodName, ServiceAccount},
+};
 
 fn raw() -> RawIssuer {
     RawIssuer {
@@ -128,7 +131,7 @@ fn a_subject_is_written_as_kubernetes_or_as_spiffe_does() {
         service_account_uid: Uid::parse("sa-1").unwrap(),
         pod: PodName::parse("orders-0").unwrap(),
         pod_uid: Uid::parse("pod-1").unwrap(),
-        labels: Arc::default(),
+        labels: PodLabels::default(),
         annotations: Arc::default(),
     };
     let plain = parse(|_| {}).unwrap();

@@ -1,6 +1,9 @@
 //! From the lists of a policy to what holds together: every fault with its field.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{PolicyToken, RawAudienceRef, RawSubject, RawToken, SubjectSelector, Wanted};
 use crate::{
@@ -38,7 +41,7 @@ pub(super) fn parse_subjects(raw: &[RawSubject], faults: &mut Faults) -> Vec<Sub
     subjects
 }
 
-pub(super) fn parse_tokens(raw: &[RawToken], faults: &mut Faults) -> Vec<PolicyToken> {
+pub(super) fn parse_tokens(raw: &[RawToken], faults: &mut Faults) -> Vec<Arc<PolicyToken>> {
     faults.count("spec.tokens", raw.len(), 32);
     let scopes = raw.iter().flat_map(|token| &token.scopes);
     faults.sum(
@@ -68,7 +71,7 @@ pub(super) fn parse_tokens(raw: &[RawToken], faults: &mut Faults) -> Vec<PolicyT
         if again {
             faults.add(format!("{path}.kubernetesAudience"), FaultKind::Duplicate);
         }
-        tokens.extend(parse_token(token, &path, faults));
+        tokens.extend(parse_token(token, &path, faults).map(Arc::new));
     }
     tokens
 }

@@ -44,8 +44,8 @@ fn applies_the_defaults() {
             &None
         )
     );
-    assert!(policy.selects("orders", &BTreeMap::new()));
-    assert!(!policy.selects("order", &BTreeMap::new()));
+    assert!(policy.selects("orders", &PodLabels::default()));
+    assert!(!policy.selects("order", &PodLabels::default()));
 }
 
 #[test]
@@ -155,15 +155,11 @@ fn bounds_what_all_entries_of_a_list_have_together() {
 
 #[test]
 fn a_selector_wants_every_label() {
-    let labels = |pairs: &[(&str, &str)]| {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).into(), (*v).into()))
-            .collect()
-    };
+    let labels = |pairs: &[(&str, &str)]| -> PodLabels { pairs.iter().copied().collect() };
+    let wanted = [("app", "orders"), ("tier", "api")];
     let selector = SubjectSelector {
         service_account: ServiceAccount::parse("orders").unwrap(),
-        match_labels: labels(&[("app", "orders"), ("tier", "api")]),
+        match_labels: wanted.map(|(k, v)| (k.into(), v.into())).into(),
     };
     assert!(selector.selects(
         "orders",

@@ -8,14 +8,14 @@
 //! learn too. What it can take is time and memory, and those are bounded for all callers together and for each
 //! address. A review of an ordinary size has its room whatever others hold.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
     extract::{Extension, State},
     response::Response,
 };
-use hallpass_core::denial::Code;
+use hallpass_core::{denial::Code, labels::PodLabels};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -178,10 +178,9 @@ fn selection(index: &Index, namespace: &str, pod: &Pod) -> Selection {
     let Ok(snapshot) = index.snapshot() else {
         return Selection::Unknown;
     };
-    let none = BTreeMap::new();
-    let labels = pod.labels().unwrap_or(&none);
+    let labels: PodLabels = pod.labels().into_iter().flatten().collect();
     let mut policies = snapshot.rules().policies.of(namespace).iter();
-    if policies.any(|policy| policy.selects(pod.service_account(), labels)) {
+    if policies.any(|policy| policy.selects(pod.service_account(), &labels)) {
         Selection::Selected
     } else {
         Selection::NotSelected

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hallpass_core::{denial::Code, token::service_account::Claims};
+use hallpass_core::{denial::Code, labels::PodLabels, token::service_account::Claims};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::{Pod, ServiceAccount},
@@ -124,14 +124,10 @@ impl Live {
     }
 
     /// The labels of the pod, if it is the one that the token was made for, alive and ours.
-    pub(super) async fn pod(
-        &self,
-        claims: &Claims,
-        now: Timestamp,
-    ) -> Result<BTreeMap<String, String>, Absent> {
+    pub(super) async fn pod(&self, claims: &Claims, now: Timestamp) -> Result<PodLabels, Absent> {
         let pod = self.get_pod(claims).await.map_err(unanswered)?;
         let pod = pod.ok_or_else(|| Absent::pod(claims, Why::Missing))?;
-        let labels = pod.metadata.labels.clone().unwrap_or_default();
+        let labels: PodLabels = pod.metadata.labels.iter().flatten().collect();
         let phase = pod.status.phase.as_deref();
         if let Some(why) = changed(&pod.metadata, claims.pod_uid.as_str(), now) {
             return Err(Absent::pod(claims, why));
@@ -139,7 +135,7 @@ impl Live {
         if matches!(phase, Some("Succeeded" | "Failed")) {
             return Err(Absent::pod(claims, Why::Finished));
         }
-        if labels.get(INJECTED).is_none_or(|value| value != "true") {
+        if labels.get(INJECTED) != Some("true") {
             return Err(Absent::pod(claims, Why::NotOurs));
         }
         Ok(labels)

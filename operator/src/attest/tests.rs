@@ -23,7 +23,7 @@ async fn a_pod_of_ours_is_who_its_token_says() {
         subject.service_account_uid,
         Uid::parse("uid-shop-orders").unwrap()
     );
-    assert_eq!(subject.labels["app"], "orders");
+    assert_eq!(subject.labels.get("app"), Some("orders"));
     assert_eq!(cluster.fake.calls(JWKS), 1);
     assert!(cluster.shows("hallpass_keys 1"));
 }

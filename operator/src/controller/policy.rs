@@ -169,6 +169,7 @@ impl Term<'_> {
         // What was said when the right was known stands until it is known again.
         let stands = |r: &PolicyRecord| view.right == Right::Unknown && r.status.is_some();
         for record in records.into_values().filter(|r| !stands(r)) {
+            let record = record.unpacked();
             let desired = |record: &_, old: Option<&_>| desired(record, view, now, old);
             let at = memories.plan(namespace, [record], desired, &mut writes);
             later = [later, at].into_iter().flatten().min();

@@ -1,6 +1,10 @@
 //! What the watches deliver, on its way into the index.
 
-use std::{collections::BTreeSet, hash::Hash, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    hash::Hash,
+    sync::{Arc, MutexGuard, PoisonError},
+};
 
 use hallpass_core::{
     consent::{AudienceSet, Labels},
@@ -12,7 +16,7 @@ use kube::runtime::watcher::Event;
 use tracing::warn;
 
 use super::{
-    Index, Shelves,
+    Index, Pools, Shelves,
     record::{AccountRecord, AudienceRecord, IssuerRecord, PodRecord, PolicyRecord, Record},
     revocations::Read,
     shelf::{Filed, Shelf},
@@ -32,8 +36,16 @@ impl Index {
 
     pub(super) fn take_pods(&self, events: Vec<Event<Filed<Namespace, PodRecord>>>) {
         let Shelves { pods, metrics, .. } = &*self.0;
-        self.0.changes.add(take(events, pods, |_| ()));
+        let mut pools = self.pools();
+        let touched = take(events, pods, |filed| filed.record.share(&mut pools.texts));
+        drop(pools);
+        self.0.changes.add(touched);
         metrics.watch_objects(Kind::Pod, pods.count(|_| true));
+    }
+
+    pub(super) fn pools(&self) -> MutexGuard<'_, Pools> {
+        // A pool is whole after a panic of another holder, too.
+        self.0.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn take_service_accounts(
@@ -96,6 +108,7 @@ impl Index {
         let Shelves {
             policies, metrics, ..
         } = &*self.0;
+        let mut pools = self.pools();
         let touched = take(events, policies, |filed| {
             let known = policies.get(&filed.within, &filed.name);
             report_unusable(
@@ -105,7 +118,14 @@ impl Index {
                 &filed.record,
             );
             share(known, &mut filed.record);
+            if let Some(policy) = filed.record.spec.as_mut().ok().and_then(Arc::get_mut) {
+                policy.share(&mut pools.tokens);
+            }
+            if let Some(status) = &mut filed.record.status {
+                status.share(&mut pools.statuses);
+            }
         });
+        drop(pools);
         count(metrics, Kind::TokenPolicy, policies);
         self.renew_policies(&touched);
         self.0.changes.add(touched);

@@ -7,13 +7,15 @@ use hallpass_core::{
     consent::Labels,
     fault::Faults,
     issuer::{Issuer, RawIssuer},
-    name::{Namespace, TokenName, Uid},
+    labels::PodLabels,
+    name::{Namespace, PackedUid, TokenName, Uid},
     policy::{Policy, RawPolicy},
+    pool::Pool,
 };
 use hallpass_crds::{
     token_audience::{IssuerRef, TokenAudience, TokenAudienceStatus},
     token_issuer::{TokenIssuer, TokenIssuerStatus},
-    token_policy::{TokenPolicy, TokenPolicyStatus},
+    token_policy::TokenPolicy,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -24,6 +26,7 @@ use kube::{Resource, core::PartialObjectMeta};
 use serde::Deserialize;
 
 use super::{
+    packed::PackedStatus,
     shelf::Filed,
     stored::{Stored, Unread},
 };
@@ -32,9 +35,9 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodRecord {
     /// `metadata.uid`
-    pub uid: Uid,
+    pub uid: PackedUid,
     /// `metadata.labels`
-    pub labels: Arc<BTreeMap<String, String>>,
+    pub labels: PodLabels,
     /// The annotation `hallpass.dev/service-account`: for reports, never for a decision.
     pub service_account: Option<Arc<str>>,
     /// `metadata.deletionTimestamp`
@@ -42,6 +45,12 @@ pub struct PodRecord {
 }
 
 impl PodRecord {
+    /// Makes what other pods say alike the same piece of memory as theirs: those of one ReplicaSet have the same labels.
+    pub(super) fn share(&mut self, pool: &mut Pool<str>) {
+        self.labels.share(pool);
+        self.service_account = self.service_account.take().map(|name| pool.share(name));
+    }
+
     /// Whether the pod may still hold tokens: its deletion was not due more than a minute ago.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
@@ -54,7 +63,7 @@ impl PodRecord {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountRecord {
     /// `metadata.uid`
-    pub uid: Uid,
+    pub uid: PackedUid,
     /// `metadata.annotations`, which the owner of an audience may have put into tokens.
     pub annotations: Arc<BTreeMap<String, String>>,
 }
@@ -78,8 +87,23 @@ pub(crate) struct Record<T, S> {
     pub(crate) hold: Option<Arc<Hold>>,
 }
 
+impl<T, S> Record<T, S> {
+    /// The same with what `make` makes of its status.
+    pub(crate) fn with_status<R>(self, make: impl FnOnce(S) -> R) -> Record<T, R> {
+        Record {
+            name: self.name,
+            uid: self.uid,
+            resource_version: self.resource_version,
+            generation: self.generation,
+            status: self.status.map(make),
+            spec: self.spec,
+            hold: self.hold,
+        }
+    }
+}
+
 /// A stored `TokenPolicy`.
-pub(crate) type PolicyRecord = Record<Policy, TokenPolicyStatus>;
+pub(crate) type PolicyRecord = Record<Policy, PackedStatus>;
 
 /// A stored `TokenAudience`.
 pub(crate) type AudienceRecord = Record<Statement, TokenAudienceStatus>;
@@ -108,10 +132,10 @@ pub(super) fn pod(object: PartialObjectMeta<Pod>) -> Option<Filed<Namespace, Pod
     let metadata = object.metadata;
     Some(Filed {
         within: Namespace::parse(metadata.namespace.as_deref()?).ok()?,
-        name: metadata.name?.into(),
+        name: metadata.name.as_deref()?.into(),
         record: PodRecord {
-            uid: Uid::parse(metadata.uid.as_deref()?).ok()?,
-            labels: Arc::new(bounded(metadata.labels.unwrap_or_default())),
+            uid: packed(&metadata)?,
+            labels: metadata.labels.iter().flatten().collect(),
             service_account: metadata
                 .annotations
                 .and_then(|mut annotations| annotations.remove(SERVICE_ACCOUNT))
@@ -121,9 +145,13 @@ pub(super) fn pod(object: PartialObjectMeta<Pod>) -> Option<Filed<Namespace, Pod
     })
 }
 
+fn packed(metadata: &ObjectMeta) -> Option<PackedUid> {
+    let uid = Uid::parse(metadata.uid.as_deref()?).ok()?;
+    Some(PackedUid::from(&uid))
+}
+
 /// The labels, unless there is more of them than any object needs: Kubernetes bounds each, not their number,
-/// and this replica keeps them all. Without labels an object is selected by fewer policies and admitted by
-/// fewer audiences, never by more.
+/// and this replica keeps them all. Without labels a namespace is admitted by fewer audiences, never by more.
 fn bounded(labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let size: usize = labels
         .iter()
@@ -145,7 +173,7 @@ pub(super) fn service_account(
         within: Namespace::parse(metadata.namespace.as_deref()?).ok()?,
         name: metadata.name.as_deref()?.into(),
         record: AccountRecord {
-            uid: Uid::parse(metadata.uid.as_deref()?).ok()?,
+            uid: packed(&metadata)?,
             annotations: Arc::new(annotations(metadata)),
         },
     })
@@ -184,7 +212,7 @@ pub(super) fn policy(object: Stored<TokenPolicy>) -> Option<Filed<Namespace, Pol
         let raw = RawPolicy::from(policy);
         Policy::parse(&raw).map_err(|faults| (faults, names(&raw)))
     });
-    filed.map(|record| file(within, record))
+    filed.map(|record| file(within, record.with_status(PackedStatus::from)))
 }
 
 /// Files an audience, as [`policy`] does.

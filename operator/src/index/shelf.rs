@@ -21,52 +21,70 @@ pub(super) struct Filed<K, T> {
 /// The objects of one watch.
 ///
 /// # Guarantees
-/// While a watch lists anew, the objects of before stay; the new list takes their place at once, when
-/// it is complete.
+/// While a watch lists anew, what it has not listed yet stays as it was; once the list is complete, what was not in it
+/// goes. So an object is in memory once: twice all of a large cluster's pods is more than everything else.
 #[derive(Debug)]
 pub(super) struct Shelf<K, T>(RwLock<State<K, T>>);
 
 #[derive(Debug)]
 struct State<K, T> {
     current: Objects<K, T>,
-    listing: Objects<K, T>,
+    /// Which list is the last that was begun.
+    list: u32,
+    /// What is not as it was before that list, and those before it that were broken off.
+    touched: BTreeSet<K>,
     synced: bool,
 }
 
-/// Hashed: a request looks four of thousands up, and does not want to compare its way to them.
-type Objects<K, T> = HashMap<K, HashMap<Box<str>, T>>;
+/// Hashed: a request looks four of thousands up, and does not want to compare its way to them. A hash table is half
+/// empty after it grew, hence the boxes.
+type Objects<K, T> = HashMap<K, HashMap<Box<str>, Box<Entry<T>>>>;
+
+#[derive(Debug)]
+struct Entry<T> {
+    record: T,
+    /// The last list that it was in, or that had been begun when it came.
+    list: u32,
+}
 
 impl<K, T> Default for Shelf<K, T> {
     fn default() -> Self {
         Self(RwLock::new(State {
             current: HashMap::new(),
-            listing: HashMap::new(),
+            list: 0,
+            touched: BTreeSet::new(),
             synced: false,
         }))
     }
 }
 
 impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
-    /// Takes one event of the watch and returns the namespaces that are not what they were.
+    /// Takes one event of the watch and returns the namespaces that are not what they were. What a list brings is told
+    /// when it is complete: a first one is worked on once, and not after each of its pages.
     pub(super) fn take(&self, event: Event<Filed<K, T>>) -> BTreeSet<K> {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let State {
+            current,
+            list,
+            touched,
+            synced,
+        } = &mut *state;
         match event {
             Event::Init => {
-                state.listing.clear();
+                *list = list.wrapping_add(1);
                 BTreeSet::new()
             }
             Event::InitApply(filed) => {
-                put(&mut state.listing, filed);
+                touched.extend(put(current, filed, *list));
                 BTreeSet::new()
             }
             Event::InitDone => {
-                let listed = std::mem::take(&mut state.listing);
-                let before = std::mem::replace(&mut state.current, listed);
-                state.synced = true;
-                differing(&before, &state.current)
+                *synced = true;
+                touched.extend(sweep(current, *list));
+                std::mem::take(touched)
             }
-            Event::Apply(filed) => put(&mut state.current, filed).into_iter().collect(),
-            Event::Delete(filed) => remove(&mut state.current, filed).into_iter().collect(),
+            Event::Apply(filed) => put(current, filed, *list).into_iter().collect(),
+            Event::Delete(filed) => remove(current, filed).into_iter().collect(),
         }
     }
 
@@ -92,7 +110,7 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
     where
         K: Borrow<Q>,
     {
-        self.read(|state| state.current.get(within)?.get(name).map(look))
+        self.read(|state| Some(look(&state.current.get(within)?.get(name)?.record)))
     }
 
     /// The objects of one namespace, by name.
@@ -103,7 +121,7 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
         self.read(|state| {
             let there = state.current.get(within).into_iter().flatten();
             there
-                .map(|(name, record)| (name.clone(), record.clone()))
+                .map(|(name, entry)| (name.clone(), entry.record.clone()))
                 .collect()
         })
     }
@@ -119,7 +137,8 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
     {
         self.read(|state| {
             let there = state.current.get(within).into_iter();
-            there.flat_map(HashMap::values).filter_map(pick).collect()
+            let there = there.flat_map(HashMap::values);
+            there.filter_map(|entry| pick(&entry.record)).collect()
         })
     }
 
@@ -132,7 +151,7 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
     pub(super) fn count(&self, wanted: impl Fn(&T) -> bool) -> usize {
         self.read(|state| {
             let all = state.current.values().flat_map(HashMap::values);
-            all.filter(|record| wanted(record)).count()
+            all.filter(|entry| wanted(&entry.record)).count()
         })
     }
 
@@ -140,7 +159,7 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
     pub(super) fn collect<B, C: FromIterator<B>>(&self, pick: impl Fn(&T) -> Option<B>) -> C {
         self.read(|state| {
             let all = state.current.values().flat_map(HashMap::values);
-            all.filter_map(pick).collect()
+            all.filter_map(|entry| pick(&entry.record)).collect()
         })
     }
 
@@ -153,6 +172,7 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
 fn put<K: Clone + Eq + Hash, T: PartialEq>(
     objects: &mut Objects<K, T>,
     filed: Filed<K, T>,
+    list: u32,
 ) -> Option<K> {
     let Filed {
         within,
@@ -160,10 +180,16 @@ fn put<K: Clone + Eq + Hash, T: PartialEq>(
         record,
     } = filed;
     let there = objects.entry(within.clone()).or_default();
-    if there.get(&name) == Some(&record) {
-        return None;
+    match there.get_mut(&name) {
+        Some(entry) => {
+            entry.list = list;
+            if entry.record == record {
+                return None;
+            }
+            entry.record = record;
+        }
+        None => drop(there.insert(name, Box::new(Entry { record, list }))),
     }
-    there.insert(name, record);
     Some(within)
 }
 
@@ -176,16 +202,19 @@ fn remove<K: Eq + Hash, T>(objects: &mut Objects<K, T>, filed: Filed<K, T>) -> O
     Some(filed.within)
 }
 
-fn differing<K: Clone + Ord + Hash, T: PartialEq>(
-    before: &Objects<K, T>,
-    after: &Objects<K, T>,
-) -> BTreeSet<K> {
-    let within: BTreeSet<&K> = before.keys().chain(after.keys()).collect();
-    within
-        .into_iter()
-        .filter(|within| before.get(*within) != after.get(*within))
-        .cloned()
-        .collect()
+/// Lets go of what was not in that list, and says where.
+fn sweep<K: Clone + Ord + Hash, T>(objects: &mut Objects<K, T>, list: u32) -> BTreeSet<K> {
+    let mut touched = BTreeSet::new();
+    objects.retain(|within, there| {
+        let before = there.len();
+        there.retain(|_, entry| entry.list == list);
+        if there.len() < before {
+            touched.insert(within.clone());
+            there.shrink_to_fit();
+        }
+        !there.is_empty()
+    });
+    touched
 }
 
 #[cfg(test)]
@@ -223,14 +252,13 @@ mod tests {
         take(&shelf, Event::Init);
         take(&shelf, Event::InitApply(filed("shop", "a", 1)));
         assert!(!shelf.synced());
-        assert_eq!(shelf.get("shop", "a"), None);
         take(&shelf, Event::InitDone);
         assert!(shelf.synced());
         assert_eq!(shelf.get("shop", "a"), Some(1));
     }
 
     #[test]
-    fn a_new_list_takes_the_place_of_the_old_one_at_once() {
+    fn a_new_list_takes_the_place_of_the_old_one_without_a_gap() {
         let shelf = listed(&[("shop", "a", 1), ("shop", "b", 1), ("bank", "a", 1)]);
         take(&shelf, Event::Init);
         take(&shelf, Event::InitApply(filed("shop", "a", 2)));
@@ -243,13 +271,31 @@ mod tests {
 
     #[test]
     fn a_list_that_is_broken_off_leaves_nothing_behind() {
-        let shelf = listed(&[("shop", "a", 1)]);
+        let shelf = listed(&[("shop", "a", 1), ("bank", "a", 1)]);
         take(&shelf, Event::Init);
         take(&shelf, Event::InitApply(filed("shop", "gone", 1)));
+        take(&shelf, Event::InitApply(filed("bank", "a", 2)));
         take(&shelf, Event::Init);
         take(&shelf, Event::InitApply(filed("shop", "a", 1)));
-        assert_eq!(take(&shelf, Event::InitDone), [] as [&str; 0]);
+        take(&shelf, Event::InitApply(filed("bank", "a", 2)));
+        assert_eq!(
+            take(&shelf, Event::InitDone),
+            ["bank", "shop"],
+            "what a list that was broken off has changed is told with the next"
+        );
         assert_eq!(shelf.get("shop", "gone"), None);
+    }
+
+    #[test]
+    fn what_comes_while_a_list_is_complete_stays_until_the_next() {
+        let shelf = listed(&[("shop", "a", 1)]);
+        take(&shelf, Event::Apply(filed("shop", "new", 1)));
+        assert_eq!(shelf.get("shop", "new"), Some(1));
+        take(&shelf, Event::Init);
+        assert_eq!(shelf.get("shop", "new"), Some(1));
+        take(&shelf, Event::InitApply(filed("shop", "a", 1)));
+        assert_eq!(take(&shelf, Event::InitDone), ["shop"]);
+        assert_eq!(shelf.get("shop", "new"), None);
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Snapshot {
     /// Whether there is a service account of that name with that uid.
     pub(crate) fn has_service_account(&self, namespace: &str, name: &str, uid: &Uid) -> bool {
         let accounts = &self.shelves.service_accounts;
-        let same = accounts.look(namespace, name, |account| account.uid == *uid);
+        let same = accounts.look(namespace, name, |account| account.uid.is(uid));
         same.unwrap_or(false)
     }
 

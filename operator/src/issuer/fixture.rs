@@ -9,6 +9,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hallpass_core::{
     decide::{Grant, Holding, Subject},
+    labels::PodLabels,
     name::{Namespace, PodName, ServiceAccount, TokenName, Uid},
 };
 use http::{Request, Response};
@@ -197,7 +198,7 @@ pub(crate) fn subject_in(namespace: &str, pod: &str) -> Arc<Subject> {
         service_account_uid: Uid::parse(&format!("uid-{namespace}-orders")).unwrap(),
         pod: PodName::parse(pod).unwrap(),
         pod_uid: Uid::parse(&format!("uid-{namespace}-{pod}")).unwrap(),
-        labels: Arc::default(),
+        labels: PodLabels::default(),
         annotations: Arc::default(),
     })
 }

@@ -1,14 +1,16 @@
 //! What comes of the policies of a namespace on its pods, and how much of it is looked at.
 
 use super::*;
-use crate::policy::{PolicyId, asked};
+use crate::{
+    labels::PodLabels,
+    policy::{PolicyId, asked},
+};
 
 /// The service account and the labels of a pod.
-type Pod = (String, BTreeMap<String, String>);
+type Pod = (String, PodLabels);
 
 fn pod(service_account: &str, labels: &[(&str, &str)]) -> Pod {
-    let labels = labels.iter().map(|(k, v)| ((*k).into(), (*v).into()));
-    (service_account.into(), labels.collect())
+    (service_account.into(), labels.iter().copied().collect())
 }
 
 fn standings<'a>(policies: &'a [Arc<Policy>], pods: &[Pod]) -> Standings<'a> {

@@ -100,7 +100,7 @@ async fn a_pod_that_the_watch_has_not_delivered_yet_is_looked_up() {
         let attested = cluster.attest(&cluster.signer.token()).await.unwrap();
         let labels = &attested.subject().labels;
         assert_eq!(
-            (labels["app"].as_str(), labels["tier"].as_str()),
+            (labels.get("app").unwrap(), labels.get("tier").unwrap()),
             ("orders", "web")
         );
         assert_eq!(cluster.fake.calls(POD), 1);

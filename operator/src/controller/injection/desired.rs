@@ -5,7 +5,7 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-use hallpass_core::{name::ServiceAccount, policy::Policy};
+use hallpass_core::{labels::PodLabels, name::ServiceAccount, policy::Policy};
 use hallpass_crds::token_policy::TokenReady;
 use k8s_openapi::api::core::v1::ObjectReference;
 
@@ -231,8 +231,9 @@ impl Gaps {
         }
         let asked = self.target.labelled || pod.asks();
         let mut any = false;
+        let labels: PodLabels = pod.labels.iter().collect();
         for index in self.naming.get(account).into_iter().flatten() {
-            if self.target.policies[*index].selects(account.as_str(), &pod.labels) {
+            if self.target.policies[*index].selects(account.as_str(), &labels) {
                 self.selected[*index].add(pod, asked);
                 any = true;
             }

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hallpass_core::policy::Policy;
-use hallpass_crds::token_policy::TokenPolicy;
+use hallpass_crds::token_policy::{TokenPolicy, TokenPolicyStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Client};
 use serde::Serialize;
@@ -78,8 +78,10 @@ pub(super) fn of(
         .ok()
         .filter(|spec| ***spec == *policy)?;
     let status = record.status.as_ref()?;
-    reported(status)?;
-    let mut conditions = status.conditions.iter();
+    let mut conditions = status.conditions().iter();
+    conditions
+        .clone()
+        .find(|condition| condition.type_ == TokenPolicyStatus::CONDITION)?;
     let injected = conditions.find(|condition| condition.type_ == CONDITION);
     (lacks || injected.is_some()).then(|| Record {
         name: record.name.clone(),

@@ -1,8 +1,9 @@
+use hallpass_core::policy::Policy;
 use hallpass_crds::token_policy::TokenPolicyStatus;
 
 use super::*;
 use crate::index::{
-    Index, PolicyRecord,
+    Index,
     fixture::{policy, unreadable},
 };
 
@@ -15,7 +16,7 @@ fn status(pods: i32, tokens: &str) -> TokenPolicyStatus {
 }
 
 /// The policy as it is stored with that status.
-fn stored(status: Option<TokenPolicyStatus>) -> PolicyRecord {
+fn stored(status: Option<TokenPolicyStatus>) -> Record<Policy, TokenPolicyStatus> {
     let mut policy = policy("shop", "orders", "orders");
     policy.status = status;
     let index = Index::filled(vec![policy], vec![], vec![]);
@@ -25,9 +26,10 @@ fn stored(status: Option<TokenPolicyStatus>) -> PolicyRecord {
         .policies("shop")
         .remove("orders")
         .unwrap()
+        .unpacked()
 }
 
-fn broken() -> PolicyRecord {
+fn broken() -> Record<Policy, TokenPolicyStatus> {
     let index = Index::filled(vec![], vec![], vec![]);
     index.deliver(unreadable("shop", "broken"));
     index
@@ -36,6 +38,7 @@ fn broken() -> PolicyRecord {
         .policies("shop")
         .remove("broken")
         .unwrap()
+        .unpacked()
 }
 
 fn write(status: TokenPolicyStatus, transition: bool) -> Plan<TokenPolicyStatus> {

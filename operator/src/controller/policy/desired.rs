@@ -1,11 +1,12 @@
 //! What the status of a policy should say: a function of what is known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use hallpass_core::{
     audience::AudienceId,
     decide::{Rules, Standing, Standings},
     denial::{Code, Denial},
+    labels::PodLabels,
     name::{Namespace, ServiceAccount, TokenName},
     policy::{Policy, PolicyId, PolicyToken, Wanted},
     scope::ScopeSet,
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use super::rights::Right;
 use crate::{
     controller::status::{LONGEST_MESSAGE, READY, Verdict, number, shortened},
-    index::{PodRecord, PolicyRecord, Unusable},
+    index::{PodRecord, Record, Unusable},
 };
 
 /// What is known about the namespace of a policy.
@@ -39,7 +40,7 @@ pub(super) struct View<'a> {
 /// # Guarantees
 /// Where `old` says the same already, the result equals it, whatever the time is.
 pub(super) fn desired(
-    record: &PolicyRecord,
+    record: &Record<Policy, TokenPolicyStatus>,
     view: &View<'_>,
     now: Timestamp,
     old: Option<&TokenPolicyStatus>,
@@ -71,9 +72,9 @@ pub(super) fn desired(
 }
 
 /// What a policy selects the pod by.
-pub(super) fn selected_by(pod: &PodRecord) -> (&str, &BTreeMap<String, String>) {
+pub(super) fn selected_by(pod: &PodRecord) -> (&str, &PodLabels) {
     let service_account = pod.service_account.as_deref();
-    (service_account.unwrap_or(DEFAULT), &*pod.labels)
+    (service_account.unwrap_or(DEFAULT), &pod.labels)
 }
 
 impl View<'_> {

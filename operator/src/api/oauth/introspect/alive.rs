@@ -23,7 +23,7 @@ pub(super) fn is_alive(snapshot: &Snapshot, claims: &Claims, now: Timestamp) -> 
     let (within, account) = (namespace.as_str(), service_account.as_str());
     let account = snapshot.has_service_account(within, account, service_account_uid);
     let known = snapshot.look_at_pod(within, pod.as_str(), |pod| {
-        (pod.uid == *pod_uid).then(|| pod.is_live(now))
+        pod.uid.is(pod_uid).then(|| pod.is_live(now))
     });
     (account || just_made) && known.flatten().unwrap_or(just_made)
 }

@@ -54,7 +54,7 @@ impl Shop {
             right: self.right,
             grant_command: GRANT,
         };
-        desired(record, &view, now.parse().unwrap(), old)
+        desired(&record.clone().unpacked(), &view, now.parse().unwrap(), old)
     }
 
     fn status(&self, name: &str) -> TokenPolicyStatus {
@@ -292,7 +292,13 @@ fn a_pod_that_names_no_service_account_runs_under_default() {
     };
     let record = &snapshot.policies("shop")["orders"];
     assert_eq!(
-        desired(record, &view, NOON.parse().unwrap(), None).pods,
+        desired(
+            &record.clone().unpacked(),
+            &view,
+            NOON.parse().unwrap(),
+            None
+        )
+        .pods,
         Some(1)
     );
 }
@@ -343,7 +349,12 @@ fn an_object_that_cannot_be_read_says_so() {
         right: Right::Granted,
         grant_command: GRANT,
     };
-    let status = desired(record, &view, NOON.parse().unwrap(), None);
+    let status = desired(
+        &record.clone().unpacked(),
+        &view,
+        NOON.parse().unwrap(),
+        None,
+    );
     let summary = summary_line(&status);
     assert!(
         summary

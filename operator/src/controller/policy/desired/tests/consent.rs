@@ -38,7 +38,12 @@ fn told(index: &Index) -> (String, String) {
         grant_command: GRANT,
     };
     let record = &snapshot.policies("shop")["orders"];
-    let status = desired(record, &view, NOON.parse().unwrap(), None);
+    let status = desired(
+        &record.clone().unpacked(),
+        &view,
+        NOON.parse().unwrap(),
+        None,
+    );
     let token = &status.tokens[0];
     let line = format!("{:?} {}: {}", token.ready, token.reason, token.message);
     (line, summary_line(&status))
