@@ -36,8 +36,9 @@ pub(super) fn time(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
+/// Not a whole second, as no time that is read from a clock is one.
 pub(super) fn noon() -> Timestamp {
-    time(NOON)
+    time(NOON) + Duration::from_millis(250)
 }
 
 fn metadata(namespace: &str, name: &str) -> Value {
@@ -113,10 +114,10 @@ pub(super) fn key(kid: &str, state: KeyState, since: &str, until: Option<&str>) 
 pub(super) fn two_keys(_: &Issuer, _: Timestamp) -> IssuerKeys {
     IssuerKeys {
         keys: vec![
-            key("a", KeyState::Active, "2026-10-15T00:00:00Z", None),
-            key("b", KeyState::Next, "2026-10-15T00:00:00Z", None),
+            key("a", KeyState::Active, "2026-10-15T00:00:00.25Z", None),
+            key("b", KeyState::Next, "2026-10-15T00:00:00.25Z", None),
         ],
-        next_rotation: Some(time("2026-11-14T00:00:00Z")),
+        next_rotation: Some(time("2026-11-14T00:00:00.25Z")),
     }
 }
 

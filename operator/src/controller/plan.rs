@@ -13,7 +13,7 @@ use super::{
 };
 use crate::index::{Record, Unusable};
 
-/// What is remembered of one stored object.
+/// What is remembered of one stored object: of thousands that are as they should be that is nothing.
 #[derive(Debug)]
 pub(super) struct Memory<S> {
     written: Option<Written<S>>,
@@ -25,7 +25,7 @@ pub(super) struct Memory<S> {
 struct Written<S> {
     at: Instant,
     /// The status; [`None`] once the watch has brought it back, since it is held with the object then.
-    status: Option<S>,
+    status: Option<Box<S>>,
 }
 
 /// When to try again what failed: ever more rarely.
@@ -63,7 +63,7 @@ pub(super) struct Write<S> {
     pub(super) transition: bool,
 }
 
-/// What is remembered of many objects, by uid.
+/// What is remembered of many objects, by uid. Where nothing has to be, nothing is.
 #[derive(Debug)]
 pub(super) struct Memories<S>(BTreeMap<Box<str>, Memory<S>>);
 
@@ -115,7 +115,7 @@ impl<S: Kept> Memory<S> {
         *self = Self {
             written: Some(Written {
                 at: now,
-                status: Some(status),
+                status: Some(Box::new(status)),
             }),
             ..Self::default()
         };
@@ -129,6 +129,12 @@ impl<S: Kept> Memory<S> {
     /// When to look again after a failure.
     pub(super) const fn retry(&self) -> Option<Instant> {
         self.backoff.retry()
+    }
+
+    /// Whether it makes a difference to nothing that is still to come.
+    fn is_idle(&self, now: Instant) -> bool {
+        let over = |Written { at, status }: &Written<S>| status.is_none() && now >= *at + S::PAUSE;
+        self.written.as_ref().is_none_or(over) && self.backoff.failures == 0
     }
 
     /// Lets go of what was written once the watch has delivered it: thousands of objects have a status.
@@ -195,8 +201,13 @@ impl<S: Kept> Memories<S> {
     ) -> Option<Instant> {
         let mut later = None::<Instant>;
         for record in records {
-            let status = |old: Option<&S>| desired(&record, old);
-            match self.of(&record.uid).plan(&record, Instant::now(), status) {
+            let (status, now) = (|old: Option<&S>| desired(&record, old), Instant::now());
+            let mut memory = self.0.remove(&record.uid).unwrap_or_default();
+            let plan = memory.plan(&record, now, status);
+            if !memory.is_idle(now) {
+                self.0.insert(record.uid.clone(), memory);
+            }
+            match plan {
                 Plan::Nothing => {}
                 Plan::Later(at) => later = Some(later.map_or(at, |later| later.min(at))),
                 Plan::Write { status, transition } => writes.push(Write {

@@ -179,7 +179,10 @@ impl Verdict {
         let since = old
             .and_then(reported)
             .filter(|old| old.status == status)
-            .map_or(Time(now), |old| old.last_transition_time.clone());
+            .map_or_else(
+                || to_the_second(now),
+                |old| old.last_transition_time.clone(),
+            );
         Condition {
             type_: S::CONDITION.to_owned(),
             status: status.to_owned(),
@@ -189,6 +192,11 @@ impl Verdict {
             last_transition_time: since,
         }
     }
+}
+
+/// The time as the API server stores it: to the second. Else what comes back is never what was written.
+pub(super) fn to_the_second(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
 
 /// The text, cut at a character's boundary if it has more than `most` bytes.

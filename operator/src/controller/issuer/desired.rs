@@ -8,13 +8,15 @@ use hallpass_core::{
 };
 use hallpass_crds::token_issuer::{IssuerKey, KeyAlgorithm, TokenIssuerStatus};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     default::NAME,
     keys::{IssuerKeys, ReportedKey},
 };
-use crate::{controller::status::Verdict, index::IssuerRecord};
+use crate::{
+    controller::status::{Verdict, to_the_second},
+    index::IssuerRecord,
+};
 
 /// What is known about the issuers beside their own objects.
 #[derive(Debug)]
@@ -64,8 +66,8 @@ pub(super) fn desired(
         issuer_id: Some(issuer.url.id().to_string()),
         jwks_uri: Some(format!("{}/jwks", issuer.url)),
         keys: keys.keys.iter().take(MOST_KEYS).map(reported).collect(),
-        last_rotation: keys.active().map(|key| Time(key.since)),
-        next_rotation: keys.next_rotation.map(Time),
+        last_rotation: keys.active().map(|key| to_the_second(key.since)),
+        next_rotation: keys.next_rotation.map(to_the_second),
         conditions: vec![verdict.condition(generation, now, old)],
     }
 }
@@ -142,8 +144,8 @@ fn reported(key: &ReportedKey) -> IssuerKey {
         key_id: key.kid.to_string(),
         state: key.state,
         algorithm: algorithm(key.algorithm),
-        since: Time(key.since),
-        until: key.until.map(Time),
+        since: to_the_second(key.since),
+        until: key.until.map(to_the_second),
     }
 }
 

@@ -1,10 +1,14 @@
 use hallpass_core::policy::Policy;
 use hallpass_crds::token_policy::TokenPolicyStatus;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::*;
-use crate::index::{
-    Index,
-    fixture::{policy, unreadable},
+use crate::{
+    controller::status::Verdict,
+    index::{
+        Index,
+        fixture::{policy, unreadable},
+    },
 };
 
 fn status(pods: i32, tokens: &str) -> TokenPolicyStatus {
@@ -104,6 +108,39 @@ fn what_was_written_is_let_go_of_once_the_watch_has_brought_it_back() {
     // Whatever somebody else makes of it from then on is what is stored.
     let plan = memory.plan(&older, after(start, 3), |_| status(2, "1/1"));
     assert_eq!(plan, Plan::Nothing);
+}
+
+#[test]
+fn what_was_written_is_what_the_api_server_stores() {
+    let now = "2026-11-01T00:00:00.123456789Z".parse().unwrap();
+    let condition = Verdict::ready("x").condition::<TokenPolicyStatus>(Some(1), now, None);
+    let stored = serde_json::to_string(&condition).unwrap();
+    assert_eq!(
+        serde_json::from_str::<Condition>(&stored).unwrap(),
+        condition
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_remembered_of_what_is_as_it_should_be() {
+    let mut memories = Memories::default();
+    let plan = |memories: &mut Memories<_>, stored| {
+        let mut writes = Vec::new();
+        memories.plan("shop", [stored], |_, _| status(3, "1/1"), &mut writes);
+        writes.pop()
+    };
+    let written = plan(&mut memories, stored(None)).unwrap();
+    assert_eq!(memories.0.len(), 0, "that it is to be written");
+    memories.wrote(&written.uid, written.status, Instant::now());
+    let back = || stored(Some(status(3, "1/1")));
+    assert!(plan(&mut memories, back()).is_none());
+    assert_eq!(memories.0.len(), 1, "when it was written");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    assert!(plan(&mut memories, back()).is_none());
+    assert_eq!(memories.0.len(), 0);
+    memories.failed(&written.uid, Instant::now(), 1.0);
+    assert!(plan(&mut memories, back()).is_none());
+    assert_eq!(memories.0.len(), 1, "that it failed");
 }
 
 #[test]

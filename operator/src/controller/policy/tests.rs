@@ -153,7 +153,7 @@ struct Running {
 }
 
 fn noon() -> Timestamp {
-    "2026-11-01T12:00:00Z".parse().unwrap()
+    "2026-11-01T12:00:00.25Z".parse().unwrap()
 }
 
 fn start(server: &Shared, index: &Index, leads: bool) -> Running {

@@ -8,14 +8,14 @@ use hallpass_core::{
 };
 use hallpass_crds::revocation::RevocationStatus;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
     Agreement,
     outside::{Outside, command, names},
 };
 use crate::{
-    controller::status::{LONGEST_MESSAGE, shortened},
+    controller::status::{LONGEST_MESSAGE, shortened, to_the_second},
     index::{
         Snapshot,
         revocations::{NotInForce, Place, RefusedRevocation, Revocations},
@@ -283,7 +283,7 @@ fn report(says: Reported, message: String, epoch: Option<String>, now: Timestamp
         reason: reason.to_owned(),
         message: shortened(message, LONGEST_MESSAGE),
         observed_generation: Some(GENERATION),
-        last_transition_time: Time(now),
+        last_transition_time: to_the_second(now),
     };
     let in_force = says == Reported::Enforced;
     let mut conditions = vec![condition(ENFORCED, in_force, reason(says), message.clone())];

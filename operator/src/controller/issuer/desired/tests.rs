@@ -1,4 +1,5 @@
 use hallpass_crds::token_issuer::{KeyState, TokenIssuer};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
 use crate::{
