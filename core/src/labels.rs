@@ -2,13 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::pool::Pool;
-
 /// The labels of one pod. To clone them copies none.
 ///
 /// # Guarantees
-/// Each key has one value. They take the bytes of their texts, two more for each, and the head of one piece of memory;
-/// those that are [shared](Self::share) take that once, however many pods have them.
+/// Each key has one value. They take the bytes of their texts, two more for each, and the head of one piece of memory.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodLabels(
     /// Key and value of each, sorted by key, with [`END`] behind each text.
@@ -38,11 +35,10 @@ impl PodLabels {
         })
     }
 
-    /// Makes these the same piece of memory as equal ones of the pool, unless they are large.
-    pub fn share(&mut self, pool: &mut Pool<str>) {
-        if self.0.len() <= MOST_SHARED {
-            self.0 = pool.share(Arc::clone(&self.0));
-        }
+    /// Bytes of all of them.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -87,9 +83,6 @@ const MOST: usize = 256;
 
 /// Bytes of one pod's labels.
 const MOST_BYTES: usize = 16 * 1024;
-
-/// Those of more bytes are not shared: what nobody holds any more stays in a pool for a while.
-const MOST_SHARED: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -172,15 +165,5 @@ mod tests {
     fn one_with_a_zero_byte_is_none() {
         let labels = labels(&[("a\0b", "c"), ("d", "e\0f"), ("app", "orders")]);
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("app", "orders")]);
-    }
-
-    #[test]
-    fn equal_ones_of_a_pool_are_one() {
-        let mut pool = Pool::default();
-        let (mut one, mut other) = (labels(&[("a", "1")]), labels(&[("a", "1")]));
-        assert!(!Arc::ptr_eq(&one.0, &other.0));
-        one.share(&mut pool);
-        other.share(&mut pool);
-        assert!(Arc::ptr_eq(&one.0, &other.0));
     }
 }

@@ -30,6 +30,7 @@ use tokio::{
 
 use self::{
     freshness::{Freshness, Stamp},
+    packed::Sentence,
     revocations::{Read, Revocations},
     shelf::Shelf,
 };
@@ -62,7 +63,7 @@ pub(crate) use self::record::{
 pub(crate) use self::stored::{Described, Stored, metadata};
 pub use self::{
     dirty::Changes,
-    record::{AccountRecord, PodRecord},
+    record::{AccountRecord, PodRecord, Workload},
     snapshot::Snapshot,
 };
 
@@ -94,19 +95,22 @@ struct Shelves {
 /// What many objects say alike, which is kept once.
 #[derive(Debug, Default)]
 struct Pools {
-    /// The labels of pods, and the names of their service accounts.
-    texts: Pool<str>,
+    /// What pods are selected by.
+    workloads: Pool<Workload>,
     /// The tokens of policies.
     tokens: Pool<PolicyToken>,
     /// What is said of them.
     statuses: Pool<PolicyTokenStatus>,
+    /// What is said of policies.
+    sentences: Pool<Sentence>,
 }
 
 impl Pools {
     fn sweep(&mut self) {
-        self.texts.sweep();
+        self.workloads.sweep();
         self.tokens.sweep();
         self.statuses.sweep();
+        self.sentences.sweep();
     }
 }
 

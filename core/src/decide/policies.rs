@@ -19,23 +19,31 @@ pub struct PolicySet(BTreeMap<Namespace, Policies>);
 #[derive(Debug, Clone, Default)]
 struct Policies {
     all: Vec<Arc<Policy>>,
-    /// Those that name a service account, so that a decision looks at no others.
-    naming: BTreeMap<ServiceAccount, Vec<Arc<Policy>>>,
+    /// Each service account that one names, sorted by it, with that policy, so that a decision looks at no others.
+    naming: Vec<(ServiceAccount, Arc<Policy>)>,
 }
 
 impl Policies {
     fn new(mut all: Vec<Arc<Policy>>) -> Self {
         all.sort_by(|a, b| a.seniority.cmp(&b.seniority));
-        let mut naming: BTreeMap<ServiceAccount, Vec<Arc<Policy>>> = BTreeMap::new();
+        let mut naming = Vec::new();
         for policy in &all {
             let accounts: BTreeSet<_> =
                 policy.subjects.iter().map(|s| &s.service_account).collect();
-            for account in accounts {
-                let of = naming.entry(account.clone()).or_default();
-                of.push(Arc::clone(policy));
-            }
+            let accounts = accounts.into_iter().cloned();
+            naming.extend(accounts.map(|account| (account, Arc::clone(policy))));
         }
+        // Stable: those of one account stay in their order.
+        naming.sort_by(|(a, _), (b, _)| a.cmp(b));
+        naming.shrink_to_fit();
         Self { all, naming }
+    }
+
+    /// Those that name that service account, the older first.
+    fn naming(&self, account: &str) -> &[(ServiceAccount, Arc<Policy>)] {
+        let from = self.naming.partition_point(|(a, _)| a.as_str() < account);
+        let rest = &self.naming[from..];
+        &rest[..rest.partition_point(|(a, _)| a.as_str() == account)]
     }
 }
 
@@ -53,10 +61,10 @@ impl PolicySet {
     ) -> impl Iterator<Item = &'a Arc<Policy>> {
         let account = subject.service_account.as_str();
         let policies = self.0.get(&subject.namespace);
-        let naming = policies.and_then(|policies| policies.naming.get(account));
+        let naming = policies.map_or(&[][..], |policies| policies.naming(account));
         naming
-            .map_or(&[][..], Vec::as_slice)
             .iter()
+            .map(|(_, policy)| policy)
             .filter(move |policy| policy.selects(account, &subject.labels))
     }
 

@@ -37,7 +37,9 @@ impl Index {
     pub(super) fn take_pods(&self, events: Vec<Event<Filed<Namespace, PodRecord>>>) {
         let Shelves { pods, metrics, .. } = &*self.0;
         let mut pools = self.pools();
-        let touched = take(events, pods, |filed| filed.record.share(&mut pools.texts));
+        let touched = take(events, pods, |filed| {
+            filed.record.share(&mut pools.workloads)
+        });
         drop(pools);
         self.0.changes.add(touched);
         metrics.watch_objects(Kind::Pod, pods.count(|_| true));
@@ -122,7 +124,7 @@ impl Index {
                 policy.share(&mut pools.tokens);
             }
             if let Some(status) = &mut filed.record.status {
-                status.share(&mut pools.statuses);
+                status.share(&mut pools);
             }
         });
         drop(pools);

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use hallpass_core::{policy::Policy, pool::Pool};
+use hallpass_core::policy::Policy;
 use hallpass_crds::token_policy::{PolicyTokenStatus, TokenPolicyStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::record::{PolicyRecord, Record};
+use super::{
+    Pools,
+    record::{PolicyRecord, Record},
+};
 
 /// A [`TokenPolicyStatus`] that takes little.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,20 +18,42 @@ pub(crate) struct PackedStatus {
     pods: Option<i32>,
     tokens_ready: Option<Box<str>>,
     tokens: Box<[Arc<PolicyTokenStatus>]>,
-    conditions: Box<[Condition]>,
+    conditions: Box<[PackedCondition]>,
+}
+
+/// A [`Condition`] that takes little.
+#[derive(Debug, Clone, PartialEq)]
+struct PackedCondition {
+    observed_generation: Option<i64>,
+    last_transition_time: Time,
+    sentence: Arc<Sentence>,
+}
+
+/// What a condition says, whenever it does.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Sentence {
+    type_: Box<str>,
+    status: Box<str>,
+    reason: Box<str>,
+    message: Box<str>,
 }
 
 impl PackedStatus {
-    /// Makes what it says of each token the same piece of memory as what equals it in the pool.
-    pub(super) fn share(&mut self, pool: &mut Pool<PolicyTokenStatus>) {
+    /// Makes what it says the same piece of memory as what equals it in the pools.
+    pub(super) fn share(&mut self, pools: &mut Pools) {
         for token in &mut self.tokens {
-            *token = pool.share(Arc::clone(token));
+            *token = pools.statuses.share(Arc::clone(token));
+        }
+        for condition in &mut self.conditions {
+            condition.sentence = pools.sentences.share(Arc::clone(&condition.sentence));
         }
     }
 
-    /// What is said of the policy as a whole.
-    pub(crate) fn conditions(&self) -> &[Condition] {
-        &self.conditions
+    /// What is said of the policy as a whole: the condition of that type.
+    pub(crate) fn condition(&self, type_: &str) -> Option<Condition> {
+        let mut conditions = self.conditions.iter();
+        let condition = conditions.find(|condition| *condition.sentence.type_ == *type_);
+        condition.map(Condition::from)
     }
 }
 
@@ -46,7 +71,7 @@ impl From<TokenPolicyStatus> for PackedStatus {
             pods,
             tokens_ready: tokens_ready.map(Into::into),
             tokens: tokens.into_iter().map(Arc::new).collect(),
-            conditions: conditions.into(),
+            conditions: conditions.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -59,7 +84,49 @@ impl From<&PackedStatus> for TokenPolicyStatus {
             pods: packed.pods,
             tokens_ready: packed.tokens_ready.as_deref().map(Into::into),
             tokens: tokens.collect(),
-            conditions: packed.conditions.to_vec(),
+            conditions: packed.conditions.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<Condition> for PackedCondition {
+    fn from(condition: Condition) -> Self {
+        let Condition {
+            type_,
+            status,
+            reason,
+            message,
+            observed_generation,
+            last_transition_time,
+        } = condition;
+        Self {
+            observed_generation,
+            last_transition_time,
+            sentence: Arc::new(Sentence {
+                type_: type_.into(),
+                status: status.into(),
+                reason: reason.into(),
+                message: message.into(),
+            }),
+        }
+    }
+}
+
+impl From<&PackedCondition> for Condition {
+    fn from(packed: &PackedCondition) -> Self {
+        let Sentence {
+            type_,
+            status,
+            reason,
+            message,
+        } = &*packed.sentence;
+        Self {
+            type_: (**type_).into(),
+            status: (**status).into(),
+            reason: (**reason).into(),
+            message: (**message).into(),
+            observed_generation: packed.observed_generation,
+            last_transition_time: packed.last_transition_time.clone(),
         }
     }
 }
@@ -101,15 +168,25 @@ mod tests {
     }
 
     #[test]
-    fn what_two_say_alike_of_a_token_is_kept_once() {
-        let mut pool = Pool::default();
+    fn has_each_condition_under_its_type() {
+        let said = status("payments");
+        let packed = PackedStatus::from(said.clone());
+        assert_eq!(packed.condition("Ready").as_ref(), said.conditions.first());
+        assert_eq!(packed.condition("Injected"), None);
+    }
+
+    #[test]
+    fn what_two_say_alike_is_kept_once() {
+        let mut pools = Pools::default();
         let [one, other] = [status("payments"), status("ledger")].map(|status| {
             let mut packed = PackedStatus::from(status);
-            packed.share(&mut pool);
+            packed.share(&mut pools);
             packed
         });
         let same = |place: usize| Arc::ptr_eq(&one.tokens[place], &other.tokens[place]);
         assert!(same(0));
         assert!(!same(1));
+        let [one, other] = [one, other].map(|status| Arc::clone(&status.conditions[0].sentence));
+        assert!(Arc::ptr_eq(&one, &other));
     }
 }

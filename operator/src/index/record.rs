@@ -1,6 +1,9 @@
 //! What is kept of an object that a watch delivered: a line of its metadata, or what it says, parsed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use hallpass_core::{
     audience::{Hold, LONGEST_CLAIM, RawStatement, Statement},
@@ -36,26 +39,34 @@ use super::{
 pub struct PodRecord {
     /// `metadata.uid`
     pub uid: PackedUid,
+    /// What policies select it by.
+    pub workload: Arc<Workload>,
+    /// `metadata.deletionTimestamp`, which few have.
+    pub deleted: Option<Box<Timestamp>>,
+}
+
+/// What policies select pods by: those of one ReplicaSet have the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Workload {
     /// `metadata.labels`
     pub labels: PodLabels,
     /// The annotation `hallpass.dev/service-account`: for reports, never for a decision.
-    pub service_account: Option<Arc<str>>,
-    /// `metadata.deletionTimestamp`
-    pub deleted: Option<Timestamp>,
+    pub service_account: Option<Box<str>>,
 }
 
 impl PodRecord {
-    /// Makes what other pods say alike the same piece of memory as theirs: those of one ReplicaSet have the same labels.
-    pub(super) fn share(&mut self, pool: &mut Pool<str>) {
-        self.labels.share(pool);
-        self.service_account = self.service_account.take().map(|name| pool.share(name));
+    /// Makes what other pods say alike the same piece of memory as theirs, unless it is large.
+    pub(super) fn share(&mut self, pool: &mut Pool<Workload>) {
+        if self.workload.labels.size() <= MOST_SHARED {
+            self.workload = pool.share(Arc::clone(&self.workload));
+        }
     }
 
     /// Whether the pod may still hold tokens: its deletion was not due more than a minute ago.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.deleted
-            .is_none_or(|due| now.duration_since(due) <= DELETION_GRACE)
+        let deleted = self.deleted.as_deref();
+        deleted.is_none_or(|due| now.duration_since(*due) <= DELETION_GRACE)
     }
 }
 
@@ -135,12 +146,14 @@ pub(super) fn pod(object: PartialObjectMeta<Pod>) -> Option<Filed<Namespace, Pod
         name: metadata.name.as_deref()?.into(),
         record: PodRecord {
             uid: packed(&metadata)?,
-            labels: metadata.labels.iter().flatten().collect(),
-            service_account: metadata
-                .annotations
-                .and_then(|mut annotations| annotations.remove(SERVICE_ACCOUNT))
-                .map(Into::into),
-            deleted: metadata.deletion_timestamp.map(|time| time.0),
+            workload: Arc::new(Workload {
+                labels: metadata.labels.iter().flatten().collect(),
+                service_account: metadata
+                    .annotations
+                    .and_then(|mut annotations| annotations.remove(SERVICE_ACCOUNT))
+                    .map(Into::into),
+            }),
+            deleted: metadata.deletion_timestamp.map(|time| Box::new(time.0)),
         },
     })
 }
@@ -174,9 +187,18 @@ pub(super) fn service_account(
         name: metadata.name.as_deref()?.into(),
         record: AccountRecord {
             uid: packed(&metadata)?,
-            annotations: Arc::new(annotations(metadata)),
+            annotations: shared(annotations(metadata)),
         },
     })
+}
+
+/// Most accounts have none: of those there is one.
+fn shared(annotations: BTreeMap<String, String>) -> Arc<BTreeMap<String, String>> {
+    static NONE: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(Arc::default);
+    if annotations.is_empty() {
+        return Arc::clone(&NONE);
+    }
+    Arc::new(annotations)
 }
 
 /// The annotations that may become claims: what tools keep for themselves is passed over.
@@ -312,6 +334,9 @@ const MOST_ANNOTATIONS: usize = 4 * 1024;
 
 /// Bytes of an object's labels that are kept.
 const MOST_LABELS: usize = 16 * 1024;
+
+/// Bytes of a pod's labels that are shared: what nobody has any more stays in a pool for a while.
+const MOST_SHARED: usize = 1024;
 
 /// What injection writes on a pod, so that its metadata alone says whose it is.
 const SERVICE_ACCOUNT: &str = "hallpass.dev/service-account";

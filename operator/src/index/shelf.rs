@@ -2,8 +2,8 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeMap, BTreeSet, HashMap},
-    hash::Hash,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    hash::{Hash, Hasher},
     sync::{PoisonError, RwLock},
 };
 
@@ -36,12 +36,16 @@ struct State<K, T> {
     synced: bool,
 }
 
-/// Hashed: a request looks four of thousands up, and does not want to compare its way to them. A hash table is half
-/// empty after it grew, hence the boxes.
-type Objects<K, T> = HashMap<K, HashMap<Box<str>, Box<Entry<T>>>>;
+/// Hashed: a request looks four of thousands up, and does not want to compare its way to them.
+type Objects<K, T> = HashMap<K, HashSet<Named<T>>>;
+
+/// An object, which is found by its name. In a box: a hash table is half empty after it grew.
+#[derive(Debug)]
+struct Named<T>(Box<Entry<T>>);
 
 #[derive(Debug)]
 struct Entry<T> {
+    name: Box<str>,
     record: T,
     /// The last list that it was in, or that had been begun when it came.
     list: u32,
@@ -57,6 +61,26 @@ impl<K, T> Default for Shelf<K, T> {
         }))
     }
 }
+
+impl<T> Borrow<str> for Named<T> {
+    fn borrow(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl<T> Hash for Named<T> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.0.name.hash(hasher);
+    }
+}
+
+impl<T> PartialEq for Named<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl<T> Eq for Named<T> {}
 
 impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
     /// Takes one event of the watch and returns the namespaces that are not what they were. What a list brings is told
@@ -110,7 +134,7 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
     where
         K: Borrow<Q>,
     {
-        self.read(|state| Some(look(&state.current.get(within)?.get(name)?.record)))
+        self.read(|state| Some(look(&state.current.get(within)?.get(name)?.0.record)))
     }
 
     /// The objects of one namespace, by name.
@@ -120,9 +144,8 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
     {
         self.read(|state| {
             let there = state.current.get(within).into_iter().flatten();
-            there
-                .map(|(name, entry)| (name.clone(), entry.record.clone()))
-                .collect()
+            let there = there.map(|Named(entry)| (entry.name.clone(), entry.record.clone()));
+            there.collect()
         })
     }
 
@@ -137,8 +160,10 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
     {
         self.read(|state| {
             let there = state.current.get(within).into_iter();
-            let there = there.flat_map(HashMap::values);
-            there.filter_map(|entry| pick(&entry.record)).collect()
+            let there = there.flatten();
+            there
+                .filter_map(|Named(entry)| pick(&entry.record))
+                .collect()
         })
     }
 
@@ -150,16 +175,16 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
     /// How many objects there are for which `wanted` holds.
     pub(super) fn count(&self, wanted: impl Fn(&T) -> bool) -> usize {
         self.read(|state| {
-            let all = state.current.values().flat_map(HashMap::values);
-            all.filter(|entry| wanted(&entry.record)).count()
+            let all = state.current.values().flatten();
+            all.filter(|Named(entry)| wanted(&entry.record)).count()
         })
     }
 
     /// What `pick` makes of every object.
     pub(super) fn collect<B, C: FromIterator<B>>(&self, pick: impl Fn(&T) -> Option<B>) -> C {
         self.read(|state| {
-            let all = state.current.values().flat_map(HashMap::values);
-            all.filter_map(|entry| pick(&entry.record)).collect()
+            let all = state.current.values().flatten();
+            all.filter_map(|Named(entry)| pick(&entry.record)).collect()
         })
     }
 
@@ -180,22 +205,24 @@ fn put<K: Clone + Eq + Hash, T: PartialEq>(
         record,
     } = filed;
     let there = objects.entry(within.clone()).or_default();
-    match there.get_mut(&name) {
-        Some(entry) => {
-            entry.list = list;
-            if entry.record == record {
-                return None;
-            }
-            entry.record = record;
-        }
-        None => drop(there.insert(name, Box::new(Entry { record, list }))),
+    // What is in a set is not changed where it is: it might be another one then.
+    let Some(Named(mut entry)) = there.take(&*name) else {
+        let entry = Entry { name, record, list };
+        there.insert(Named(Box::new(entry)));
+        return Some(within);
+    };
+    let same = entry.record == record;
+    entry.list = list;
+    if !same {
+        entry.record = record;
     }
-    Some(within)
+    there.insert(Named(entry));
+    (!same).then_some(within)
 }
 
 fn remove<K: Eq + Hash, T>(objects: &mut Objects<K, T>, filed: Filed<K, T>) -> Option<K> {
     let there = objects.get_mut(&filed.within)?;
-    there.remove(&filed.name)?;
+    there.take(&*filed.name)?;
     if there.is_empty() {
         objects.remove(&filed.within);
     }
@@ -207,7 +234,7 @@ fn sweep<K: Clone + Ord + Hash, T>(objects: &mut Objects<K, T>, list: u32) -> BT
     let mut touched = BTreeSet::new();
     objects.retain(|within, there| {
         let before = there.len();
-        there.retain(|_, entry| entry.list == list);
+        there.retain(|Named(entry)| entry.list == list);
         if there.len() < before {
             touched.insert(within.clone());
             there.shrink_to_fit();

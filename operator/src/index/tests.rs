@@ -48,7 +48,7 @@ fn a_pod_is_what_its_metadata_says() {
     let snapshot = index.snapshot().unwrap();
     let pod = snapshot.pod("shop", "orders-1").unwrap();
     assert!(pod.uid.is(&Uid::parse("uid-shop-orders-1").unwrap()));
-    assert_eq!(pod.service_account.as_deref(), Some("orders"));
+    assert_eq!(pod.workload.service_account.as_deref(), Some("orders"));
     assert!(pod.is_live("2026-11-01T00:01:00Z".parse().unwrap()));
     assert!(!pod.is_live("2026-11-01T00:01:01Z".parse().unwrap()));
     let account = snapshot.service_account("shop", "orders").unwrap();
@@ -149,8 +149,38 @@ fn a_pod_with_more_labels_than_any_pod_needs_is_kept_without_them() {
         let labels = object.metadata.labels.get_or_insert_default();
         labels.insert("big".to_owned(), "x".repeat(bytes));
         let filed = record::pod(object).unwrap();
-        assert_eq!(filed.record.labels.get("app").is_some(), kept, "{bytes}");
+        assert_eq!(
+            filed.record.workload.labels.get("app").is_some(),
+            kept,
+            "{bytes}"
+        );
     }
+}
+
+#[test]
+fn what_two_pods_are_selected_by_is_there_once_unless_it_is_large() {
+    let selected_by = |bytes: usize, accounts: [&str; 2]| {
+        let pods = ["orders-0", "orders-1"].into_iter().zip(accounts);
+        let pods = pods.map(|(name, account)| {
+            let mut object = pod("shop", name, account);
+            let labels = object.metadata.labels.get_or_insert_default();
+            labels.insert("app".to_owned(), "x".repeat(bytes));
+            object
+        });
+        let index = Index::filled(vec![], pods.collect(), vec![]);
+        let pods = index.snapshot().unwrap().pods("shop");
+        let mut workloads = pods.into_values().map(|pod| pod.workload);
+        Arc::ptr_eq(&workloads.next().unwrap(), &workloads.next().unwrap())
+    };
+    assert!(selected_by(10, ["orders", "orders"]));
+    assert!(!selected_by(10, ["orders", "stock"]));
+    assert!(!selected_by(2000, ["orders", "orders"]));
+}
+
+/// What there are very many of takes what it takes on purpose.
+#[test]
+fn a_pod_fits_where_it_should() {
+    assert!(size_of::<PodRecord>() <= 40, "{}", size_of::<PodRecord>());
 }
 
 fn counting(index: &Index) -> Vec<String> {

@@ -78,17 +78,14 @@ pub(super) fn of(
         .ok()
         .filter(|spec| ***spec == *policy)?;
     let status = record.status.as_ref()?;
-    let mut conditions = status.conditions().iter();
-    conditions
-        .clone()
-        .find(|condition| condition.type_ == TokenPolicyStatus::CONDITION)?;
-    let injected = conditions.find(|condition| condition.type_ == CONDITION);
+    status.condition(TokenPolicyStatus::CONDITION)?;
+    let injected = status.condition(CONDITION);
     (lacks || injected.is_some()).then(|| Record {
         name: record.name.clone(),
         uid: record.uid.clone(),
         resource_version: record.resource_version.clone(),
         generation: record.generation,
-        status: injected.cloned().map(InjectionStatus::new),
+        status: injected.map(InjectionStatus::new),
         spec: Ok(Arc::clone(spec)),
         hold: None,
     })
