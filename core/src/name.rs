@@ -97,6 +97,12 @@ macro_rules! name {
             }
         }
 
+        impl From<$name> for Arc<str> {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
         impl From<$name> for String {
             fn from(name: $name) -> Self {
                 (*name.0).into()

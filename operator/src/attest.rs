@@ -295,7 +295,7 @@ impl Attestor {
         // A pod of the same name but with another uid may be the one before: the watch may be behind.
         let pod = snapshot.pod(namespace, claims.pod.as_str());
         let labels = match pod.filter(|pod| pod.uid.is(&claims.pod_uid)) {
-            Some(pod) if pod.is_live(now) => pod.workload.labels.clone(),
+            Some(pod) if pod.is_live(now) => pod.details.labels.clone(),
             Some(_) => return Err(Absent::pod(&claims, live::Why::Deleted).into()),
             None => {
                 let pod = self.live.pod(&claims, now);

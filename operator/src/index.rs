@@ -63,7 +63,7 @@ pub(crate) use self::record::{
 pub(crate) use self::stored::{Described, Stored, metadata};
 pub use self::{
     dirty::Changes,
-    record::{AccountRecord, PodRecord, Workload},
+    record::{AccountRecord, PodDetails, PodRecord},
     snapshot::Snapshot,
 };
 
@@ -95,8 +95,8 @@ struct Shelves {
 /// What many objects say alike, which is kept once.
 #[derive(Debug, Default)]
 struct Pools {
-    /// What pods are selected by.
-    workloads: Pool<Workload>,
+    /// What pods have in common.
+    pods: Pool<PodDetails>,
     /// The tokens of policies.
     tokens: Pool<PolicyToken>,
     /// What is said of them.
@@ -107,7 +107,7 @@ struct Pools {
 
 impl Pools {
     fn sweep(&mut self) {
-        self.workloads.sweep();
+        self.pods.sweep();
         self.tokens.sweep();
         self.statuses.sweep();
         self.sentences.sweep();

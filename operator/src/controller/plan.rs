@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -56,8 +57,8 @@ pub(super) enum Plan<S> {
 pub(super) struct Write<S> {
     /// The namespace of the object; empty for a kind that has none.
     pub(super) namespace: Box<str>,
-    pub(super) name: Box<str>,
-    pub(super) uid: Box<str>,
+    pub(super) name: Arc<str>,
+    pub(super) uid: Arc<str>,
     pub(super) status: S,
     /// Whether an event tells of it.
     pub(super) transition: bool,
@@ -65,7 +66,7 @@ pub(super) struct Write<S> {
 
 /// What is remembered of many objects, by uid. Where nothing has to be, nothing is.
 #[derive(Debug)]
-pub(super) struct Memories<S>(BTreeMap<Box<str>, Memory<S>>);
+pub(super) struct Memories<S>(BTreeMap<Arc<str>, Memory<S>>);
 
 impl<S> Default for Memory<S> {
     fn default() -> Self {
@@ -151,7 +152,8 @@ impl<S: Kept> Memory<S> {
     /// The status that is stored, as far as is known: what was just written has not come back through
     /// the watch yet, and of an object that cannot be read it never does.
     fn stored<'a, T>(&'a self, record: &'a Record<T, S>, now: Instant) -> Option<&'a S> {
-        let unreadable = matches!(record.spec, Err(Unusable::Unreadable(_)));
+        let unusable = record.spec.as_ref().err();
+        let unreadable = unusable.is_some_and(|u| matches!(**u, Unusable::Unreadable(_)));
         match &self.written {
             Some(Written {
                 at,

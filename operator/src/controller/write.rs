@@ -127,7 +127,7 @@ impl Writer {
         let patch = Patch::Apply(json!({
             "apiVersion": S::Kind::api_version(&()),
             "kind": S::Kind::kind(&()),
-            "metadata": {"name": name, "uid": uid},
+            "metadata": {"name": &**name, "uid": &**uid},
             "status": status,
         }));
         let params = PatchParams::apply(S::MANAGER).force();

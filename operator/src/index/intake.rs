@@ -37,9 +37,7 @@ impl Index {
     pub(super) fn take_pods(&self, events: Vec<Event<Filed<Namespace, PodRecord>>>) {
         let Shelves { pods, metrics, .. } = &*self.0;
         let mut pools = self.pools();
-        let touched = take(events, pods, |filed| {
-            filed.record.share(&mut pools.workloads)
-        });
+        let touched = take(events, pods, |filed| filed.record.share(&mut pools.pods));
         drop(pools);
         self.0.changes.add(touched);
         metrics.watch_objects(Kind::Pod, pods.count(|_| true));
@@ -122,6 +120,8 @@ impl Index {
             share(known, &mut filed.record);
             if let Some(policy) = filed.record.spec.as_mut().ok().and_then(Arc::get_mut) {
                 policy.share(&mut pools.tokens);
+                let kept = policies.kept(&filed.within);
+                policy.id.namespace = kept.unwrap_or_else(|| filed.within.clone());
             }
             if let Some(status) = &mut filed.record.status {
                 status.share(&mut pools);

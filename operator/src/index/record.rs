@@ -39,34 +39,34 @@ use super::{
 pub struct PodRecord {
     /// `metadata.uid`
     pub uid: PackedUid,
-    /// What policies select it by.
-    pub workload: Arc<Workload>,
-    /// `metadata.deletionTimestamp`, which few have.
-    pub deleted: Option<Box<Timestamp>>,
+    /// What else is known of it.
+    pub details: Arc<PodDetails>,
 }
 
-/// What policies select pods by: those of one ReplicaSet have the same.
+/// What most pods of one ReplicaSet have in common.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Workload {
+pub struct PodDetails {
     /// `metadata.labels`
     pub labels: PodLabels,
     /// The annotation `hallpass.dev/service-account`: for reports, never for a decision.
     pub service_account: Option<Box<str>>,
+    /// `metadata.deletionTimestamp`
+    pub deleted: Option<Timestamp>,
 }
 
 impl PodRecord {
     /// Makes what other pods say alike the same piece of memory as theirs, unless it is large.
-    pub(super) fn share(&mut self, pool: &mut Pool<Workload>) {
-        if self.workload.labels.size() <= MOST_SHARED {
-            self.workload = pool.share(Arc::clone(&self.workload));
+    pub(super) fn share(&mut self, pool: &mut Pool<PodDetails>) {
+        if self.details.labels.size() <= MOST_SHARED {
+            self.details = pool.share(Arc::clone(&self.details));
         }
     }
 
     /// Whether the pod may still hold tokens: its deletion was not due more than a minute ago.
     #[must_use]
     pub fn is_live(&self, now: Timestamp) -> bool {
-        let deleted = self.deleted.as_deref();
-        deleted.is_none_or(|due| now.duration_since(*due) <= DELETION_GRACE)
+        let deleted = self.details.deleted;
+        deleted.is_none_or(|due| now.duration_since(due) <= DELETION_GRACE)
     }
 }
 
@@ -83,9 +83,9 @@ pub struct AccountRecord {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Record<T, S> {
     /// `metadata.name`
-    pub(crate) name: Box<str>,
+    pub(crate) name: Arc<str>,
     /// `metadata.uid`
-    pub(crate) uid: Box<str>,
+    pub(crate) uid: Arc<str>,
     /// `metadata.resourceVersion`
     pub(crate) resource_version: Box<str>,
     /// `metadata.generation`
@@ -93,7 +93,7 @@ pub(crate) struct Record<T, S> {
     /// The status that is stored; none where the object cannot be read.
     pub(crate) status: Option<S>,
     /// What counts, if the object does.
-    pub(crate) spec: Result<Arc<T>, Unusable>,
+    pub(crate) spec: Result<Arc<T>, Box<Unusable>>,
     /// What an audience holds although it does not count.
     pub(crate) hold: Option<Arc<Hold>>,
 }
@@ -146,14 +146,14 @@ pub(super) fn pod(object: PartialObjectMeta<Pod>) -> Option<Filed<Namespace, Pod
         name: metadata.name.as_deref()?.into(),
         record: PodRecord {
             uid: packed(&metadata)?,
-            workload: Arc::new(Workload {
+            details: Arc::new(PodDetails {
                 labels: metadata.labels.iter().flatten().collect(),
                 service_account: metadata
                     .annotations
                     .and_then(|mut annotations| annotations.remove(SERVICE_ACCOUNT))
                     .map(Into::into),
+                deleted: metadata.deletion_timestamp.map(|time| time.0),
             }),
-            deleted: metadata.deletion_timestamp.map(|time| Box::new(time.0)),
         },
     })
 }
@@ -234,7 +234,14 @@ pub(super) fn policy(object: Stored<TokenPolicy>) -> Option<Filed<Namespace, Pol
         let raw = RawPolicy::from(policy);
         Policy::parse(&raw).map_err(|faults| (faults, names(&raw)))
     });
-    filed.map(|record| file(within, record.with_status(PackedStatus::from)))
+    filed.map(|mut record| {
+        if let Ok(policy) = &record.spec {
+            // There are thousands: what both have is there once.
+            record.name = policy.id.name.clone().into();
+            record.uid = policy.seniority.uid.clone().into();
+        }
+        file(within, record.with_status(PackedStatus::from))
+    })
 }
 
 /// Files an audience, as [`policy`] does.
@@ -288,7 +295,7 @@ pub(super) fn issuer(object: Stored<TokenIssuer>) -> Option<Filed<(), IssuerReco
 fn file<K, T, S>(within: K, record: Record<T, S>) -> Filed<K, Record<T, S>> {
     Filed {
         within,
-        name: record.name.clone(),
+        name: (*record.name).into(),
         record,
     }
 }
@@ -310,8 +317,8 @@ where
         spec: match &object.0 {
             Ok(object) => parse(object)
                 .map(Arc::new)
-                .map_err(|(faults, tokens)| Unusable::Invalid { faults, tokens }),
-            Err(unread) => Err(Unusable::Unreadable(unread.error.clone())),
+                .map_err(|(faults, tokens)| Unusable::Invalid { faults, tokens }.into()),
+            Err(unread) => Err(Unusable::Unreadable(unread.error.clone()).into()),
         },
         hold: None,
         status: object.0.ok().and_then(|object| object.status().cloned()),

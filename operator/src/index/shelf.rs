@@ -124,6 +124,11 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
         self.look(within, name, T::clone)
     }
 
+    /// The namespace as it is kept, where there is an object in it: who has it from here takes no more memory.
+    pub(super) fn kept(&self, within: &K) -> Option<K> {
+        self.read(|state| Some(state.current.get_key_value(within)?.0.clone()))
+    }
+
     /// What `look` says of the object of that name.
     pub(super) fn look<Q: Eq + Hash + ?Sized, R>(
         &self,

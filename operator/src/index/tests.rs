@@ -48,7 +48,7 @@ fn a_pod_is_what_its_metadata_says() {
     let snapshot = index.snapshot().unwrap();
     let pod = snapshot.pod("shop", "orders-1").unwrap();
     assert!(pod.uid.is(&Uid::parse("uid-shop-orders-1").unwrap()));
-    assert_eq!(pod.workload.service_account.as_deref(), Some("orders"));
+    assert_eq!(pod.details.service_account.as_deref(), Some("orders"));
     assert!(pod.is_live("2026-11-01T00:01:00Z".parse().unwrap()));
     assert!(!pod.is_live("2026-11-01T00:01:01Z".parse().unwrap()));
     let account = snapshot.service_account("shop", "orders").unwrap();
@@ -69,10 +69,8 @@ fn a_policy_that_cannot_be_read_does_not_stop_the_watch() {
     let snapshot = index.snapshot().unwrap();
     assert_eq!(names(snapshot.rules().policies.of("shop")), ["new", "old"]);
     let records = snapshot.policies("shop");
-    assert!(matches!(
-        records["broken"].spec,
-        Err(Unusable::Unreadable(_))
-    ));
+    let unusable = records["broken"].spec.as_ref().unwrap_err();
+    assert!(matches!(**unusable, Unusable::Unreadable(_)));
     let metrics = index.0.metrics.encode().unwrap();
     assert!(metrics.contains(r#"hallpass_unreadable_objects{kind="TokenPolicy"} 1"#));
     assert!(metrics.contains(r#"hallpass_watch_objects{kind="TokenPolicy"} 3"#));
@@ -150,7 +148,7 @@ fn a_pod_with_more_labels_than_any_pod_needs_is_kept_without_them() {
         labels.insert("big".to_owned(), "x".repeat(bytes));
         let filed = record::pod(object).unwrap();
         assert_eq!(
-            filed.record.workload.labels.get("app").is_some(),
+            filed.record.details.labels.get("app").is_some(),
             kept,
             "{bytes}"
         );
@@ -158,8 +156,8 @@ fn a_pod_with_more_labels_than_any_pod_needs_is_kept_without_them() {
 }
 
 #[test]
-fn what_two_pods_are_selected_by_is_there_once_unless_it_is_large() {
-    let selected_by = |bytes: usize, accounts: [&str; 2]| {
+fn what_two_pods_have_in_common_is_there_once_unless_it_is_large() {
+    let shared = |bytes: usize, accounts: [&str; 2]| {
         let pods = ["orders-0", "orders-1"].into_iter().zip(accounts);
         let pods = pods.map(|(name, account)| {
             let mut object = pod("shop", name, account);
@@ -169,18 +167,32 @@ fn what_two_pods_are_selected_by_is_there_once_unless_it_is_large() {
         });
         let index = Index::filled(vec![], pods.collect(), vec![]);
         let pods = index.snapshot().unwrap().pods("shop");
-        let mut workloads = pods.into_values().map(|pod| pod.workload);
-        Arc::ptr_eq(&workloads.next().unwrap(), &workloads.next().unwrap())
+        let mut details = pods.into_values().map(|pod| pod.details);
+        Arc::ptr_eq(&details.next().unwrap(), &details.next().unwrap())
     };
-    assert!(selected_by(10, ["orders", "orders"]));
-    assert!(!selected_by(10, ["orders", "stock"]));
-    assert!(!selected_by(2000, ["orders", "orders"]));
+    assert!(shared(10, ["orders", "orders"]));
+    assert!(!shared(10, ["orders", "stock"]));
+    assert!(!shared(2000, ["orders", "orders"]));
+}
+
+#[test]
+fn what_a_policy_is_called_is_there_once() {
+    let policies = ["orders", "stock"].map(|name| policy("shop", name, name));
+    let index = Index::filled(policies.into(), vec![], vec![]);
+    let records = index.snapshot().unwrap().policies("shop");
+    let [orders, stock] = ["orders", "stock"].map(|name| records[name].clone());
+    let policy = Arc::clone(orders.spec.as_ref().unwrap());
+    let same = |a: &str, b: &str| a.as_ptr() == b.as_ptr();
+    assert!(same(&orders.name, policy.id.name.as_str()));
+    assert!(same(&orders.uid, policy.seniority.uid.as_str()));
+    let other = &stock.spec.unwrap().id.namespace;
+    assert!(same(policy.id.namespace.as_str(), other.as_str()));
 }
 
 /// What there are very many of takes what it takes on purpose.
 #[test]
 fn a_pod_fits_where_it_should() {
-    assert!(size_of::<PodRecord>() <= 40, "{}", size_of::<PodRecord>());
+    assert!(size_of::<PodRecord>() <= 24, "{}", size_of::<PodRecord>());
 }
 
 fn counting(index: &Index) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -25,12 +26,12 @@ use crate::{
 pub(super) struct Memory {
     written: Memories<InjectionStatus>,
     /// How often each was written, and since when that is counted.
-    often: BTreeMap<Box<str>, (Instant, u32)>,
+    often: BTreeMap<Arc<str>, (Instant, u32)>,
 }
 
 impl Memory {
     /// Forgets every policy but those with these uids.
-    pub(super) fn retain(&mut self, uids: &BTreeSet<Box<str>>) {
+    pub(super) fn retain(&mut self, uids: &BTreeSet<Arc<str>>) {
         self.written
             .retain(&uids.iter().map(|uid| &**uid).collect());
         self.often.retain(|uid, _| uids.contains(uid));

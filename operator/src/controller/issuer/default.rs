@@ -3,7 +3,7 @@
 //! It is made where there is none, and kept in step with the chart while nobody else says anything in its
 //! spec. From then on it is theirs.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use hallpass_crds::token_issuer::{HallpassIssuer, TokenIssuer, TokenIssuerSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
@@ -37,7 +37,7 @@ pub(super) struct ChartIssuer<'a> {
     backoff: Backoff,
 }
 
-type Version = (Box<str>, Option<i64>);
+type Version = (Arc<str>, Option<i64>);
 
 /// How a look ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -73,8 +73,8 @@ pub(super) fn desired(
 
 /// What a policy selects the pod by.
 pub(super) fn selected_by(pod: &PodRecord) -> (&str, &PodLabels) {
-    let service_account = pod.workload.service_account.as_deref();
-    (service_account.unwrap_or(DEFAULT), &pod.workload.labels)
+    let service_account = pod.details.service_account.as_deref();
+    (service_account.unwrap_or(DEFAULT), &pod.details.labels)
 }
 
 impl View<'_> {

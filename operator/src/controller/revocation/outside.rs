@@ -97,10 +97,10 @@ impl<'a> Outside<'a> {
         let Some(pod) = snapshot.pod(namespace, name) else {
             return Vec::new();
         };
-        let account = pod.workload.service_account.as_deref().unwrap_or(DEFAULT);
+        let account = pod.details.service_account.as_deref().unwrap_or(DEFAULT);
         let policies = within.by_account.get(account).into_iter().flatten();
         let policies = policies.copied();
-        let selecting = policies.filter(|policy| policy.selects(account, &pod.workload.labels));
+        let selecting = policies.filter(|policy| policy.selects(account, &pod.details.labels));
         selecting.collect()
     }
 }
