@@ -30,6 +30,7 @@ use tokio::{
 
 use self::{
     freshness::{Freshness, Stamp},
+    gate::Gate,
     packed::Sentence,
     revocations::{Read, Revocations},
     shelf::Shelf,
@@ -40,11 +41,13 @@ use crate::{
     telemetry::{Metrics, label::Kind},
 };
 
+mod definition;
 mod dirty;
 mod fill;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod freshness;
+pub(crate) mod gate;
 mod intake;
 mod limit;
 mod packed;
@@ -178,12 +181,10 @@ impl Index {
         take: impl Fn(&Self, Vec<Event<F>>),
     ) -> Kind {
         let stamp = self.0.standing.freshness().stamp(kind);
-        let api = Api::all(proving(client.clone(), stamp, &self.0.turn));
-        let (metrics, restores) = (&self.0.metrics, restores.clone());
-        watch::follow(api, config, kind, metrics, restores, file, |events| {
-            take(self, events)
-        })
-        .await;
+        let api = Api::all(proving(client.clone(), stamp.clone(), &self.0.turn));
+        let gate = Gate::of::<K>(client.clone(), kind, stamp, self.0.metrics.clone());
+        let take = |events| take(self, events);
+        watch::follow(api, config, gate, restores.clone(), file, take).await;
         kind
     }
 

@@ -111,6 +111,14 @@ impl Metrics {
             .inc();
     }
 
+    /// Whether the definition of that kind is gone.
+    pub fn definition_missing(&self, kind: Kind, missing: bool) {
+        self.0
+            .definition_missing
+            .get_or_create(&[("kind", kind.as_str())])
+            .set(missing.into());
+    }
+
     /// So many objects of that kind are stored in a form that cannot be read, and are left out.
     pub fn unreadable_objects(&self, kind: Kind, count: usize) {
         self.0
@@ -219,7 +227,7 @@ fn gauge(count: usize) -> i64 {
 mod tests {
     use super::*;
 
-    const DOCUMENTED: [(&str, &str); 26] = [
+    const DOCUMENTED: [(&str, &str); 27] = [
         ("hallpass_requests", "counter"),
         ("hallpass_request_duration_seconds", "histogram"),
         ("hallpass_tokens_issued", "counter"),
@@ -230,6 +238,7 @@ mod tests {
         ("hallpass_mints_turned_away", "counter"),
         ("hallpass_watch_objects", "gauge"),
         ("hallpass_watch_errors", "counter"),
+        ("hallpass_definition_missing", "gauge"),
         ("hallpass_unreadable_objects", "gauge"),
         ("hallpass_revocations_refused", "gauge"),
         ("hallpass_leader", "gauge"),
@@ -273,6 +282,7 @@ mod tests {
         metrics.denied(Code::NoPolicy);
         metrics.watch_objects(Kind::Pod, 7);
         metrics.unreadable_objects(Kind::TokenPolicy, 1);
+        metrics.definition_missing(Kind::TokenIssuer, true);
         metrics.leader(true);
         metrics.uninjected(Uninjected::Policy, 2);
         metrics.status_write(StatusWrite::Failed);
@@ -294,6 +304,8 @@ mod tests {
             r#"hallpass_denials_total{code="NameTaken"} 0"#,
             r#"hallpass_watch_objects{kind="Pod"} 7"#,
             r#"hallpass_unreadable_objects{kind="TokenPolicy"} 1"#,
+            r#"hallpass_definition_missing{kind="TokenIssuer"} 1"#,
+            r#"hallpass_definition_missing{kind="TokenPolicy"} 0"#,
             "hallpass_leader 1",
             r#"hallpass_uninjected_pods{reason="Policy"} 2"#,
             r#"hallpass_uninjected_pods{reason="PodLabel"} 0"#,

@@ -17,7 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch as channel;
 use tracing::{debug, info, warn};
 
-use crate::telemetry::{Metrics, label::Kind, log::Chain};
+use super::gate::Gate;
+use crate::telemetry::{label::Kind, log::Chain};
 
 /// What can be watched.
 pub(crate) trait Watched:
@@ -37,50 +38,74 @@ impl<K> Watched for K where
 /// # Guarantees
 /// No two whole objects wait in a batch: each may have a megabyte. An error is counted, logged once per
 /// outage, and waited out; nothing that was delivered is taken back. When `restores` changes the watch is given up and all is listed anew: it may hang on a version
-/// that the cluster, whose state went back, has not reached yet, and the API server does not say so.
+/// that the cluster, whose state went back, has not reached yet, and the API server does not say so. While `gate` finds no definition of the kind nothing is watched.
 pub(crate) async fn follow<K: Watched, F>(
     api: Api<K>,
     config: watcher::Config,
-    kind: Kind,
-    metrics: &Metrics,
+    mut gate: Gate,
     mut restores: channel::Receiver<Option<Timestamp>>,
     file: impl Fn(K) -> Option<F>,
     mut take: impl FnMut(Vec<Event<F>>),
 ) {
+    let kind = gate.kind.as_str();
     loop {
+        gate.ready().await;
         tokio::select! {
-            () = once(api.clone(), config.clone(), kind, metrics, &file, &mut take) => return,
+            end = once(api.clone(), config.clone(), &mut gate, &file, &mut take) => match end {
+                End::Ended => return,
+                End::Undefined => {}
+            },
             // Its error says that nobody is left who would notice, and then the process ends too.
             Ok(()) = restores.changed() => {
-                warn!(watch.kind = kind.as_str(), "the state of the cluster went back: listing anew");
+                warn!(watch.kind = kind, "the state of the cluster went back: listing anew");
             }
         }
     }
+}
+
+/// Why a watch is over.
+enum End {
+    /// It ended.
+    Ended,
+    /// The definition of its kind went.
+    Undefined,
 }
 
 /// One watch, from its first list on.
 async fn once<K: Watched, F>(
     api: Api<K>,
     config: watcher::Config,
-    kind: Kind,
-    metrics: &Metrics,
+    gate: &mut Gate,
     file: impl Fn(K) -> Option<F>,
     take: &mut impl FnMut(Vec<Event<F>>),
-) {
+) -> End {
+    let kind = gate.kind;
     let config = config.timeout(TIMEOUT_SECONDS).page_size(PAGE);
     let events = watcher(api, config).backoff(Pause::default());
     let filed = events.map(|event| event.map(|event| filed(event, &file)));
     let mut batches = std::pin::pin!(filed.ready_chunks(BATCH));
     let mut failing = false;
-    while let Some(batch) = batches.next().await {
+    loop {
+        let batch = tokio::select! {
+            batch = batches.next() => batch,
+            () = gate.lapsed() => {
+                take(vec![Event::InitDone]);
+                continue;
+            }
+        };
+        let Some(batch) = batch else {
+            return End::Ended;
+        };
         let mut events = Vec::with_capacity(batch.len());
+        let mut unknown = false;
         for item in batch {
             match item {
                 Ok(event) => events.extend(event),
                 Err(error) => {
-                    metrics.watch_error(kind);
+                    gate.metrics.watch_error(kind);
                     report(kind, &error, failing);
                     failing = true;
+                    unknown |= is_not_found(&error);
                 }
             }
         }
@@ -89,9 +114,29 @@ async fn once<K: Watched, F>(
             failing = false;
             info!(watch.kind = kind.as_str(), "the watch is back");
         }
+        let (events, mut there) = gate.pass(events).await;
         if !events.is_empty() {
             take(events);
         }
+        if unknown && there {
+            there = gate.is_there().await;
+        }
+        if !there {
+            return End::Undefined;
+        }
+    }
+}
+
+/// Whether the API server says that there is no such kind.
+fn is_not_found(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => {
+            matches!(error, kube::Error::Api(status) if status.is_not_found())
+        }
+        watcher::Error::WatchError(status) => status.is_not_found(),
+        watcher::Error::NoResourceVersion => false,
     }
 }
 

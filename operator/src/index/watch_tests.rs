@@ -18,6 +18,11 @@ use super::{
     *,
 };
 
+mod definitions;
+mod undefined;
+
+use definitions::{DEFINITIONS, Definitions, not_found};
+
 /// What the API server stores, and what goes wrong with it.
 #[derive(Debug, Default)]
 struct Server {
@@ -26,6 +31,11 @@ struct Server {
     service_accounts: Vec<Value>,
     /// What the next watch of policies says, a line each.
     next: Vec<Value>,
+    revocations: Vec<Value>,
+    /// The same of revocations.
+    next_of_revocations: Vec<Value>,
+    /// Of the definitions of all kinds of ours.
+    definitions: Definitions,
     /// How many of the next lists of pods are refused.
     refusals: u32,
     /// Nothing is answered any more.
@@ -52,11 +62,23 @@ impl Server {
     fn answer(&mut self, path: &str, query: &str) -> (u16, Vec<Value>, bool) {
         self.queries.push(format!("{path}?{query}"));
         let watches = query.contains("watch=true");
+        if let Some(name) = path.strip_prefix(DEFINITIONS) {
+            return self.definitions.answer(name);
+        }
         match path {
+            ours if ours.starts_with("/apis/") && self.definitions == Definitions::Gone => {
+                not_found(&json!({}))
+            }
             "/apis/hallpass.dev/v1alpha1/tokenpolicies" if watches => {
                 (200, std::mem::take(&mut self.next), true)
             }
+            "/apis/hallpass.dev/v1alpha1/tokenrevocations" if watches => {
+                (200, std::mem::take(&mut self.next_of_revocations), true)
+            }
             _ if watches => (200, vec![], true),
+            "/apis/hallpass.dev/v1alpha1/tokenrevocations" => {
+                (200, vec![list(&self.revocations)], false)
+            }
             "/apis/hallpass.dev/v1alpha1/tokenpolicies" => (200, vec![list(&self.policies)], false),
             "/api/v1/serviceaccounts" => (200, vec![list(&self.service_accounts)], false),
             "/api/v1/pods" if self.refusals > 0 => {
@@ -67,7 +89,6 @@ impl Server {
             "/api/v1/pods" => (200, vec![list(&self.pods)], false),
             "/apis/hallpass.dev/v1alpha1/tokenaudiences"
             | "/apis/hallpass.dev/v1alpha1/tokenissuers"
-            | "/apis/hallpass.dev/v1alpha1/tokenrevocations"
             | "/apis/hallpass.dev/v1alpha1/clustertokenrevocations"
             | "/api/v1/namespaces" => (200, vec![list(&[])], false),
             path => panic!("unexpected call: {path}"),
@@ -223,7 +244,13 @@ async fn of_what_is_not_its_own_it_asks_for_metadata_alone() {
     seconds(1).await;
     let server = server.lock().unwrap();
     let paths = ["namespaces", "pods", "serviceaccounts"].map(|kind| format!("/api/v1/{kind}"));
-    assert_eq!(server.described, BTreeSet::from(paths));
+    let ours = ["policies", "audiences", "issuers", "revocations"].map(|of| format!("token{of}"));
+    let ours = ours.into_iter().chain(["clustertokenrevocations".into()]);
+    let definitions = ours.map(|name| format!("{DEFINITIONS}{name}.hallpass.dev"));
+    assert_eq!(
+        server.described,
+        definitions.chain(paths).collect::<BTreeSet<_>>()
+    );
     assert_eq!(server.whole.len(), 5, "{:?}", server.whole);
     assert!(server.described.is_disjoint(&server.whole));
 }

@@ -16,7 +16,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{Identity, report::Report};
 use crate::{
-    index::{self, WatchEnded, freshness::Freshness},
+    index::{self, WatchEnded, freshness::Freshness, gate::Gate},
     restore::Restores,
     telemetry::{Metrics, label::Kind},
 };
@@ -86,8 +86,7 @@ impl Replicas {
         index::watch::follow(
             api,
             config,
-            kind,
-            metrics,
+            Gate::open(kind, metrics.clone()),
             restores.watch(),
             Some,
             |events| {

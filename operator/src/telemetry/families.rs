@@ -27,6 +27,7 @@ pub(super) struct Families {
     pub(super) mints_turned_away: Family<Labels<1>, Counter>,
     pub(super) watch_objects: Family<Labels<1>, Gauge>,
     pub(super) watch_errors: Family<Labels<1>, Counter>,
+    pub(super) definition_missing: Family<Labels<1>, Gauge>,
     pub(super) unreadable_objects: Family<Labels<1>, Gauge>,
     pub(super) revocations_refused: Gauge,
     pub(super) leader: Gauge,
@@ -59,6 +60,7 @@ impl Families {
             mints_turned_away: Family::default(),
             watch_objects: Family::default(),
             watch_errors: Family::default(),
+            definition_missing: Family::default(),
             unreadable_objects: Family::default(),
             revocations_refused: Gauge::default(),
             leader: Gauge::default(),
@@ -220,6 +222,11 @@ impl Families {
             self.state_age.clone(),
         );
         r.register(
+            "definition_missing",
+            "1 while the definition of that kind is gone, and what was known of its objects goes on",
+            self.definition_missing.clone(),
+        );
+        r.register(
             "uninjected_pods",
             "Running pods that should have the sidecar and have not, 0 on replicas that do not lead",
             self.uninjected_pods.clone(),
@@ -250,6 +257,10 @@ impl Families {
             drop(self.watch_objects.get_or_create(&labels));
             drop(self.watch_errors.get_or_create(&labels));
             drop(self.unreadable_objects.get_or_create(&labels));
+        }
+        for kind in Kind::DEFINED {
+            let labels = [("kind", kind.as_str())];
+            drop(self.definition_missing.get_or_create(&labels));
         }
         for outcome in StatusWrite::ALL {
             drop(

@@ -78,6 +78,17 @@ labels! {
     }
 }
 
+impl Kind {
+    /// Those that Hallpass defines.
+    pub const DEFINED: &'static [Self] = &[
+        Self::TokenPolicy,
+        Self::TokenAudience,
+        Self::TokenIssuer,
+        Self::TokenRevocation,
+        Self::ClusterTokenRevocation,
+    ];
+}
+
 labels! {
     /// What the leader does with a key.
     KeyStep {

@@ -29,6 +29,7 @@ pub(super) fn rows(place: &Place, namespace: &str, other: &str, engine: Engine) 
         reports(place),
         issuers(),
         revocations(place, other),
+        definitions(),
         beyond(place),
     ]
     .concat()
@@ -227,6 +228,28 @@ fn revocations(place: &Place, other: &str) -> Vec<Row> {
             "takes a lock away",
             Attempt::delete(&gone),
             Policy("hallpass-revocations-deleted", "no lock without an end"),
+        ),
+    ]
+}
+
+fn definitions() -> Vec<Row> {
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let definition = format!("{definitions}/tokenpolicies.hallpass.dev");
+    vec![
+        (
+            "looks whether a definition is being deleted",
+            Attempt::get(&definition),
+            Allowed,
+        ),
+        (
+            "looks at a definition of others",
+            Attempt::get(&format!("{definitions}/orders.shop.example")),
+            NoRight,
+        ),
+        (
+            "deletes a definition",
+            Attempt::delete(&definition),
+            NoRight,
         ),
     ]
 }

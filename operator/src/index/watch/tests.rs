@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::*;
+use crate::telemetry::Metrics;
 
 /// An object that counts how many of it there are.
 #[derive(Resource, Clone, Debug, Deserialize)]
@@ -77,13 +78,11 @@ fn client(objects: usize) -> Client {
 async fn of_many_that_come_at_once_no_two_wait_whole() {
     let api: Api<Whole> = Api::all(client(200));
     let (_restores, restores) = channel::channel(None);
-    let metrics = Metrics::default();
     let mut batches = Vec::new();
     let followed = follow(
         api,
         watcher::Config::default(),
-        Kind::Pod,
-        &metrics,
+        Gate::open(Kind::Pod, Metrics::default()),
         restores,
         |whole: Whole| whole.metadata.name,
         |batch| batches.push(batch),
