@@ -1,13 +1,11 @@
-//! What a token is of is deleted: a service account, a whole namespace; and the definition of policies, with every
-//! policy.
+//! What a token is of is deleted: a service account, a whole namespace.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use hallpass_e2e::{
     cluster::Cluster,
-    command::{kubectl, kubectl_with},
-    reads::verdict::{Fault, Violation, between, judge},
+    command::kubectl,
     remark::remark,
     scene::{
         Scene,
@@ -17,10 +15,9 @@ use hallpass_e2e::{
     state,
     wait::{not_yet, until},
 };
-use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::fixture::{MINUTE, apps, current, lasts, moment, served_again};
+use crate::fixture::{MINUTE, current, lasts};
 
 /// How soon a token of what is gone is worth nothing. (Kubernetes itself takes up to 70 s.)
 const BOUND: Duration = Duration::from_secs(1);
@@ -93,66 +90,4 @@ async fn within_bound(
     remark(&format!("refused {took:?} after what it is of was deleted"));
     ensure!(took <= BOUND, "refused after {took:?}");
     Ok(())
-}
-
-const POLICIES: &str = "tokenpolicies.hallpass.dev";
-
-/// How soon after they are back all are served again: a poll every half minute, and its spread.
-const AGAIN: Duration = Duration::from_secs(60);
-
-#[tokio::test]
-async fn f20_pods_are_served_again_by_themselves_after_the_definition_of_their_policy_was_deleted()
--> Result<()> {
-    let Some(apps) = apps("crdless", 2, "10m").await? else {
-        return Ok(());
-    };
-    let definition = stored(&["crd", POLICIES]).await?;
-    let policy = stored(&[POLICIES, "orders", "-n", &apps.shop.namespace]).await?;
-    let delete = ["delete", "crd", POLICIES, "--timeout=60s"];
-    let deleted = kubectl(&delete).await?.success();
-    let gone = moment();
-    lasts(MINUTE).await;
-    for object in [&definition, &policy] {
-        until(MINUTE, "it can be applied", || async {
-            let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
-            let applied = kubectl_with(&apply, &object.to_string()).await?;
-            applied.success()
-        })
-        .await?;
-    }
-    deleted?;
-    let back = moment();
-    let took = served_again(&apps, back).await?;
-    current().await?;
-    let (reads, verdict) = apps.end("the definition of policies was deleted")?;
-    let meanwhile = judge(&between(&reads, gone, back));
-    let (served, reads) = (meanwhile.served, meanwhile.reads);
-    remark(&format!(
-        "while it was away {served} of {reads} reads were served; all are again {took:?} after it is back"
-    ));
-    let expired = |found: &Violation| matches!(found.fault, Fault::Expired { .. });
-    ensure!(!verdict.violations.iter().any(expired), "{verdict}");
-    ensure!(took <= AGAIN, "served after {took:?}");
-    Ok(())
-}
-
-/// An object without what the API server wrote on it.
-async fn stored(what: &[&str]) -> Result<Value> {
-    let get = [&["get"], what, &["-o", "json"]].concat();
-    let mut object: Value = serde_json::from_str(&kubectl(&get).await?.success()?)?;
-    for of_the_server in [
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-        "generation",
-        "managedFields",
-    ] {
-        let metadata = object["metadata"].as_object_mut().context("metadata")?;
-        metadata.remove(of_the_server);
-    }
-    object
-        .as_object_mut()
-        .context("an object")?
-        .remove("status");
-    Ok(object)
 }

@@ -16,6 +16,7 @@ mod f14_node;
 mod f18_upgraded;
 mod f19_sidecar_killed;
 mod f20_deleted;
+mod f20_undefined;
 mod f21_names;
 mod f22_panics;
 mod fixture;
