@@ -32,6 +32,7 @@ use crate::{
 
 mod agree;
 mod audience;
+mod client;
 mod engine;
 mod part;
 pub mod task;
@@ -89,7 +90,7 @@ pub async fn run(config: Config, metrics: Metrics) -> Result<(), AppError> {
         outside: listen(config.issuer_addr).await?,
     };
     let health = listen(config.metrics_addr).await?;
-    let parts = Parts::new(&config, client().await?, metrics);
+    let parts = Parts::new(&config, connect().await?, metrics);
     let readiness = parts.readiness(audience_fault(&config).await);
     let (phase, phases) = watch::channel(Phase::Serving);
     // The first are to run for ever, the second until they are told to end.
@@ -150,13 +151,11 @@ fn lacks_family(error: &io::Error) -> bool {
     error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-async fn client() -> Result<Client, AppError> {
-    let mut config = kube::Config::infer()
+async fn connect() -> Result<Client, AppError> {
+    let config = kube::Config::infer()
         .await
         .map_err(|e| AppError::FindApiServer(Box::new(e)))?;
-    // Covers the TLS handshake too. Every call has a limit of its own: a watch must be able to wait.
-    config.connect_timeout = Some(CONNECT);
-    Client::try_from(config).map_err(|e| AppError::MakeClient(Box::new(e)))
+    client::client(config).map_err(|e| AppError::MakeClient(Box::new(e)))
 }
 
 /// What is wrong with the list of the API server's audiences. It is a part of the pod's template, so
@@ -194,7 +193,6 @@ impl Signals {
     }
 }
 
-const CONNECT: Duration = Duration::from_secs(5);
 /// Until every node has heard that this replica takes no more requests.
 const LINGER: Duration = Duration::from_secs(3);
 /// For open requests (20 s) and the Lease. Together with [`LINGER`] less than the pod's 30 s.
