@@ -112,8 +112,8 @@ fn live(params: &mut CertificateParams, life: Life) {
     params.not_after = epoch + until.as_duration().unsigned_abs();
 }
 
-/// A sidecar's clock may be behind ours.
-const BACKDATED: Duration = Duration::from_secs(5 * 60);
+/// A sidecar's clock may be ten minutes behind ours.
+const BACKDATED: Duration = Duration::from_secs(15 * 60);
 
 /// How long CAs and serving certificates live.
 pub(super) const LIVES: Lives = Lives {
@@ -173,6 +173,20 @@ mod tests {
             leaf.validity().not_after.timestamp() - now().as_second(),
             90 * 24 * 3600
         );
+    }
+
+    #[test]
+    fn f06_what_was_made_just_now_is_valid_by_a_clock_that_is_ten_minutes_behind() {
+        let ca = authority(LIVES.authority, now()).unwrap();
+        let dns = ["a.b.svc".to_owned()];
+        let made = serving(&ca, bounds(), &dns, LIVES.serving, now()).unwrap();
+        let behind = now().as_second() - 600;
+        for pair in [ca, made] {
+            let (_, pem) = parse_x509_pem(pair.certificate.as_bytes()).unwrap();
+            let (_, parsed) = parse_x509_certificate(&pem.contents).unwrap();
+            let from = parsed.validity().not_before.timestamp();
+            assert!(from <= behind, "{from} is after {behind}");
+        }
     }
 
     #[test]
