@@ -22,6 +22,11 @@ mod serving;
     clippy::unwrap_used,
     reason = "a helper of tests that fails is a test that fails"
 )]
+mod stepped;
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests that fails is a test that fails"
+)]
 mod support;
 mod surviving;
 #[expect(

@@ -2,6 +2,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod operator;
+pub(crate) mod program;
 pub(crate) mod request;
 
 use std::{

@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -76,8 +76,13 @@ struct Shared {
 
 impl FakeOperator {
     pub(crate) async fn start(clock: TestClock) -> Self {
-        let (ca, config) = certificates();
-        let (next_ca, next) = certificates();
+        Self::certified(clock, Timestamp::UNIX_EPOCH).await
+    }
+
+    /// One whose certificates are valid from then on.
+    pub(crate) async fn certified(clock: TestClock, from: Timestamp) -> Self {
+        let (ca, config) = certificates(from);
+        let (next_ca, next) = certificates(from);
         let tls = [config, next].map(|config| TlsAcceptor::from(Arc::new(config)));
         let script = Arc::new(Mutex::new(Script::default()));
         let mut addresses = Vec::new();

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use jiff::Timestamp;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -22,7 +23,7 @@ pub(crate) type Answers = BTreeMap<&'static str, String>;
 impl FakeOperator {
     /// One that gives these answers, heads with line feeds alone. What has none ends the connection.
     pub(crate) async fn recorded(answers: Answers) -> Self {
-        let (ca, config) = certificates();
+        let (ca, config) = certificates(Timestamp::UNIX_EPOCH);
         let tls = TlsAcceptor::from(Arc::new(config));
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = tcp.local_addr().unwrap();

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
@@ -52,19 +53,20 @@ impl axum::serve::Listener for Listener {
     }
 }
 
-/// A certificate authority of its own, and a certificate by it for this machine.
-pub(super) fn certificates() -> (String, ServerConfig) {
+/// A certificate authority of its own, and a certificate by it for this machine, both valid from then on.
+pub(super) fn certificates(from: Timestamp) -> (String, ServerConfig) {
     let key = KeyPair::generate().unwrap();
+    let begin = rcgen::date_time_ymd(1970, 1, 1) + from.as_duration().unsigned_abs();
     let mut authority = CertificateParams::default();
+    authority.not_before = begin;
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca = authority.self_signed(&key).unwrap().pem();
     let issuer = Issuer::new(authority, key);
     let own = KeyPair::generate().unwrap();
     let names = vec!["127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names)
-        .unwrap()
-        .signed_by(&own, &issuer)
-        .unwrap();
+    let mut server = CertificateParams::new(names).unwrap();
+    server.not_before = begin;
+    let certificate = server.signed_by(&own, &issuer).unwrap();
     let key = rustls_pki_types::PrivatePkcs8KeyDer::from(own.serialize_der());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -78,5 +80,5 @@ pub(super) fn certificates() -> (String, ServerConfig) {
 
 /// Another authority that has signed nothing.
 pub(crate) fn foreign_ca() -> String {
-    certificates().0
+    certificates(Timestamp::UNIX_EPOCH).0
 }
