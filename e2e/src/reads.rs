@@ -104,11 +104,27 @@ impl Source {
 }
 
 impl Readers {
-    /// Begins to read all of them.
+    /// Begins to read all of them, each five times a second.
     ///
     /// # Errors
     /// There is no thread to be had.
     pub fn start(sources: Vec<Source>) -> Result<Self> {
+        Self::reading(vec![sources], PACE)
+    }
+
+    /// Begins to read one after the other, each once in every `round`: many are read evenly, and the processor
+    /// has time for more than that.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn in_turn(sources: Vec<Source>, round: Duration) -> Result<Self> {
+        let count = u32::try_from(sources.len()).unwrap_or(u32::MAX).max(1);
+        let each = sources.into_iter().map(|source| vec![source]);
+        Self::reading(each.collect(), round / count)
+    }
+
+    /// With every beat one of the groups is read.
+    fn reading(groups: Vec<Vec<Source>>, beat: Duration) -> Result<Self> {
         let reads = Arc::new(Mutex::new(Vec::new()));
         let (stop, stopped) = oneshot::channel();
         let kept = Arc::clone(&reads);
@@ -116,7 +132,7 @@ impl Readers {
         let thread = thread.spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = { runtime }.enable_all().build()?;
-            runtime.block_on(read_all(sources, &kept, stopped));
+            runtime.block_on(read_all(groups, beat, &kept, stopped));
             Ok(())
         });
         Ok(Self {
@@ -151,19 +167,20 @@ fn lock(reads: &Mutex<Vec<Read>>) -> std::sync::MutexGuard<'_, Vec<Read>> {
 }
 
 async fn read_all(
-    sources: Vec<Source>,
+    groups: Vec<Vec<Source>>,
+    beat: Duration,
     reads: &Arc<Mutex<Vec<Read>>>,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let mut open = JoinSet::new();
-    let mut beat = interval(PACE);
-    loop {
+    let mut beat = interval(beat);
+    for group in groups.iter().cycle() {
         tokio::select! {
             _ = &mut stopped => break,
             _ = beat.tick() => {}
         }
         while open.try_join_next().is_some() {}
-        for source in &sources {
+        for source in group {
             let (source, reads) = (source.clone(), Arc::clone(reads));
             open.spawn(async move {
                 let read = source.read().await;

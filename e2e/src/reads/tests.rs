@@ -200,6 +200,34 @@ async fn readers_find_out_when_the_token_ends_by_looking_into_it() {
 }
 
 #[tokio::test]
+async fn readers_in_turn_read_each_once_in_a_round() {
+    let answer = format!("HTTP/1.1 200 OK\r\n\r\n{}", token(now()));
+    let folders = [(); 4].map(|()| TempDir::new().unwrap());
+    let sources = folders
+        .iter()
+        .zip(["a", "b", "c", "d"])
+        .map(|(folder, name)| Source {
+            name: name.into(),
+            ..answering(folder, answer.clone())
+        });
+    let since = Instant::now();
+    let readers = Readers::in_turn(sources.collect(), Duration::from_millis(400)).unwrap();
+    let two_rounds = until(Duration::from_secs(20), "two rounds", || async {
+        ensure!(readers.so_far().len() >= 8);
+        Ok(())
+    });
+    two_rounds.await.unwrap();
+    let took = since.elapsed();
+    let ended = tokio::task::spawn_blocking(|| readers.end());
+    let reads = ended.await.unwrap().unwrap();
+    let names: Vec<&str> = reads.iter().map(|read| &*read.source).collect();
+    assert_eq!(names[..8], ["a", "b", "c", "d", "a", "b", "c", "d"]);
+    // The first one is at once; if each of them took a round, this would be seven.
+    let rounds = Duration::from_millis(700)..Duration::from_millis(2500);
+    assert!(rounds.contains(&took), "{took:?}");
+}
+
+#[tokio::test]
 async fn readers_keep_what_a_refusal_says() {
     let answer = "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"code\":\"Expired\"}";
     let reads = read_a_few(answer.to_owned()).await;

@@ -21,13 +21,18 @@ use crate::fixture::{LIFE, MINUTE, apps, current, lasts};
 /// So many of a Deployment.
 const STARTED: usize = 60;
 
-/// So many sidecar processes beside them, and so many of those are read.
+/// So many sidecar processes beside them.
 const BESIDE: usize = 300;
-const READ: usize = 30;
 
-/// How soon after it listens the slowest sidecar has all of its tokens. On two cores that start 180 containers
-/// meanwhile, two look-ups of the operator's name take longer than the 5 s that one may take.
-const FIRST: Duration = Duration::from_secs(30);
+/// In that time each of those is read once: as many reads in all as of thirty that are read five times a second.
+/// Who reads must not be what they wait for.
+const ROUND: Duration = Duration::from_secs(2);
+
+/// How soon after it listens a sidecar has all of its tokens: in the median, and the slowest. On two cores with
+/// nothing else to do it was a quarter of a second, and 0.8 s. It is 5 s and more where a look-up of the
+/// operator's name is given up and made again, or a request is.
+const MEDIAN: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn f11_sixty_pods_that_start_again_at_once_are_served_and_three_hundred_sidecars_go_on()
@@ -47,7 +52,7 @@ async fn f11_sixty_pods_that_start_again_at_once_are_served_and_three_hundred_si
         })
         .await?;
     }
-    let beside = Readers::start(crowd.sources(READ, SHORT))?;
+    let beside = Readers::in_turn(sources, ROUND)?;
     apps.shop.apply(&deployment().to_string()).await?;
     ready(&apps, &[]).await?;
     let before = uids(&apps).await?;
@@ -69,17 +74,15 @@ async fn f11_sixty_pods_that_start_again_at_once_are_served_and_three_hundred_si
          median, the slowest after {longest:?}"
     ));
     let verdict = judge(&beside.end()?);
-    remark(&format!(
-        "{READ} of {BESIDE} sidecars beside them: {verdict}"
-    ));
+    remark(&format!("the {BESIDE} sidecars beside them: {verdict}"));
     verdict.all_served()?;
-    ensure!(verdict.tokens >= 2 * READ, "{verdict}");
+    ensure!(verdict.tokens >= 2 * BESIDE, "{verdict}");
     drop(crowd);
     let (_, verdict) = apps.end("sixty pods started again at once")?;
     verdict.all_served()?;
     ensure!(
-        longest <= FIRST,
-        "one waited for its tokens for {longest:?}"
+        median <= MEDIAN && longest <= LONGEST,
+        "they waited for their tokens for {median:?} in the median, and one for {longest:?}"
     );
     Ok(())
 }
