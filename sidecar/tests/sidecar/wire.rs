@@ -63,8 +63,10 @@ async fn the_tokens_of_a_former_operator_are_served() {
             assert!((3590..=3600).contains(&left), "{served}");
             assert_eq!(served["audience"], format!("https://{name}.example"));
         }
-        // Nothing has changed: that is understood too, and the tag goes back.
-        pass(Duration::from_secs(33)).await;
+        // It is asked again when it said. Nothing has changed: that is understood too, and the tag goes back.
+        pass(Duration::from_secs(27)).await;
+        assert!(pod.operator.requests("assignments-again").is_empty());
+        pass(Duration::from_secs(6)).await;
         eventually("asked again", async || {
             pod.operator.requests("assignments-again").len() == 1
         })
