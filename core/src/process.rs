@@ -28,12 +28,20 @@ pub fn conceal() -> io::Result<()> {
 mod tests {
     use std::fs;
 
-    use rustix::process::dumpable_behavior;
+    use rustix::process::{dumpable_behavior, getrlimit};
 
     use super::*;
 
     #[test]
     fn t36_a_concealed_process_leaves_no_core_and_is_traced_by_nobody() {
+        // As large a core as this process may ask for: there may be none here to begin with.
+        let most = getrlimit(Resource::Core).maximum;
+        let most = Rlimit {
+            current: most,
+            maximum: most,
+        };
+        setrlimit(Resource::Core, most).unwrap();
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::Dumpable));
         conceal().unwrap();
         assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
         let limits = fs::read_to_string("/proc/self/limits").unwrap();

@@ -3,24 +3,34 @@
 use std::{
     error::Error,
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
-    os::unix::process::ExitStatusExt as _,
-    path::Path,
+    os::unix::{
+        fs::{MetadataExt as _, chown},
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
+    path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getegid, geteuid, getrlimit, kill_process, setrlimit,
+};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
 /// Nor when it is ended by a signal for which the kernel writes one.
 #[test]
 fn t36_the_operator_leaves_no_core_with_keys_in_it() -> Outcome {
-    let (server, folder) = (TcpListener::bind("127.0.0.1:0")?, tempfile::tempdir()?);
-    let mut operator = Operator(begin(folder.path(), server.local_addr()?.port())?);
+    let (server, user) = (TcpListener::bind("127.0.0.1:0")?, User::other_than_root());
+    let folder = tempfile::tempdir()?;
+    permit_cores()?;
+    let program = user.furnish(folder.path(), server.local_addr()?.port())?;
+    let before = fs::read_dir(folder.path())?.count();
+    let mut operator = Running(user.begin(&program, folder.path())?);
     let child = &mut operator.0;
     started(child.stderr.take().ok_or("no log")?)?;
+    assert_eq!(user.owner_of(child)?, ROOT, "it may be looked into");
     let limits = fs::read_to_string(format!("/proc/{}/limits", child.id()))?;
     let core = limits.lines().find(|l| l.starts_with("Max core file size"));
     let words: Vec<_> = core.unwrap_or_default().split_whitespace().collect();
@@ -31,14 +41,98 @@ fn t36_the_operator_leaves_no_core_with_keys_in_it() -> Outcome {
     assert_eq!(ended.signal(), Some(Signal::ABORT.as_raw()), "{ended}");
     assert!(!ended.core_dumped(), "{ended}");
     let left: Vec<_> = fs::read_dir(folder.path())?.collect::<Result<_, _>>()?;
-    assert_eq!(left.len(), 1, "more than the kubeconfig: {left:?}");
+    assert_eq!(left.len(), before, "more than there was: {left:?}");
     Ok(())
 }
 
-/// Ended with the test, whatever that finds.
-struct Operator(Child);
+/// What the kernel shows of a process that may be looked into: its files below `/proc` are its user's. This
+/// is what the one above is told by, on a machine that writes no cores at all too.
+#[test]
+fn t36_another_program_of_the_same_user_may_be_looked_into() -> Outcome {
+    let user = User::other_than_root();
+    let mut cat = user.command(Path::new("cat"));
+    let cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut cat = Running(cat);
+    let child = &mut cat.0;
+    // It has been executed once it answers.
+    let (input, output) = (child.stdin.as_mut(), child.stdout.as_mut());
+    input.ok_or("no input")?.write_all(b"\n")?;
+    let mut line = String::new();
+    BufReader::new(output.ok_or("no output")?).read_line(&mut line)?;
+    assert_eq!(user.owner_of(child)?, user.uid);
+    Ok(())
+}
 
-impl Drop for Operator {
+/// The user that a program runs as: the files of root's processes are root's, whatever they ask for.
+struct User {
+    uid: u32,
+    gid: u32,
+}
+
+impl User {
+    /// The one who runs this, or for root nobody.
+    fn other_than_root() -> Self {
+        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+        match uid {
+            ROOT => Self {
+                uid: NOBODY,
+                gid: NOBODY,
+            },
+            _ => Self { uid, gid },
+        }
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if geteuid().is_root() {
+            command.uid(self.uid).gid(self.gid);
+        }
+        command
+    }
+
+    /// Whose the files of a process are.
+    fn owner_of(&self, child: &Child) -> Result<u32, Box<dyn Error>> {
+        let folder = format!("/proc/{}", child.id());
+        let status = fs::read_to_string(format!("{folder}/status"))?;
+        let runs_as = format!("Uid:\t{0}\t{0}\t{0}\t{0}\n", self.uid);
+        assert!(status.contains(&runs_as), "{status}");
+        Ok(fs::metadata(format!("{folder}/limits"))?.uid())
+    }
+
+    /// The program and what it needs, where this user may read both; tells where the program is.
+    fn furnish(&self, folder: &Path, port: u16) -> Result<PathBuf, Box<dyn Error>> {
+        let text = format!(
+            "{{apiVersion: v1, kind: Config, current-context: a, clusters: [{{name: a, cluster: {{server: 'http://127.0.0.1:{port}'}}}}], \
+             users: [{{name: a, user: {{}}}}], contexts: [{{name: a, context: {{cluster: a, user: a}}}}]}}"
+        );
+        fs::write(folder.join("kubeconfig"), text)?;
+        chown(folder, Some(self.uid), Some(self.gid))?;
+        let built = Path::new(env!("CARGO_BIN_EXE_hallpass-operator"));
+        let program = folder.join("operator");
+        // A link is enough on one and the same file system.
+        if fs::hard_link(built, &program).is_err() {
+            fs::copy(built, &program)?;
+        }
+        Ok(program)
+    }
+
+    fn begin(&self, program: &Path, folder: &Path) -> Result<Child, Box<dyn Error>> {
+        let mut command = self.command(program);
+        let child = command
+            .args(ARGUMENTS)
+            .env("KUBECONFIG", folder.join("kubeconfig"))
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        Ok(child?)
+    }
+}
+
+/// Ended with the test, whatever that finds.
+struct Running(Child);
+
+impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended.
         drop(self.0.kill());
@@ -46,25 +140,17 @@ impl Drop for Operator {
     }
 }
 
-/// Begins where as large a core may be written as the machine permits at all.
-fn begin(folder: &Path, port: u16) -> Result<Child, Box<dyn Error>> {
-    let kubeconfig = folder.join("kubeconfig");
-    let text = format!(
-        "{{apiVersion: v1, kind: Config, current-context: a, clusters: [{{name: a, cluster: {{server: 'http://127.0.0.1:{port}'}}}}], \
-         users: [{{name: a, user: {{}}}}], contexts: [{{name: a, context: {{cluster: a, user: a}}}}]}}"
-    );
-    fs::write(&kubeconfig, text)?;
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -c $(ulimit -H -c) && exec \"$@\"", "sh"]);
-    let child = shell
-        .arg(env!("CARGO_BIN_EXE_hallpass-operator"))
-        .args(ARGUMENTS)
-        .env("KUBECONFIG", kubeconfig)
-        .current_dir(folder)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn();
-    Ok(child?)
+/// As large a core may be written from now on as the machine permits at all.
+fn permit_cores() -> Outcome {
+    let most = getrlimit(Resource::Core).maximum;
+    let raise = |to| {
+        let limit = Rlimit {
+            current: to,
+            maximum: to,
+        };
+        setrlimit(Resource::Core, limit)
+    };
+    Ok(raise(None).or_else(|_only_root_may| raise(most))?)
 }
 
 /// Reads the log until it says so.
@@ -79,6 +165,10 @@ fn started(log: ChildStderr) -> Outcome {
     }
     Err(format!("it ended: {said}").into())
 }
+
+const ROOT: u32 = 0;
+/// Of Linux, where a user namespace has no other name for somebody.
+const NOBODY: u32 = 65_534;
 
 const ARGUMENTS: [&str; 10] = [
     "--name=hallpass",

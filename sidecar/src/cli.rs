@@ -150,6 +150,7 @@ mod tests {
 
     #[test]
     fn t28_no_process_of_the_same_user_may_look_into_this_one() {
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::Dumpable));
         let code = run(["hallpass-sidecar", "get"].map(OsString::from));
         assert_eq!(code, ExitCode::FAILURE);
         assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
