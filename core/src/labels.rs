@@ -166,4 +166,10 @@ mod tests {
         let labels = labels(&[("a\0b", "c"), ("d", "e\0f"), ("app", "orders")]);
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("app", "orders")]);
     }
+
+    #[test]
+    fn of_two_with_the_same_key_the_later_counts() {
+        let labels = labels(&[("app", "orders"), ("app", "bank")]);
+        assert_eq!(labels.iter().collect::<Vec<_>>(), [("app", "bank")]);
+    }
 }
