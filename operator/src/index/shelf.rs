@@ -255,7 +255,7 @@ mod tests {
 
     use super::*;
 
-    fn filed(namespace: &str, name: &str, record: u8) -> Filed<Namespace, u8> {
+    fn filed<T>(namespace: &str, name: &str, record: T) -> Filed<Namespace, T> {
         Filed {
             within: Namespace::parse(namespace).unwrap(),
             name: name.into(),
@@ -340,5 +340,62 @@ mod tests {
         assert_eq!(delete(), ["shop"]);
         assert_eq!(delete(), [] as [&str; 0]);
         assert_eq!(shelf.namespaces().len(), 0);
+    }
+    #[test]
+    fn what_comes_while_a_list_is_read_stays() {
+        let shelf = listed(&[("shop", "a", 1), ("shop", "b", 1)]);
+        take(&shelf, Event::Init);
+        assert_eq!(
+            take(&shelf, Event::Apply(filed("shop", "a", 1))),
+            [] as [&str; 0]
+        );
+        assert_eq!(
+            take(&shelf, Event::Apply(filed("shop", "new", 1))),
+            ["shop"]
+        );
+        assert_eq!(take(&shelf, Event::InitDone), ["shop"], "b is gone");
+        let of: Vec<_> = shelf.of("shop").into_keys().collect();
+        assert_eq!(of, ["a".into(), "new".into()]);
+    }
+
+    #[test]
+    fn a_list_is_told_once_and_a_namespace_that_it_empties_is_none() {
+        let shelf = listed(&[("shop", "a", 1), ("bank", "a", 1)]);
+        take(&shelf, Event::Init);
+        take(&shelf, Event::InitApply(filed("shop", "a", 1)));
+        assert_eq!(take(&shelf, Event::InitDone), ["bank"]);
+        assert_eq!(
+            shelf.namespaces(),
+            [Namespace::parse("shop").unwrap()].into()
+        );
+        take(&shelf, Event::Init);
+        take(&shelf, Event::InitApply(filed("shop", "a", 1)));
+        assert_eq!(take(&shelf, Event::InitDone), [] as [&str; 0]);
+    }
+
+    /// A record whose comparison panics where it is 0.
+    #[derive(Debug, Clone)]
+    struct Odd(u8);
+
+    impl PartialEq for Odd {
+        fn eq(&self, other: &Self) -> bool {
+            assert_ne!(other.0, 0, "injected");
+            self.0 == other.0
+        }
+    }
+
+    #[test]
+    fn f22_after_a_panic_amidst_an_event_it_is_read_and_takes_the_next() {
+        let shelf = Shelf::default();
+        let odd = |record| Event::Apply(filed("shop", "a", Odd(record)));
+        shelf.take(odd(1));
+        let amidst = std::panic::catch_unwind(|| shelf.take(odd(0))).unwrap_err();
+        let said = amidst.downcast_ref::<String>().unwrap();
+        assert!(said.contains("injected"), "{said}");
+        // Whole, or not there any more.
+        let left = shelf.get("shop", "a");
+        assert!(matches!(left, None | Some(Odd(1))), "{left:?}");
+        shelf.take(odd(2));
+        assert_eq!(shelf.get("shop", "a"), Some(Odd(2)));
     }
 }
