@@ -67,6 +67,12 @@ impl Tasks {
         Ok(())
     }
 
+    /// What runs.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> std::collections::BTreeSet<&'static str> {
+        self.names.values().copied().collect()
+    }
+
     async fn next(&mut self) -> Option<(&'static str, Result<(), TaskError>)> {
         let ended = self.set.join_next_with_id().await?;
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);

@@ -103,6 +103,45 @@ fn panicked(ended: &TaskError, name: &str) -> bool {
     matches!(ended, TaskError::Panicked { task, .. } if *task == name)
 }
 
+/// Whatever moves a part is one of these tasks, whose end ends the process.
+#[tokio::test]
+async fn f22_every_part_is_watched_over() {
+    let parts = Parts::new(&config(), client(), Metrics::new());
+    let (_phase, phases) = watch::channel(Phase::Serving);
+    let (mut steady, mut closing) = (Tasks::default(), Tasks::default());
+    let readiness = parts.readiness(Ok(()));
+    parts.observe(listener().await, readiness, &mut steady);
+    let (inside, outside) = (listener().await, listener().await);
+    let listeners = Listeners { inside, outside };
+    parts
+        .start(listeners, phases, &mut steady, &mut closing)
+        .unwrap();
+    let steady = Vec::from_iter(steady.names());
+    assert_eq!(
+        steady,
+        [
+            "agreement",
+            "audiences",
+            "certificate",
+            "engine",
+            "index",
+            "injection",
+            "issuers",
+            "keys",
+            "metrics",
+            "plans",
+            "policies",
+            "replicas",
+            "revocations",
+            "rotation",
+            "signing-keys",
+            "standing",
+        ]
+    );
+    let closing = Vec::from_iter(closing.names());
+    assert_eq!(closing, ["api", "issuer-api", "lease", "replica"]);
+}
+
 /// The index has a watch for each kind, and none of them may end unnoticed.
 #[tokio::test]
 async fn f22_a_panic_in_a_watch_is_told_to_who_watches_over_it() {
