@@ -106,6 +106,16 @@ async fn a_pod_without_a_policy_may_hold_nothing() {
 }
 
 #[tokio::test]
+async fn of_no_pod_it_is_said_that_it_may_hold_nothing_where_another_replica_may_know_better() {
+    let (issuance, ..) = issuance(&ApiServer::default(), &["a"]);
+    issuance.index.standing().be_cut_off(Instant::now());
+    let mut other = ask();
+    other.subject = crate::issuer::fixture::subject_in("bank", "orders-0");
+    let refusal = issuance.issue(&other, None).await.unwrap_err();
+    assert_eq!(refusal.code, Code::NotSynced);
+}
+
+#[tokio::test]
 async fn a_pod_that_may_hold_nothing_is_counted_all_the_same() {
     let server = ApiServer::default();
     let (issuance, ..) = issuance(&server, &["a"]);

@@ -120,6 +120,22 @@ async fn f11_what_is_locked_while_it_waits_is_not_issued() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f11_what_another_replica_may_know_better_once_its_turn_comes_is_not_issued() {
+    let (server, issuance) = silent();
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        asked(&issuance, "late", 0).await
+    };
+    let cut = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        issuance.index.standing().be_cut_off(Instant::now());
+    };
+    let (_, late, ()) = futures::join!(storm(&issuance, AT_ONCE), late, cut);
+    assert_eq!(late, "NotSynced");
+    assert_eq!(server.calls().len(), AT_ONCE);
+}
+
+#[tokio::test(start_paused = true)]
 async fn f11_a_token_of_our_own_waits_for_no_turn() {
     let server = ApiServer::default();
     let mut policy = policy("shop", "policy", "orders");
