@@ -74,6 +74,8 @@ impl Drop for Share {
 
 #[cfg(test)]
 mod tests {
+    use std::any::Any;
+
     use super::*;
 
     #[test]
@@ -93,6 +95,22 @@ mod tests {
         drop(second);
         assert_eq!(shares.taken().len(), 0, "nothing is kept of who is gone");
     }
+
+    #[test]
+    fn f22_a_panic_amidst_a_change_keeps_nobody_from_a_share() {
+        let shares = Shares::new(1);
+        let said = std::panic::catch_unwind(|| {
+            let _taken = shares.taken();
+            panic!("injected")
+        });
+        let said: Box<dyn Any + Send> = said.unwrap_err();
+        assert_eq!(said.downcast_ref(), Some(&"injected"));
+        let first = shares.take([10, 0, 0, 1].into(), 1);
+        assert!(first.is_some());
+        drop(first);
+        assert_eq!(shares.taken().len(), 0);
+    }
+
     #[test]
     fn a_share_grows_up_to_what_one_address_has() {
         let shares = Shares::new(10);

@@ -87,6 +87,10 @@ impl Tasks {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     #[tokio::test]
@@ -115,7 +119,8 @@ mod tests {
         let mut tasks = Tasks::default();
         tasks.spawn("steady", future::pending());
         tasks.spawn("broken", async { panic!("planted") });
-        let ended = tasks.first_end().await;
+        let ended = timeout(Duration::from_secs(60), tasks.first_end()).await;
+        let ended = ended.expect("somebody is told");
         assert!(
             matches!(ended, TaskError::Panicked { task: "broken", .. }),
             "{ended:?}"

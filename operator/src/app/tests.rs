@@ -13,8 +13,12 @@ async fn watched(
     both.0.spawn("policies", steady);
     both.1.spawn("api", closing);
     let (phase, _) = watch::channel(Phase::Serving);
-    watch_over(both, leave, phase).await
+    let ended = watch_over(both, leave, phase);
+    timeout(A_WHILE, ended).await.expect("it ends")
 }
+
+/// Longer than any of them takes.
+const A_WHILE: Duration = Duration::from_secs(60);
 
 fn has_panicked(ended: &Result<(), AppError>, name: &str) -> bool {
     matches!(ended, Err(AppError::Task(TaskError::Panicked { task, .. })) if *task == name)

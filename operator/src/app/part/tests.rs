@@ -210,7 +210,8 @@ async fn f22_a_panic_in_what_the_leader_does_is_told_to_who_watches_over_it() {
     });
     let mut told = BTreeSet::new();
     while told.len() < 4 {
-        let ended = tasks.first_end().await;
+        let ended = timeout(A_WHILE, tasks.first_end()).await;
+        let ended = ended.expect("another one ends");
         let TaskError::Panicked { task, .. } = ended else {
             panic!("{ended:?}");
         };

@@ -1,3 +1,5 @@
+use std::panic::AssertUnwindSafe;
+
 use hallpass_core::{
     decide::Scene,
     revocation::{Epochs, MOST_OF_NAMESPACE, Marks},
@@ -65,6 +67,18 @@ fn refused(revocations: &Revocations) -> Vec<(String, String)> {
     let all = revocations.not_in_force().into_iter();
     all.map(|((_, _, name), refused)| (name.to_string(), refused.why.to_string()))
         .collect()
+}
+
+/// What is stored after that is in force.
+#[test]
+fn f22_a_panic_amidst_a_change_keeps_nobody_from_asking_nor_from_the_next_change() {
+    let revocations = revocations();
+    let amidst = AssertUnwindSafe(|| revocations.write::<()>(|_| panic!("injected")));
+    let said = std::panic::catch_unwind(amidst).unwrap_err();
+    assert_eq!(said.downcast_ref(), Some(&"injected"));
+    assert!(!is_locked(&revocations));
+    revocations.deliver(vec![Event::Apply(lock("a", 70))]);
+    assert!(is_locked(&revocations));
 }
 
 #[test]
