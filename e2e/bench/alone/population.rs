@@ -1,5 +1,6 @@
 //! The objects that the operator watches.
 
+use hallpass_crds::manifest;
 use hallpass_e2e::cluster::RELEASE;
 use serde_json::{Value, json};
 
@@ -87,6 +88,15 @@ impl Population {
 
 /// What the chart makes.
 fn release(store: &Store) {
+    for manifest in manifest::all() {
+        let name = json!({"name": format!("{}.hallpass.dev", manifest.plural)});
+        let version = "apiextensions.k8s.io/v1";
+        store.put(
+            &format!("{version}/customresourcedefinitions"),
+            "",
+            object(version, "CustomResourceDefinition", name, json!({})),
+        );
+    }
     let version = "rbac.authorization.k8s.io/v1";
     let role = object(
         version,
