@@ -17,11 +17,16 @@ use tower::{BoxError, ServiceBuilder, retry::RetryLayer};
 ///
 /// # Guarantees
 /// It connects, with TLS, within [`CONNECT`]. Nothing else has a limit here: a watch must be able to wait, and every
-/// call has one of its own. What the API server has no time for is tried again, when it says so.
+/// call has one of its own. What the API server has no time for is tried again, when it says so. Through a proxy it is
+/// kube's own client.
 ///
 /// # Errors
 /// The credentials or the authorities of `config` cannot be used.
 pub(super) fn client(config: Config) -> kube::Result<Client> {
+    // Which in a cluster there never is.
+    if config.proxy_url.is_some() {
+        return Client::try_from(config);
+    }
     let mut http = HttpConnector::new();
     // The one above it is for https, too.
     http.enforce_http(false);

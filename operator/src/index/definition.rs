@@ -32,6 +32,8 @@ pub(super) enum Found {
     Gone,
     /// The API server does not say.
     Unknown,
+    /// The API server does not let this operator ask.
+    Unasked,
 }
 
 impl Definition {
@@ -56,14 +58,17 @@ impl Definition {
     /// read from etcd: who looks after an object was deleted by that finds [`Found::Gone`], or another uid.
     pub(super) async fn look(&mut self) -> Found {
         let read = timeout(self.patience, self.read_patiently()).await;
-        let why = match read {
+        let (found, why) = match read {
             Ok(Ok(found)) => {
                 self.said = false;
                 return found;
             }
-            Ok(Err(refused)) => Chain(&refused).to_string(),
+            Ok(Err(refused)) => (Found::Unasked, Chain(&refused).to_string()),
             // Elapsed says nothing but that.
-            Err(_) => format!("no answer within {:?}", self.patience),
+            Err(_) => (
+                Found::Unknown,
+                format!("no answer within {:?}", self.patience),
+            ),
         };
         let name = &*self.name;
         if std::mem::replace(&mut self.said, true) {
@@ -76,10 +81,10 @@ impl Definition {
             warn!(
                 definition = name,
                 error = why,
-                "a definition cannot be looked at: what is deleted with it counts as deleted"
+                "a definition cannot be looked at: what is deleted with it may count as deleted"
             );
         }
-        Found::Unknown
+        found
     }
 
     /// What the API server says; only that it may not be asked is an error.

@@ -43,6 +43,21 @@ struct Defined {
     held: bool,
 }
 
+/// What counts.
+#[derive(Debug, Clone, Copy)]
+struct Counting {
+    /// That an object was deleted.
+    deletions: bool,
+    /// That a list lacks one.
+    lists: bool,
+}
+
+/// Everything does.
+const WHOLE: Counting = Counting {
+    deletions: true,
+    lists: true,
+};
+
 impl Gate {
     /// The gate of a kind whose definition nobody can delete.
     pub(crate) const fn open(kind: Kind, metrics: Metrics) -> Self {
@@ -64,7 +79,7 @@ impl Gate {
         gate.defined = Kind::DEFINED.contains(&kind).then(|| Defined {
             kind,
             metrics: gate.metrics.clone(),
-            definition: Definition::of::<K>(client, patience(kind)),
+            definition: Definition::of::<K>(client, PATIENCE),
             stamp,
             uid: None,
             synced: false,
@@ -82,22 +97,46 @@ impl Gate {
         }
     }
 
-    /// Lets the events through that count, and says whether the definition is still there: if not, the watch is over.
-    pub(super) async fn pass<F>(&mut self, events: Vec<Event<F>>) -> (Vec<Event<F>>, bool) {
-        let Some(defined) = &mut self.defined else {
-            return (events, true);
+    /// Hands the events that count on to `take`, and says whether the watch goes on.
+    pub(super) async fn pass<F>(
+        &mut self,
+        mut events: Vec<Event<F>>,
+        mut take: impl FnMut(Vec<Event<F>>),
+    ) -> bool {
+        let mut hand_on = |events: Vec<Event<F>>| {
+            if !events.is_empty() {
+                take(events);
+            }
         };
+        let Some(defined) = &mut self.defined else {
+            hand_on(events);
+            return true;
+        };
+        let goes = |event: &Event<F>| matches!(event, Event::Delete(_) | Event::InitDone);
+        let first = events.iter().position(goes).unwrap_or(events.len());
+        let later = events.split_off(first);
+        // What comes before anything goes waits for nothing.
+        let counts = events.into_iter().filter_map(|e| defined.pass(e, WHOLE));
+        hand_on(counts.collect());
+        if later.is_empty() {
+            return true;
+        }
         // One look for all of them: each came before it.
-        let told = |event: &Event<F>| matches!(event, Event::Delete(_) | Event::InitDone);
-        let there = !events.iter().any(told) || defined.is_there().await;
-        let counts = events.into_iter().filter_map(|e| defined.pass(e, there));
-        (counts.collect(), there)
+        let counting = defined.counting().await;
+        let goes_on = |event: &Event<F>| match event {
+            Event::Delete(_) => counting.deletions,
+            _ => counting.lists,
+        };
+        let goes_on = later.iter().filter(|e| goes(e)).all(goes_on);
+        let counts = later.into_iter().filter_map(|e| defined.pass(e, counting));
+        hand_on(counts.collect());
+        goes_on
     }
 
     /// Whether the definition is still there, after the API server said that there is no such kind.
     pub(super) async fn is_there(&mut self) -> bool {
         match &mut self.defined {
-            Some(defined) => defined.is_there().await,
+            Some(defined) => defined.counting().await.lists,
             None => true,
         }
     }
@@ -123,8 +162,13 @@ impl Defined {
                     self.uid = Some(uid);
                     return;
                 }
-                // The list will tell.
-                Found::Unknown => return,
+                Found::Unknown | Found::Unasked => {
+                    if self.missing {
+                        // Whichever there is now, it is not the one that went.
+                        self.uid = None;
+                    }
+                    return;
+                }
                 Found::Gone => self.miss(),
             }
             if self.synced {
@@ -134,16 +178,27 @@ impl Defined {
         }
     }
 
-    /// Whether it is the one that it was. Where nobody says, it is.
-    async fn is_there(&mut self) -> bool {
-        match self.definition.look().await {
+    /// What counts of that which has come: all of it, if the definition is the one that it was.
+    async fn counting(&mut self) -> Counting {
+        let is_there = match self.definition.look().await {
             Found::There(uid) => *self.uid.get_or_insert_with(|| uid.clone()) == uid,
-            Found::Unknown => true,
+            Found::Unasked => true,
             Found::Gone => false,
+            // A revocation that goes by mistake is worse than one that stays: what the next list lacks stays in force.
+            Found::Unknown => {
+                return Counting {
+                    deletions: spares(self.kind),
+                    lists: true,
+                };
+            }
+        };
+        Counting {
+            deletions: is_there,
+            lists: is_there,
         }
     }
 
-    fn pass<F>(&mut self, event: Event<F>, there: bool) -> Option<Event<F>> {
+    fn pass<F>(&mut self, event: Event<F>, counting: Counting) -> Option<Event<F>> {
         match event {
             Event::Init => {
                 // Another list has begun: its end is to come.
@@ -152,8 +207,8 @@ impl Defined {
             }
             // The end of the list may be held back, and with it that something came.
             Event::InitApply(object) if self.is_sparing() => Some(Event::Apply(object)),
-            Event::InitDone => (there && self.listed()).then_some(Event::InitDone),
-            Event::Delete(object) => there.then_some(Event::Delete(object)),
+            Event::InitDone => (counting.lists && self.listed()).then_some(Event::InitDone),
+            Event::Delete(object) => counting.deletions.then_some(Event::Delete(object)),
             other => Some(other),
         }
     }
@@ -194,7 +249,7 @@ impl Defined {
         } else {
             warn!(
                 definition,
-                "the definition is back: revocations that were not written again refuse what was issued before"
+                "the definition is back: revocations that were not written again go on refusing what they named"
             );
         }
     }
@@ -219,7 +274,7 @@ impl Defined {
         if self.synced {
             error!(
                 definition,
-                "the definition was deleted, and with it every object of its kind: going on with what was known of them. Put it back with helm upgrade, write the objects again, and restart no replica before"
+                "the definition was deleted, and with it every object of its kind: going on with what was known of them. Put it back with helm upgrade, write the objects again, and restart no replica until they are all there"
             );
         } else {
             error!(
@@ -230,14 +285,8 @@ impl Defined {
     }
 }
 
-/// How long it is waited for what the API server says of a definition before what it deleted counts as deleted. To let
-/// go of a revocation by mistake is worse than to let go of it late.
-const fn patience(kind: Kind) -> Duration {
-    match kind {
-        Kind::TokenRevocation | Kind::ClusterTokenRevocation => Duration::from_secs(3),
-        _ => Duration::from_secs(1),
-    }
-}
+/// How long it is waited for what the API server says of a definition: meanwhile what came after a deletion waits.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether what a list lacks is let go of by the time. [Revocations](hallpass_core::revocation) that a list lacks stay
 /// in force in any case.

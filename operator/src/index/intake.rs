@@ -118,6 +118,7 @@ impl Index {
                 &filed.record,
             );
             share(known, &mut filed.record);
+            filed.record.share_names();
             if let Some(policy) = filed.record.spec.as_mut().ok().and_then(Arc::get_mut) {
                 policy.share(&mut pools.tokens);
                 let kept = policies.kept(&filed.within);

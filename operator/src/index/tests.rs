@@ -179,7 +179,15 @@ fn what_two_pods_have_in_common_is_there_once_unless_it_is_large() {
 fn what_a_policy_is_called_is_there_once() {
     let policies = ["orders", "stock"].map(|name| policy("shop", name, name));
     let index = Index::filled(policies.into(), vec![], vec![]);
+    // As the status of each was written, it comes once more.
+    let again = ["orders", "stock"].map(|name| {
+        let mut again = policy("shop", name, name);
+        again.metadata.resource_version = Some("2".to_owned());
+        Event::Apply(Stored(Ok(again)))
+    });
+    index.take_policies(filed(again.into(), record::policy));
     let records = index.snapshot().unwrap().policies("shop");
+    assert_eq!(&*records["orders"].resource_version, "2");
     let [orders, stock] = ["orders", "stock"].map(|name| records[name].clone());
     let policy = Arc::clone(orders.spec.as_ref().unwrap());
     let same = |a: &str, b: &str| a.as_ptr() == b.as_ptr();

@@ -114,10 +114,7 @@ async fn once<K: Watched, F>(
             failing = false;
             info!(watch.kind = kind.as_str(), "the watch is back");
         }
-        let (events, mut there) = gate.pass(events).await;
-        if !events.is_empty() {
-            take(events);
-        }
+        let mut there = gate.pass(events, &mut *take).await;
         if unknown && there {
             there = gate.is_there().await;
         }

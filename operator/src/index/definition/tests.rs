@@ -92,5 +92,5 @@ async fn an_error_is_waited_out_and_a_missing_right_is_not() {
     assert_eq!((looked, took), (found(), 2 * AGAIN));
     let refused = failure(403, "Forbidden", json!({"name": NAME}));
     let looked = look(vec![(0, 403, refused)]).await;
-    assert_eq!(looked, (Found::Unknown, Duration::ZERO, 1));
+    assert_eq!(looked, (Found::Unasked, Duration::ZERO, 1));
 }
