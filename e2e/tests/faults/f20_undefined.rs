@@ -152,7 +152,25 @@ impl Stored {
         let names = definitions.map(|(_, name)| name);
         let get = [&["get", "crd", "-o", "json"], &names[..]].concat();
         let (definitions, kinds) = (items(&get).await?, names.join(","));
-        let objects = items(&["get", &kinds, "-A", "-o", "json"]).await?;
+        let mut objects = items(&["get", &kinds, "-A", "-o", "json"]).await?;
+        // Those of a namespace that another test left are about to go themselves.
+        let active = [
+            "get",
+            "namespaces",
+            "--field-selector=status.phase=Active",
+            "-o",
+            "name",
+        ];
+        let active = kubectl(&active).await?.success()?;
+        objects.retain(|object| {
+            let namespace = object["metadata"]["namespace"].as_str();
+            let is = |name: &str| {
+                active
+                    .lines()
+                    .any(|line| line == format!("namespace/{name}"))
+            };
+            namespace.is_none_or(is)
+        });
         ensure!(definitions.len() == names.len(), "{definitions:?}");
         ensure!(!objects.is_empty(), "there is none of {kinds}");
         Ok(Self {
