@@ -28,11 +28,11 @@ const BESIDE: usize = 300;
 /// Who reads must not be what they wait for.
 const ROUND: Duration = Duration::from_secs(2);
 
-/// How soon after it listens a sidecar has all of its tokens: in the median, and the slowest. On two cores with
-/// nothing else to do it was a quarter of a second, and 0.8 s. It is 5 s and more where a look-up of the
-/// operator's name is given up and made again, or a request is.
-const MEDIAN: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(5);
+/// How soon after it listens a sidecar has all of its tokens: in the median, and the slowest. On two cores that start
+/// 180 containers meanwhile it was 0.2 to 1.6 s, and 0.8 to 4.5 s. It is beyond where each look-up of the operator's
+/// name, or each request, is given up after 5 s and made again.
+const MEDIAN: Duration = Duration::from_secs(3);
+const LONGEST: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn f11_sixty_pods_that_start_again_at_once_are_served_and_three_hundred_sidecars_go_on()
