@@ -103,11 +103,10 @@ fn panicked(ended: &TaskError, name: &str) -> bool {
     matches!(ended, TaskError::Panicked { task, .. } if *task == name)
 }
 
-/// Whatever moves a part is one of these tasks, whose end ends the process.
-#[tokio::test]
-async fn f22_every_part_is_watched_over() {
-    let parts = Parts::new(&config(), client(), Metrics::new());
-    let (_phase, phases) = watch::channel(Phase::Serving);
+/// All tasks of a replica that serves with that client: those of its whole life, and those that it ends in the end.
+async fn started(client: Client) -> (watch::Sender<Phase>, Tasks, Tasks) {
+    let parts = Parts::new(&config(), client, Metrics::new());
+    let (phase, phases) = watch::channel(Phase::Serving);
     let (mut steady, mut closing) = (Tasks::default(), Tasks::default());
     let readiness = parts.readiness(Ok(()));
     parts.observe(listener().await, readiness, &mut steady);
@@ -116,6 +115,13 @@ async fn f22_every_part_is_watched_over() {
     parts
         .start(listeners, phases, &mut steady, &mut closing)
         .unwrap();
+    (phase, steady, closing)
+}
+
+/// Whatever moves a part is one of these tasks, whose end ends the process.
+#[tokio::test]
+async fn f22_every_part_is_watched_over() {
+    let (_phase, steady, closing) = started(client()).await;
     let steady = Vec::from_iter(steady.names());
     assert_eq!(
         steady,
@@ -149,16 +155,7 @@ async fn f22_a_panic_in_a_watch_is_told_to_who_watches_over_it() {
         ("/api/v1/pods", "index"),
         ("/apis/hallpass.dev/v1alpha1/tokenrevocations", "index"),
     ] {
-        let parts = Parts::new(&config(), injected(path), Metrics::new());
-        let (_phase, phases) = watch::channel(Phase::Serving);
-        let (mut steady, mut closing) = (Tasks::default(), Tasks::default());
-        let readiness = parts.readiness(Ok(()));
-        parts.observe(listener().await, readiness, &mut steady);
-        let (inside, outside) = (listener().await, listener().await);
-        let listeners = Listeners { inside, outside };
-        parts
-            .start(listeners, phases, &mut steady, &mut closing)
-            .unwrap();
+        let (_phase, mut steady, mut closing) = started(injected(path)).await;
         let first = async {
             tokio::select! {
                 ended = steady.first_end() => ended,
