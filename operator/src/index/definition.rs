@@ -17,8 +17,6 @@ use crate::telemetry::log::Chain;
 pub(super) struct Definition {
     client: Client,
     name: String,
-    /// How long an answer is waited for.
-    patience: Duration,
     /// That there is none was said.
     said: bool,
 }
@@ -37,11 +35,10 @@ pub(super) enum Found {
 }
 
 impl Definition {
-    pub(super) fn of<K: Resource<DynamicType = ()>>(client: Client, patience: Duration) -> Self {
+    pub(super) fn of<K: Resource<DynamicType = ()>>(client: Client) -> Self {
         Self {
             client,
             name: format!("{}.{}", K::plural(&()), K::group(&())),
-            patience,
             said: false,
         }
     }
@@ -57,7 +54,7 @@ impl Definition {
     /// Kubernetes marks a definition as deleted before it deletes the first object of it, and what is read here is
     /// read from etcd: who looks after an object was deleted by that finds [`Found::Gone`], or another uid.
     pub(super) async fn look(&mut self) -> Found {
-        let read = timeout(self.patience, self.read_patiently()).await;
+        let read = timeout(PATIENCE, self.read_patiently()).await;
         let (found, why) = match read {
             Ok(Ok(found)) => {
                 self.said = false;
@@ -65,10 +62,7 @@ impl Definition {
             }
             Ok(Err(refused)) => (Found::Unasked, Chain(&refused).to_string()),
             // Elapsed says nothing but that.
-            Err(_) => (
-                Found::Unknown,
-                format!("no answer within {:?}", self.patience),
-            ),
+            Err(_) => (Found::Unknown, format!("no answer within {:?}", PATIENCE)),
         };
         let name = &*self.name;
         if std::mem::replace(&mut self.said, true) {
@@ -127,6 +121,9 @@ impl Definition {
         status.is_not_found() && named == Some(&self.name)
     }
 }
+
+/// How long it is waited for what the API server says of a definition: meanwhile what came after a deletion waits.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long after a failure it is asked for again.
 const AGAIN: Duration = Duration::from_millis(100);

@@ -79,7 +79,7 @@ impl Gate {
         gate.defined = Kind::DEFINED.contains(&kind).then(|| Defined {
             kind,
             metrics: gate.metrics.clone(),
-            definition: Definition::of::<K>(client, PATIENCE),
+            definition: Definition::of::<K>(client),
             stamp,
             uid: None,
             synced: false,
@@ -284,9 +284,6 @@ impl Defined {
         }
     }
 }
-
-/// How long it is waited for what the API server says of a definition: meanwhile what came after a deletion waits.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether what a list lacks is let go of by the time. [Revocations](hallpass_core::revocation) that a list lacks stay
 /// in force in any case.

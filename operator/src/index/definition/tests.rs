@@ -33,7 +33,7 @@ async fn look(answers: Vec<(u64, u16, Value)>) -> (Found, Duration, usize) {
         }
     });
     let client = Client::new(service, "default");
-    let mut definition = Definition::of::<TokenPolicy>(client, Duration::from_secs(1));
+    let mut definition = Definition::of::<TokenPolicy>(client);
     let found = definition.look().await;
     (found, start.elapsed(), asked.load(SeqCst))
 }

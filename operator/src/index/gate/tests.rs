@@ -159,7 +159,7 @@ async fn f20_what_goes_with_the_definition_stays_and_what_came_with_it_counts() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn f20_where_nobody_says_what_is_deleted_goes_within_its_time() {
+async fn f20_where_nobody_says_what_is_deleted_goes_within_a_second_and_no_revocation_does() {
     let mut policies = Fixture::policies().synced().await;
     let mut revocations = Fixture::of::<TokenRevocation>(Kind::TokenRevocation)
         .synced()
