@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::core::Status;
+
 /// Why a call brought no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
@@ -22,14 +24,19 @@ impl CallError {
         self.code() == Some(404)
     }
 
-    fn code(&self) -> Option<u16> {
+    /// What the API server refused it with, where it did.
+    pub(crate) fn refusal(&self) -> Option<&Status> {
         match self {
             Self::Answered(error) => match &**error {
-                kube::Error::Api(status) => Some(status.code),
+                kube::Error::Api(status) => Some(status),
                 _ => None,
             },
             Self::NoAnswer(_) => None,
         }
+    }
+
+    fn code(&self) -> Option<u16> {
+        self.refusal().map(|status| status.code)
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Config {
     pub issuer: DefaultIssuer,
     /// How the webhook injects; [`None`] where that is done within the API server.
     pub injection: Option<Settings>,
+    /// Which pods without the sidecar are evicted; [`None`]: none.
+    pub evict: Option<Evict>,
     /// Where sidecars ask.
     pub api_addr: SocketAddr,
     /// Where the world beyond the cluster asks the issuers.
@@ -53,6 +55,15 @@ pub enum Engine {
     /// The operator, called by the API server. Pods trust what they are given with the sidecar, and what
     /// those of that tell. Kubernetes 1.31.
     Webhook,
+}
+
+/// Which pods that run without the sidecar are evicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Evict {
+    /// Those whose own label, or that of their namespace, asks for it.
+    Labelled,
+    /// Those that a TokenPolicy alone selects too.
+    Selected,
 }
 
 /// What the chart says of the TokenIssuer `hallpass`. What it leaves out has the default of the resource.
@@ -137,6 +148,14 @@ struct Args {
     #[arg(long, value_name = "JSON", value_parser = Settings::parse)]
     injection: Option<Settings>,
 
+    /// Which pods that run without the sidecar, although they should have it, are evicted. None without it.
+    ///
+    /// The leader asks the API server, which decides by the PodDisruptionBudgets, for one pod of a workload at a time, and goes
+    /// on once a pod with the sidecar runs in its place. Those that a TokenPolicy alone selects come back with it only where
+    /// injection by policy is on. In the chart: injection.evictUninjected and injection.byPolicy.
+    #[arg(long, value_enum, value_name = "WHICH")]
+    evict_uninjected: Option<Evict>,
+
     /// Where sidecars ask for assignments and tokens (HTTPS).
     #[arg(long, value_name = "ADDRESS", default_value = "[::]:8443")]
     api_addr: SocketAddr,
@@ -206,6 +225,7 @@ impl From<Args> for Config {
             issuer_rotate_every,
             issuer_spiffe_trust_domain,
             injection,
+            evict_uninjected,
             api_addr,
             issuer_addr,
             metrics_addr,
@@ -235,6 +255,7 @@ impl From<Args> for Config {
                 spiffe_trust_domain: issuer_spiffe_trust_domain,
             },
             injection,
+            evict: evict_uninjected,
             api_addr,
             issuer_addr,
             metrics_addr,

@@ -13,8 +13,8 @@ use prometheus_client::encoding::text;
 use self::{
     families::{Families, OK},
     label::{
-        InjectionOutcome, KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome,
-        TurnedAway, Uninjected,
+        EvictionOutcome, InjectionOutcome, KeyStep, Kind, ReviewOutcome, Route, StatusWrite,
+        StepOutcome, TurnedAway, Uninjected,
     },
 };
 
@@ -140,6 +140,14 @@ impl Metrics {
             .set(gauge(count));
     }
 
+    /// The eviction of a pod that lacks the sidecar was asked for.
+    pub fn eviction(&self, outcome: EvictionOutcome) {
+        self.0
+            .evictions
+            .get_or_create(&[("outcome", outcome.as_str())])
+            .inc();
+    }
+
     /// A status was written, or could not be.
     pub fn status_write(&self, outcome: StatusWrite) {
         self.0
@@ -227,7 +235,7 @@ fn gauge(count: usize) -> i64 {
 mod tests {
     use super::*;
 
-    const DOCUMENTED: [(&str, &str); 27] = [
+    const DOCUMENTED: [(&str, &str); 28] = [
         ("hallpass_requests", "counter"),
         ("hallpass_request_duration_seconds", "histogram"),
         ("hallpass_tokens_issued", "counter"),
@@ -243,6 +251,7 @@ mod tests {
         ("hallpass_revocations_refused", "gauge"),
         ("hallpass_leader", "gauge"),
         ("hallpass_uninjected_pods", "gauge"),
+        ("hallpass_evictions", "counter"),
         ("hallpass_status_writes", "counter"),
         ("hallpass_keys", "gauge"),
         ("hallpass_key_steps", "counter"),

@@ -13,7 +13,7 @@ use crate::{
     attest::Attestor,
     audit::Audit,
     clock,
-    config::{Config, Engine},
+    config::{Config, Engine, Evict},
     controller::{
         Context, audience, injection,
         issuer::{
@@ -82,6 +82,7 @@ pub(super) struct Parts {
     /// Whether the cluster has what the engine needs.
     fit: watch::Sender<Result<(), String>>,
     injection: Option<Settings>,
+    evict: Option<Evict>,
 }
 
 impl Parts {
@@ -132,6 +133,7 @@ impl Parts {
                 issuer: config.issuer.clone(),
             },
             injection: config.injection.clone(),
+            evict: config.evict,
         }
     }
 
@@ -321,8 +323,9 @@ impl Parts {
             Ok(())
         });
         let (index, client, leader, context, metrics) = of();
+        let evict = self.evict;
         steady.spawn("injection", async move {
-            injection::run(index, client, leader, context, metrics).await;
+            injection::run(index, client, leader, context, metrics, evict).await;
             Ok(())
         });
         let (index, client, leader, context, metrics) = of();

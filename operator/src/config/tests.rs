@@ -36,6 +36,7 @@ fn what_is_not_said_has_the_documented_default() {
     };
     assert_eq!(config.issuer, issuer);
     assert_eq!(config.injection, None);
+    assert_eq!(config.evict, None);
 }
 
 #[test]
@@ -47,6 +48,7 @@ fn what_is_said_is_kept() {
         "--issuer-algorithm=EdDSA",
         "--issuer-rotate-every=12h",
         "--issuer-spiffe-trust-domain=prod.example",
+        "--evict-uninjected=selected",
         "--api-addr=127.0.0.1:1",
         "--issuer-addr=127.0.0.1:3",
         "--metrics-addr=[::1]:2",
@@ -65,6 +67,7 @@ fn what_is_said_is_kept() {
     assert_eq!(config.engine, Engine::Webhook);
     assert_eq!(config.log_level, LevelFilter::DEBUG);
     assert_eq!(config.injection, Some(settings()));
+    assert_eq!(config.evict, Some(Evict::Selected));
     let issuer = DefaultIssuer {
         url: IssuerUrl::parse("https://id.example").unwrap(),
         algorithm: Some(Algorithm::EdDsa),
@@ -97,6 +100,10 @@ fn a_mistake_is_named() {
         ("--issuer-rotate-every=5m", "between 1h and 365d"),
         ("--issuer-spiffe-trust-domain=A", "lower-case letters"),
         ("--injection={}", "read the settings of injection"),
+        (
+            "--evict-uninjected=all",
+            "possible values: labelled, selected",
+        ),
         ("--api-addr=8443", "invalid socket address"),
         ("--issuer-addr=8444", "invalid socket address"),
         ("--metrics-addr=localhost", "invalid socket address"),

@@ -162,6 +162,11 @@ impl Server {
     fn answer(&mut self, method: &Method, path: &str, query: &str, body: Value) -> (u16, Value) {
         let forced = query.contains("force=true");
         let segments: Vec<&str> = path.split('/').skip(1).collect();
+        if let ["api", "v1", path @ ..] = &segments[..]
+            && let Some(answer) = self.pods.serve(method, path, query, &body)
+        {
+            return answer;
+        }
         match (method.as_str(), &segments[..]) {
             ("PATCH", ["apis", "hallpass.dev", "v1alpha1", .., _, "status"]) if forced => {
                 let kind = segments[segments.len() - 3];
@@ -210,10 +215,6 @@ impl Server {
                 (201, body)
             }
             ("POST", [.., "selfsubjectaccessreviews"]) => allowed(),
-            ("GET", ["api", "v1", "pods"]) => self.pods.answer("*", query),
-            ("GET", ["api", "v1", "namespaces", namespace, "pods"]) => {
-                self.pods.answer(namespace, query)
-            }
             _ => {
                 self.unexpected.push(format!("{method} {path}?{query}"));
                 failure(500)

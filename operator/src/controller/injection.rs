@@ -2,8 +2,9 @@
 //! namespace, or a TokenPolicy selects them. Who asks for it after a pod was created, who created one
 //! past admission, or wrote a policy for pods that are not injected, learns of it here.
 //!
-//! Says so in the condition `Injected` of the policy, in a metric, and in an event on the pods' owner. The
-//! index knows injected pods alone, so that this lists the others, and keeps none of them.
+//! Says so in the condition `Injected` of the policy, in a metric, and in an event on the pods' owner; where the
+//! chart asks for it, it evicts them. The index knows injected pods alone, so that this lists the others, and keeps
+//! none of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +24,7 @@ use tracing::{debug, warn};
 use self::{
     counts::Counts,
     desired::{Gaps, Owned, Owners},
+    evict::Evictor,
     list::{ListError, Lister, Which},
     memory::Memory,
     pod::Lacking,
@@ -36,12 +38,14 @@ use super::{
     write::Writer,
 };
 use crate::{
+    config::Evict,
     index::Index,
     telemetry::{Metrics, label::Uninjected, log::Chain},
 };
 
 mod counts;
 mod desired;
+mod evict;
 mod list;
 mod memory;
 mod pod;
@@ -51,7 +55,7 @@ mod target;
 mod tests;
 mod told;
 
-/// Looks whenever this replica leads. Never returns.
+/// Looks whenever this replica leads, and evicts what it is to. Never returns.
 ///
 /// # Guarantees
 /// Nothing is sent any more once `leader` says that this replica does not lead.
@@ -61,6 +65,7 @@ pub async fn run(
     leader: watch::Receiver<bool>,
     context: Context,
     metrics: Metrics,
+    evict: Option<Evict>,
 ) {
     let work = || async {
         let pod = &context.pod;
@@ -74,6 +79,8 @@ pub async fn run(
             begun: BTreeMap::new(),
             memory: BTreeMap::new(),
             told: Told::default(),
+            evictor: evict
+                .map(|which| Evictor::new(client.clone(), which, context.clock, metrics.clone())),
             counts: Counts::new(metrics.clone()),
             failures: 0,
         };
@@ -94,6 +101,8 @@ struct Term<'a> {
     begun: BTreeMap<Namespace, Gaps>,
     memory: BTreeMap<Namespace, Memory>,
     told: Told,
+    /// [`None`] where nothing is evicted.
+    evictor: Option<Evictor>,
     counts: Counts,
     /// How many looks in a row failed.
     failures: u32,
@@ -108,6 +117,7 @@ impl Term<'_> {
                 () = sleep_until(full) => {
                     let synced = self.mark(true);
                     if synced {
+                        self.follow_up().await;
                         self.look_at_asking().await;
                     }
                     full = Instant::now() + if synced { LOOK } else { UNSYNCED };
@@ -164,6 +174,7 @@ impl Term<'_> {
             Ok(()) => {
                 self.failures = 0;
                 self.counts.asking(count);
+                self.evict(&owners).await;
                 let news = self.told.news(EVERYWHERE, owners);
                 self.tell(news).await;
             }
@@ -187,6 +198,9 @@ impl Term<'_> {
                 self.counts
                     .of(namespace, [gaps.by_namespace, gaps.by_policy]);
                 self.report(namespace, &gaps).await;
+                if !target.closed {
+                    self.evict(&gaps.owners).await;
+                }
                 let news = self.told.news(namespace.as_str(), gaps.owners);
                 self.tell(news).await;
             }
@@ -273,6 +287,27 @@ impl Term<'_> {
             .buffer_unordered(EVENTS_AT_ONCE)
             .collect::<()>()
             .await;
+    }
+
+    /// Finds out what took the place of what was evicted.
+    async fn follow_up(&mut self) {
+        let Some(evictor) = &mut self.evictor else {
+            return;
+        };
+        if let Err(error) = evictor.begin(&mut self.lister, &self.writer).await {
+            self.failed(&error);
+        }
+    }
+
+    /// Evicts of those what may be.
+    async fn evict(&mut self, owners: &Owners) {
+        let Some(evictor) = &mut self.evictor else {
+            return;
+        };
+        let looked = evictor.look(owners, &mut self.lister, &self.writer).await;
+        if let Err(error) = looked {
+            self.failed(&error);
+        }
     }
 
     fn failed(&mut self, error: &ListError) {

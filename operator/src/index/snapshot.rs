@@ -115,6 +115,14 @@ impl Snapshot {
         })
     }
 
+    /// Every namespace with a label of that key, whatever it says.
+    pub(crate) fn saying(&self, key: &str) -> BTreeSet<Namespace> {
+        self.shelves.namespaces.collect(|(namespace, labels)| {
+            let says = labels.contains_key(key);
+            says.then(|| namespace.clone())
+        })
+    }
+
     /// Every namespace with a stored audience.
     pub(crate) fn stating(&self) -> BTreeSet<Namespace> {
         self.shelves.audiences.namespaces()

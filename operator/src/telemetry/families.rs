@@ -7,8 +7,8 @@ use prometheus_client::{
 };
 
 use super::label::{
-    InjectionOutcome, KeyStep, Kind, ReviewOutcome, Route, StatusWrite, StepOutcome, TurnedAway,
-    Uninjected,
+    EvictionOutcome, InjectionOutcome, KeyStep, Kind, ReviewOutcome, Route, StatusWrite,
+    StepOutcome, TurnedAway, Uninjected,
 };
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -32,6 +32,7 @@ pub(super) struct Families {
     pub(super) revocations_refused: Gauge,
     pub(super) leader: Gauge,
     pub(super) uninjected_pods: Family<Labels<1>, Gauge>,
+    pub(super) evictions: Family<Labels<1>, Counter>,
     pub(super) status_writes: Family<Labels<1>, Counter>,
     pub(super) keys: Gauge,
     pub(super) key_steps: Family<Labels<2>, Counter>,
@@ -65,6 +66,7 @@ impl Families {
             revocations_refused: Gauge::default(),
             leader: Gauge::default(),
             uninjected_pods: Family::default(),
+            evictions: Family::default(),
             status_writes: Family::default(),
             keys: Gauge::default(),
             key_steps: Family::default(),
@@ -232,6 +234,11 @@ impl Families {
             self.uninjected_pods.clone(),
         );
         r.register(
+            "evictions",
+            "Evictions of pods without the sidecar that were asked for",
+            self.evictions.clone(),
+        );
+        r.register(
             "state_went_back",
             "Times that this replica saw that the state of the cluster went back, as by a restore of etcd",
             self.state_went_back.clone(),
@@ -285,17 +292,17 @@ impl Families {
             let labels = [("reason", reason.as_str())];
             drop(self.uninjected_pods.get_or_create(&labels));
         }
+        for outcome in EvictionOutcome::ALL {
+            let labels = [("outcome", outcome.as_str())];
+            drop(self.evictions.get_or_create(&labels));
+        }
         for outcome in InjectionOutcome::ALL {
-            drop(
-                self.injections
-                    .get_or_create(&[("outcome", outcome.as_str())]),
-            );
+            let labels = [("outcome", outcome.as_str())];
+            drop(self.injections.get_or_create(&labels));
         }
         for outcome in ReviewOutcome::ALL {
-            drop(
-                self.token_reviews
-                    .get_or_create(&[("outcome", outcome.as_str())]),
-            );
+            let labels = [("outcome", outcome.as_str())];
+            drop(self.token_reviews.get_or_create(&labels));
         }
     }
 }

@@ -138,6 +138,20 @@ labels! {
 }
 
 labels! {
+    /// What became of the eviction of a pod that lacks the sidecar.
+    EvictionOutcome {
+        /// The API server evicts it.
+        Evicted = "Evicted",
+        /// A PodDisruptionBudget does not allow it now; it is tried again.
+        RefusedByBudget = "RefusedByBudget",
+        /// The pod is gone, or it is another one of that name.
+        Gone = "Gone",
+        /// It was refused for another reason, or it is not known what became of it.
+        Failed = "Failed",
+    }
+}
+
+labels! {
     /// Why a token was not minted although it may be had.
     TurnedAway {
         /// Too many waited already.

@@ -31,6 +31,7 @@ fn config() -> Config {
             spiffe_trust_domain: None,
         },
         injection: None,
+        evict: None,
         api_addr: ([127, 0, 0, 1], 0).into(),
         issuer_addr: ([127, 0, 0, 1], 0).into(),
         metrics_addr: ([127, 0, 0, 1], 0).into(),
@@ -192,7 +193,7 @@ async fn f22_a_panic_in_what_the_leader_does_is_told_to_who_watches_over_it() {
     });
     let (index, client, _, _, (leader, context, metrics)) = of();
     tasks.spawn("injection", async move {
-        injection::run(index, client, leader, context, metrics).await;
+        injection::run(index, client, leader, context, metrics, None).await;
         Ok(())
     });
     let (index, client, reports, _, (leader, context, metrics)) = of();

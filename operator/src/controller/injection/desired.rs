@@ -7,6 +7,7 @@ use std::{
 
 use hallpass_core::{labels::PodLabels, name::ServiceAccount, policy::Policy};
 use hallpass_crds::token_policy::TokenReady;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use super::{pod::Lacking, target::Target};
@@ -28,6 +29,18 @@ pub(super) struct Owned {
     pub(super) owner: ObjectReference,
     pub(super) reason: Uninjected,
     pub(super) pods: Tally,
+    /// The oldest of those that are made anew where they go.
+    pub(super) oldest: Option<Oldest>,
+    /// When the youngest of all was created.
+    pub(super) youngest: Option<Timestamp>,
+}
+
+/// The pod of an owner that lacks the sidecar for the longest time.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Oldest {
+    pub(super) created: Timestamp,
+    pub(super) name: String,
+    pub(super) uid: String,
 }
 
 /// The owners of pods, by uid.
@@ -138,8 +151,15 @@ impl Owners {
             owner,
             reason,
             pods: Tally::default(),
+            oldest: None,
+            youngest: None,
         });
         owned.pods.add(pod, reason != Uninjected::Policy);
+        owned.age(pod);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Owned> {
+        self.all.values()
     }
 
     pub(super) fn into_all(self) -> BTreeMap<String, Owned> {
@@ -148,21 +168,55 @@ impl Owners {
 }
 
 impl Owned {
+    fn age(&mut self, pod: &Lacking) {
+        let Some(created) = pod.created() else {
+            return;
+        };
+        self.youngest = self.youngest.max(Some(created));
+        let older = self.oldest.as_ref().is_none_or(|o| created < o.created);
+        if older && pod.is_replaced() {
+            self.oldest = Some(Oldest {
+                created,
+                name: pod.name.clone(),
+                uid: pod.uid.clone(),
+            });
+        }
+    }
+
     /// What is said of the owner.
     pub(super) fn verdict(&self, namespace: &str) -> Verdict {
-        let why = match self.reason {
+        lacking(format!(
+            "pods run without the Hallpass sidecar {}: {}. {}",
+            self.why(),
+            self.pods.named(),
+            self.pods.remedy(namespace)
+        ))
+    }
+
+    const fn why(&self) -> &'static str {
+        match self.reason {
             Uninjected::PodLabel => "although they are labelled hallpass.dev/inject: \"true\"",
             Uninjected::NamespaceLabel => {
                 "although their namespace is labelled hallpass.dev/inject: \"true\""
             }
             Uninjected::Policy => "although a TokenPolicy selects them",
-        };
+        }
+    }
+
+    /// What is said of it once that pod of it was evicted.
+    pub(super) fn evicted(&self, pod: &str) -> Verdict {
         lacking(format!(
-            "pods run without the Hallpass sidecar {why}: {}. {}",
-            self.pods.named(),
-            self.pods.remedy(namespace)
+            "pods run without the Hallpass sidecar {}: {pod} was evicted, so that another one with it takes its place",
+            self.why()
         ))
     }
+}
+
+/// What is said of an owner of which none is evicted any more.
+pub(super) fn given_up(why: &str) -> Verdict {
+    lacking(format!(
+        "{why}, so that no more of them are evicted until another replica leads"
+    ))
 }
 
 impl Gaps {

@@ -55,6 +55,24 @@ impl Which {
         }
     }
 
+    /// Those of a namespace that have it and run: their sidecars have started.
+    pub(super) fn injected(namespace: &str) -> Self {
+        Self {
+            path: Pod::url_path(&(), Some(namespace)),
+            labels: INJECTED,
+            fields: RUNNING.to_owned(),
+        }
+    }
+
+    /// The one of that name, if it runs and does not say that it wants none.
+    pub(super) fn running(namespace: &str, name: &str) -> Self {
+        Self {
+            path: Pod::url_path(&(), Some(namespace)),
+            labels: WILLING,
+            fields: format!("metadata.name={name},{RUNNING}"),
+        }
+    }
+
     /// The same under that service account: pods say in their spec alone whose they are.
     pub(super) fn under(&self, account: &ServiceAccount) -> Self {
         Self {
@@ -97,8 +115,13 @@ impl Lister {
         Ok(!page.items().is_empty())
     }
 
-    async fn page(&mut self, which: &Which, params: &ListParams) -> Result<Page, ListError> {
+    /// Waits until another request may be sent.
+    pub(super) async fn turn(&mut self) {
         self.pace.tick().await;
+    }
+
+    async fn page(&mut self, which: &Which, params: &ListParams) -> Result<Page, ListError> {
+        self.turn().await;
         let request = Request::new(&which.path).list_metadata(params);
         let request = request.map_err(ListError::MakeRequest)?;
         let page = self.client.request(request).await;
@@ -124,6 +147,11 @@ const ASKING: &str = "hallpass.dev/inject=true,!hallpass.dev/injected";
 
 /// Which holds of a pod without that label, too.
 const WILLING: &str = "hallpass.dev/inject!=false,!hallpass.dev/injected";
+
+const INJECTED: &str = "hallpass.dev/injected=true";
+
+/// A native sidecar that has not started keeps its pod from this.
+const RUNNING: &str = "status.phase=Running";
 
 /// A pod that finished needs no token.
 const UNFINISHED: &str = "status.phase!=Succeeded,status.phase!=Failed";

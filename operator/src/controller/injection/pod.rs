@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use hallpass_core::name::ObjectName;
-use k8s_openapi::api::core::v1::ObjectReference;
+use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -35,10 +36,11 @@ pub(super) struct Item {
 pub(super) struct Lacking {
     pub(super) namespace: String,
     pub(super) name: String,
-    uid: String,
+    pub(super) uid: String,
     pub(super) labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     owner_references: Vec<Owner>,
+    creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Value>,
 }
 
@@ -70,6 +72,22 @@ impl Lacking {
         self.labels
             .get(INJECT)
             .is_some_and(|value| value == INJECTED)
+    }
+
+    /// When it was created.
+    pub(super) fn created(&self) -> Option<Timestamp> {
+        self.creation_timestamp.as_ref().map(|time| time.0)
+    }
+
+    /// Whether another one that may have the sidecar takes its place where it goes.
+    ///
+    /// What is not known to make pods anew is taken for what does not: a Job or a workflow counts a pod that goes as
+    /// failed. And where its own label says neither `"true"` nor `"false"`, another pod like it is refused.
+    pub(super) fn is_replaced(&self) -> bool {
+        let replacing = self
+            .controller()
+            .is_some_and(|o| REPLACING.contains(&(o.api_version.as_str(), o.kind.as_str())));
+        replacing && (self.asks() || !self.labels.contains_key(INJECT))
     }
 
     /// Whose turn it is: the controller that made it, or the pod itself where nothing did.
@@ -123,6 +141,14 @@ pub(super) const INJECTED: &str = "true";
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
 const APPS: &str = "apps/v1";
+
+/// The controllers that make a pod anew that was evicted.
+const REPLACING: [(&str, &str); 4] = [
+    (APPS, "ReplicaSet"),
+    (APPS, "StatefulSet"),
+    (APPS, "DaemonSet"),
+    ("v1", "ReplicationController"),
+];
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
 #[cfg(test)]
@@ -206,6 +232,38 @@ mod tests {
             (told.kind.as_deref(), told.uid.as_deref()),
             (Some("ReplicaSet"), Some("o"))
         );
+    }
+
+    #[test]
+    fn what_nothing_is_known_to_make_anew_is_not_replaced() {
+        for (api, kind, replaced) in [
+            ("apps/v1", "ReplicaSet", true),
+            ("apps/v1", "StatefulSet", true),
+            ("apps/v1", "DaemonSet", true),
+            ("v1", "ReplicationController", true),
+            ("batch/v1", "Job", false),
+            ("v1", "Node", false),
+            ("tekton.dev/v1", "TaskRun", false),
+            ("example.com/v1", "ReplicaSet", false),
+        ] {
+            let pod = pod(owner(api, kind, "orders"));
+            assert_eq!(pod.is_replaced(), replaced, "{api} {kind}");
+        }
+        let mut bare = pod(owner("apps/v1", "ReplicaSet", "orders"));
+        bare.owner_references.clear();
+        assert!(!bare.is_replaced());
+        let mut owned = pod(owner("apps/v1", "ReplicaSet", "orders"));
+        owned.owner_references[0].controller = false;
+        assert!(!owned.is_replaced());
+    }
+
+    #[test]
+    fn a_pod_whose_label_is_mistyped_would_be_refused_the_next_time() {
+        for (said, replaced) in [("true", true), ("false", false), ("yes", false)] {
+            let mut pod = pod(owner("apps/v1", "ReplicaSet", "orders"));
+            pod.labels.insert(INJECT.to_owned(), said.to_owned());
+            assert_eq!(pod.is_replaced(), replaced, "{said}");
+        }
     }
 
     #[test]

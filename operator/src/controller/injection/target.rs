@@ -16,6 +16,8 @@ use crate::index::Snapshot;
 pub(super) struct Target {
     /// The namespace's own label does.
     pub(super) labelled: bool,
+    /// The namespace's own label says anything else, so that no policy has a pod there get it.
+    pub(super) closed: bool,
     /// These policies select pods that need it.
     pub(super) policies: Vec<Arc<Policy>>,
 }
@@ -34,6 +36,11 @@ pub(super) fn targets(
     }
     for namespace in snapshot.labelled(INJECT, INJECTED) {
         targets.entry(namespace).or_default().labelled = true;
+    }
+    for namespace in snapshot.saying(INJECT) {
+        if let Some(target) = targets.get_mut(&namespace) {
+            target.closed = !target.labelled;
+        }
     }
     targets.retain(|namespace, _| !never(namespace));
     targets

@@ -12,6 +12,7 @@ use crate::{
     index::Stored,
 };
 
+mod evictions;
 mod lists;
 mod writes;
 
@@ -58,6 +59,10 @@ struct Running {
 }
 
 fn start(policies: Vec<TokenPolicy>, pods: Vec<Value>) -> Running {
+    start_with(policies, pods, None)
+}
+
+fn start_with(policies: Vec<TokenPolicy>, pods: Vec<Value>, evict: Option<Evict>) -> Running {
     let server = Shared::default();
     server.lock().unwrap().pods.stored = pods;
     let index = Index::filled(policies, vec![], vec![]);
@@ -69,6 +74,7 @@ fn start(policies: Vec<TokenPolicy>, pods: Vec<Value>) -> Running {
         leads,
         context(),
         metrics.clone(),
+        evict,
     );
     tokio::spawn(task);
     Running {

@@ -43,6 +43,7 @@ fn a_policy_is_told_of_the_pods_that_it_selects_and_of_no_others() {
     let wide = policy("wide", &["orders", "billing"], json!({}));
     let target = Target {
         labelled: false,
+        closed: false,
         policies: vec![Arc::clone(&narrow), Arc::clone(&wide)],
     };
     let mut gaps = Gaps::new(target);
@@ -77,6 +78,7 @@ fn three_are_named_and_the_others_counted() {
     let wide = policy("wide", &["orders"], json!({}));
     let target = Target {
         labelled: true,
+        closed: false,
         policies: vec![Arc::clone(&wide)],
     };
     let mut gaps = Gaps::new(target);
@@ -98,6 +100,7 @@ fn t27_a_pod_counts_for_the_first_reason_alone() {
     let wide = policy("wide", &["orders"], json!({}));
     let target = Target {
         labelled: true,
+        closed: false,
         policies: vec![wide],
     };
     let mut gaps = Gaps::new(target);

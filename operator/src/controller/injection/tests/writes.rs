@@ -68,6 +68,7 @@ fn lead(server: &Shared, stored: &BTreeMap<String, Value>) -> (Index, watch::Sen
         leads,
         context(),
         Metrics::default(),
+        None,
     ));
     (index, leader)
 }
