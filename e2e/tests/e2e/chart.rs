@@ -112,7 +112,7 @@ async fn every_object_is_valid_under_every_name() -> Result<()> {
         ],
         &[
             "--set",
-            "injection.byPolicy=true,sidecar.runAsUser=null,sidecar.imagePullSecrets[0].name=pull",
+            "injection.byPolicy=true,injection.evictUninjected=true,sidecar.runAsUser=null,sidecar.imagePullSecrets[0].name=pull",
             "--set-json",
             "injection.after=[]",
         ],
@@ -173,6 +173,7 @@ async fn a_value_that_nothing_reads_or_that_means_nothing_is_refused() -> Result
         ("injection.engine=Magic", "engine"),
         ("injection.after[0]=Istio", "after"),
         ("injection.byPolicy=yes", "byPolicy"),
+        ("injection.evictUninjected=yes", "evictUninjected"),
         ("kubernetes.audiences[0]=x", "audiences"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("logLevel=loud", "logLevel"),

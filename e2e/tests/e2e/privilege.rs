@@ -1,6 +1,7 @@
 //! Who may do what: requests in the name of the operator and of people, and who refuses them. Every right to write that
 //! the operator has is used here once, and beside it what its admission policies refuse.
 
+mod evictions;
 mod operator;
 mod own;
 mod people;

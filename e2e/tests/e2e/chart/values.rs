@@ -37,6 +37,7 @@ const ROWS: &[Row] = &[
     ("sidecar.guaranteedResources", &[], "{\"cpu\":\"51m\",\"memory\":\"17Mi\"}"),
     ("injection.engine", &[], "Webhook"),
     ("injection.byPolicy", &[], "true"),
+    ("injection.evictUninjected", &[], "true"),
     ("injection.after", &[], "[\"linkerd-proxy\"]"),
     ("replicaCount", &[], "3"),
     ("logLevel", &[], "debug"),

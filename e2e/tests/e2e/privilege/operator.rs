@@ -3,7 +3,7 @@
 use hallpass_e2e::{attempt::Attempt, cluster::Engine};
 use serde_json::{Value, json};
 
-use super::{Allowed, NoRight, NoRightAndPolicy, Place, Policy, Row, WIDE, own};
+use super::{Allowed, NoRight, NoRightAndPolicy, Place, Policy, Row, WIDE, evictions, own};
 
 /// Rights that no request here uses: verb, group, resource, and why in the comment.
 pub(super) const UNTRIED: &[(&str, &str, &str)] = &[
@@ -22,6 +22,7 @@ pub(super) fn rows(place: &Place, namespace: &str, other: &str, engine: Engine) 
         own::keys(place, other),
         own::leases(place, namespace),
         own::events(namespace),
+        evictions::rows(place),
         match engine {
             Engine::AdmissionPolicy => own::trust(place),
             Engine::Webhook => own::webhook(),
