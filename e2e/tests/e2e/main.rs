@@ -19,6 +19,7 @@ mod consent;
 mod edited_issuer;
 mod engine_gone;
 mod engines;
+mod evicted;
 mod identity;
 mod injection;
 mod intact;
