@@ -182,10 +182,13 @@ pub(crate) fn containers(directory: &Path) -> Result<Vec<ContainerName>, StartEr
     };
     let mut containers = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(list)? {
-        let name = entry.map_err(list)?.file_name();
+        let entry = entry.map_err(list)?;
+        let name = entry.file_name();
+        // Not what a link leads to.
+        let is_directory = entry.file_type().map_err(list)?.is_dir();
         match name.to_str().map(ContainerName::parse) {
-            Some(Ok(container)) => containers.push(container),
-            Some(Err(_)) | None => warn!(name = ?name, "not a container's directory"),
+            Some(Ok(container)) if is_directory => containers.push(container),
+            Some(_) | None => warn!(name = ?name, "not a container's directory"),
         }
     }
     containers.sort();

@@ -5,6 +5,7 @@ pub(crate) mod files;
 pub(crate) mod http;
 mod metrics;
 mod negotiate;
+mod ours;
 mod readiness;
 mod watching;
 
@@ -30,12 +31,14 @@ use tokio::{
 };
 use tracing::{error, warn};
 
-use self::answer::Body;
+use self::{answer::Body, ours::NotOurs};
 use crate::{survive::caught, telemetry::Counters};
 
 /// A step on the way to a socket failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SocketError {
+    #[error("cannot put a socket at {}", path.display())]
+    Taken { path: PathBuf, source: NotOurs },
     #[error("cannot remove what is left at {}", path.display())]
     Clear { path: PathBuf, source: io::Error },
     #[error("cannot bind a socket at {}", path.display())]
@@ -50,10 +53,17 @@ pub(crate) enum SocketError {
 ///
 /// # Guarantees
 /// The name leads to a socket that listens, open to every user, from the moment it is there. What a
-/// killed predecessor left behind is replaced.
+/// killed predecessor left behind is replaced, and nothing else is.
 pub(crate) fn bind(directory: &Path) -> Result<UnixListener, SocketError> {
     let path = directory.join(SOCKET);
     let temporary = directory.join(TEMPORARY);
+    for path in [&path, &temporary] {
+        let looked = ours::check(path, ours::Kind::Socket);
+        looked.map_err(|source| SocketError::Taken {
+            path: path.clone(),
+            source,
+        })?;
+    }
     match std::fs::remove_file(&temporary) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             return Err(SocketError::Clear {

@@ -18,6 +18,7 @@ use std::{
 
 use hallpass_core::name::TokenName;
 
+use super::ours::{self, NotOurs};
 use crate::{hold::HeldToken, surroundings::Moment};
 
 /// The token files of one container.
@@ -30,6 +31,8 @@ pub(crate) struct Files {
 /// A step on the way to a file failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FilesError {
+    #[error("cannot put files into {}", path.display())]
+    Taken { path: PathBuf, source: NotOurs },
     #[error("cannot make the directory {}", path.display())]
     MakeDirectory { path: PathBuf, source: io::Error },
     #[error("cannot list {}", path.display())]
@@ -54,9 +57,13 @@ impl FilesError {
 
 impl Files {
     /// An empty `tokens` directory in `container`. What a predecessor left is removed: nobody here
-    /// knows how long it would be valid.
+    /// knows how long it would be valid. Where a link would lead, nothing is.
     pub(crate) fn open(container: &Path) -> Result<Self, FilesError> {
         let directory = container.join("tokens");
+        ours::check(&directory, ours::Kind::Directory).map_err(|source| FilesError::Taken {
+            path: directory.clone(),
+            source,
+        })?;
         make(&directory).map_err(|source| FilesError::MakeDirectory {
             path: directory.clone(),
             source,

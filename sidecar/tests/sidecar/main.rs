@@ -15,6 +15,11 @@ mod hedging;
     clippy::unwrap_used,
     reason = "a helper of tests that fails is a test that fails"
 )]
+mod hostile;
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests that fails is a test that fails"
+)]
 mod outlasting;
 mod refreshing;
 mod serving;

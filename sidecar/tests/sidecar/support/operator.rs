@@ -217,7 +217,7 @@ impl FakeOperator {
         });
     }
 
-    /// Refuses every request with this problem, or none.
+    /// Refuses every request with this problem, or none. Where it has a `location`, the answer leads there.
     pub(crate) fn refuse_all(&self, problem: Option<Value>) {
         self.change(|script| script.refusal = problem);
     }
@@ -337,12 +337,13 @@ async fn tokens(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -
 fn refused(problem: Value) -> Response {
     let status =
         StatusCode::from_u16(u16::try_from(problem["status"].as_u64().unwrap()).unwrap()).unwrap();
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/problem+json")],
-        problem.to_string(),
-    )
-        .into_response()
+    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+    let mut answer = (status, kind, problem.to_string()).into_response();
+    if let Some(location) = problem["location"].as_str() {
+        let headers = answer.headers_mut();
+        headers.insert(header::LOCATION, location.parse().unwrap());
+    }
+    answer
 }
 
 impl Shared {

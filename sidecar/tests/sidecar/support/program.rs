@@ -136,6 +136,11 @@ impl Program {
         fs::remove_file(self.socket()).unwrap();
     }
 
+    /// The process, while it runs.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.container().join("hallpass.sock")
     }
