@@ -5,10 +5,10 @@ SHELL := /bin/bash
 CARGO_DENY := 0.20.2
 E2E_FLAGS ?= --test-threads=6
 
-.PHONY: help demo demo-down test test-unit test-e2e test-compat test-faults test-demo lint fmt bench images
+.PHONY: help demo demo-down test test-unit test-e2e test-reproducible test-compat test-faults test-demo lint fmt bench images
 
 help: ## what can be made
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "%-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | awk -F '\t' '{printf "%-17s %s\n", $$1, $$2}'
 
 demo: ## a cluster, the chart, a policy, and a pod that reads its token; leaves it running
 	e2e/demo
@@ -16,7 +16,7 @@ demo: ## a cluster, the chart, a policy, and a pod that reads its token; leaves 
 demo-down: ## ends the demo's cluster and removes every trace of it
 	e2e/cluster/down demo
 
-test: lint test-unit test-e2e test-demo bench ## everything: format, clippy, dependencies, units, and the whole on a real Kubernetes
+test: lint test-unit test-e2e test-reproducible test-demo bench ## everything: format, clippy, dependencies, units, and the whole on a real Kubernetes
 
 lint: ## format, clippy, dependencies (bans, licences, sources)
 	cargo fetch --locked
@@ -32,6 +32,9 @@ test-unit: ## units, without a cluster
 
 test-e2e: ## the whole on a real Kubernetes of its own
 	E2E_FLAGS="$(E2E_FLAGS)" e2e/run
+
+test-reproducible: ## both programs built a second time elsewhere: the same bytes
+	e2e/reproducible
 
 test-compat: ## the whole on Kubernetes 1.35, where the operator's webhook injects; not a part of `make test`
 	HALLPASS_KUBERNETES=1.35 HALLPASS_E2E_ENGINE=Webhook E2E_FLAGS="$(E2E_FLAGS)" e2e/run

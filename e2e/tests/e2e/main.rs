@@ -39,6 +39,7 @@ mod revocation;
 mod robustness;
 mod rotation;
 mod slow;
+mod supply;
 mod token;
 mod uninstall;
 mod untouched;
