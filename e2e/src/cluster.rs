@@ -85,9 +85,9 @@ impl Cluster {
         kubectl(&["create", "namespace", &namespace])
             .await?
             .success()?;
-        // a pod is refused until its service account is there
+        // a pod is refused until its service account is there; after a fault of the API server what makes it starts again
         until(
-            Duration::from_secs(20),
+            Duration::from_secs(60),
             "the default service account",
             || async {
                 kubectl(&["get", "serviceaccount", "default", "-n", &namespace])

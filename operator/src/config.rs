@@ -150,8 +150,8 @@ struct Args {
 
     /// Which pods that run without the sidecar, although they should have it, are evicted. None without it.
     ///
-    /// The leader asks the API server, which decides by the PodDisruptionBudgets, for one pod of a workload at a time, and goes
-    /// on once a pod with the sidecar runs in its place. Those that a TokenPolicy alone selects come back with it only where
+    /// The leader asks the API server, which decides by the PodDisruptionBudgets, for one pod of a namespace at a time, and goes
+    /// on once one with the sidecar is ready in its place. Those that a TokenPolicy alone selects come back with it only where
     /// injection by policy is on. In the chart: injection.evictUninjected and injection.byPolicy.
     #[arg(long, value_enum, value_name = "WHICH")]
     evict_uninjected: Option<Evict>,

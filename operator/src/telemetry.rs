@@ -148,6 +148,11 @@ impl Metrics {
             .inc();
     }
 
+    /// In so many namespaces no more pods are evicted, since the last one did not come back as it should.
+    pub fn evictions_stopped(&self, count: usize) {
+        self.0.evictions_stopped.set(gauge(count));
+    }
+
     /// A status was written, or could not be.
     pub fn status_write(&self, outcome: StatusWrite) {
         self.0
@@ -235,7 +240,7 @@ fn gauge(count: usize) -> i64 {
 mod tests {
     use super::*;
 
-    const DOCUMENTED: [(&str, &str); 28] = [
+    const DOCUMENTED: [(&str, &str); 29] = [
         ("hallpass_requests", "counter"),
         ("hallpass_request_duration_seconds", "histogram"),
         ("hallpass_tokens_issued", "counter"),
@@ -252,6 +257,7 @@ mod tests {
         ("hallpass_leader", "gauge"),
         ("hallpass_uninjected_pods", "gauge"),
         ("hallpass_evictions", "counter"),
+        ("hallpass_evictions_stopped", "gauge"),
         ("hallpass_status_writes", "counter"),
         ("hallpass_keys", "gauge"),
         ("hallpass_key_steps", "counter"),

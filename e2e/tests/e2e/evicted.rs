@@ -21,7 +21,7 @@ async fn pods_of_before_the_policy_are_made_anew_one_by_one_and_those_of_jobs_ar
     let cluster = Cluster::alone("evicted").await?;
     let account = service_account("orders");
     cluster.apply(&account.to_string()).await?;
-    for object in [deployment(), budget(), job()] {
+    for object in [deployment(), budget(REPLICAS), job()] {
         cluster.apply(&object.to_string()).await?;
     }
     let before = until(2 * MINUTE, "all run", || async {
@@ -58,6 +58,21 @@ async fn evicts(cluster: &Cluster, before: &[Vec<Value>; 2]) -> Result<()> {
     .await?;
     upgrade("injection.evictUninjected=true").await?;
     let [pods, jobs] = before;
+    until(3 * MINUTE, "the budget allows none", || async {
+        let refused = evictions("RefusedByBudget").await?;
+        if refused >= 1.0 {
+            Ok(())
+        } else {
+            Err(not_yet(refused))
+        }
+    })
+    .await?;
+    let now = ready(cluster, "orders").await?;
+    ensure!(
+        uids(&now) == uids(pods),
+        "one is gone past the budget: {now:?}"
+    );
+    cluster.apply(&budget(REPLICAS - 1).to_string()).await?;
     let least = Cell::new(REPLICAS);
     let after = until(8 * MINUTE, "all have the sidecar", || async {
         let now = ready(cluster, "orders").await?;
@@ -71,17 +86,22 @@ async fn evicts(cluster: &Cluster, before: &[Vec<Value>; 2]) -> Result<()> {
     })
     .await?;
     ensure!(least.get() == REPLICAS - 1, "{} were ready", least.get());
-    assert_eq!(uids(&after).intersection(&uids(pods)).count(), 0);
+    ensure!(uids(&after).is_disjoint(&uids(pods)), "{after:?}");
     let jobs_now = ready(cluster, "once").await?;
-    assert_eq!(uids(&jobs_now), uids(jobs), "the Job's goes on");
+    ensure!(uids(&jobs_now) == uids(jobs), "the Job's is gone");
+    let evicted = evictions("Evicted").await?;
+    ensure!(evicted >= 3.0, "{evicted} were evicted");
+    Ok(())
+}
+
+/// How many evictions the leader counts that ended like that.
+async fn evictions(outcome: &str) -> Result<f64> {
     let (leader, replicas) = (leader().await?, replicas().await?);
     let mut replicas = replicas.iter();
     let leader = replicas.find(|replica| replica.pod == leader);
     let leader = leader.context("the leader is ready")?;
-    let series = "hallpass_evictions_total{outcome=\"Evicted\"}";
-    let evicted = leader.metric(series).await?;
-    ensure!(evicted >= 3.0, "{evicted} were evicted");
-    Ok(())
+    let series = format!("hallpass_evictions_total{{outcome=\"{outcome}\"}}");
+    leader.metric(&series).await
 }
 
 /// The pods with that label that are ready and not on their way out.
@@ -127,10 +147,10 @@ fn deployment() -> Value {
     })
 }
 
-fn budget() -> Value {
+fn budget(least: usize) -> Value {
     json!({
         "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "orders"},
-        "spec": {"minAvailable": REPLICAS - 1, "selector": {"matchLabels": {"app": "orders"}}},
+        "spec": {"minAvailable": least, "selector": {"matchLabels": {"app": "orders"}}},
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::{
     client::legacy::{Builder, connect::HttpConnector},
@@ -66,10 +66,11 @@ impl<A> Policy<Request<Body>, Response<A>, BoxError> for Retried {
     }
 
     fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
-        let again = !request.uri().path().ends_with("/eviction");
+        let evicts =
+            request.method() == Method::POST && request.uri().path().ends_with("/eviction");
         let same: Option<Request<Body>> =
             Policy::<_, Response<A>, BoxError>::clone_request(&mut self.0, request);
-        same.filter(|_| again)
+        same.filter(|_| !evicts)
     }
 }
 
@@ -87,15 +88,18 @@ mod tests {
     #[test]
     fn what_a_budget_refuses_is_not_asked_for_again_at_once() {
         let mut retried = Retried(RetryPolicy::server_retry());
-        let mut again = |path: &str| {
-            let request = Request::post(path)
-                .body(Body::from(b"{}".to_vec()))
-                .unwrap();
+        let mut again = |method: Method, path: &str| {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.body(Body::from(b"{}".to_vec())).unwrap();
             let again: Option<Request<Body>> =
                 Policy::<_, Response<()>, BoxError>::clone_request(&mut retried, &request);
             again.is_some()
         };
-        assert!(!again("/api/v1/namespaces/shop/pods/orders-0/eviction"));
-        assert!(again("/apis/events.k8s.io/v1/namespaces/shop/events"));
+        let evicts = "/api/v1/namespaces/shop/pods/orders-0/eviction";
+        assert!(!again(Method::POST, evicts));
+        let events = "/apis/events.k8s.io/v1/namespaces/shop/events";
+        assert!(again(Method::POST, events));
+        let named = "/api/v1/namespaces/shop/pods/eviction";
+        assert!(again(Method::GET, named), "a pod of that name");
     }
 }

@@ -15,7 +15,8 @@ use crate::{
     clock,
     config::{Config, Engine, Evict},
     controller::{
-        Context, audience, injection,
+        Context, audience,
+        injection::{self, Evictions},
         issuer::{
             self, Release,
             keys::{IssuerKeys, KeyReports, ReportedKey},
@@ -323,9 +324,12 @@ impl Parts {
             Ok(())
         });
         let (index, client, leader, context, metrics) = of();
-        let evict = self.evict;
+        let evictions = self.evict.map(|which| Evictions {
+            which,
+            fit: self.fit.subscribe(),
+        });
         steady.spawn("injection", async move {
-            injection::run(index, client, leader, context, metrics, evict).await;
+            injection::run(index, client, leader, context, metrics, evictions).await;
             Ok(())
         });
         let (index, client, leader, context, metrics) = of();

@@ -24,7 +24,7 @@ use tracing::{debug, warn};
 use self::{
     counts::Counts,
     desired::{Gaps, Owned, Owners},
-    evict::Evictor,
+    evict::{Evictor, choice::Choice},
     list::{ListError, Lister, Which},
     memory::Memory,
     pod::Lacking,
@@ -38,7 +38,6 @@ use super::{
     write::Writer,
 };
 use crate::{
-    config::Evict,
     index::Index,
     telemetry::{Metrics, label::Uninjected, log::Chain},
 };
@@ -46,6 +45,7 @@ use crate::{
 mod counts;
 mod desired;
 mod evict;
+mod evicting;
 mod list;
 mod memory;
 mod pod;
@@ -54,6 +54,8 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod told;
+
+pub use self::evict::Evictions;
 
 /// Looks whenever this replica leads, and evicts what it is to. Never returns.
 ///
@@ -65,7 +67,7 @@ pub async fn run(
     leader: watch::Receiver<bool>,
     context: Context,
     metrics: Metrics,
-    evict: Option<Evict>,
+    evictions: Option<Evictions>,
 ) {
     let work = || async {
         let pod = &context.pod;
@@ -79,8 +81,11 @@ pub async fn run(
             begun: BTreeMap::new(),
             memory: BTreeMap::new(),
             told: Told::default(),
-            evictor: evict
-                .map(|which| Evictor::new(client.clone(), which, context.clock, metrics.clone())),
+            evictor: evictions.clone().map(|evictions| {
+                let (client, standing) = (client.clone(), index.standing().clone());
+                Evictor::new(client, evictions, standing, context.clock, metrics.clone())
+            }),
+            last_asking: None,
             counts: Counts::new(metrics.clone()),
             failures: 0,
         };
@@ -103,6 +108,8 @@ struct Term<'a> {
     told: Told,
     /// [`None`] where nothing is evicted.
     evictor: Option<Evictor>,
+    /// The namespace of the last pod that was asked for of those whose own label asks.
+    last_asking: Option<String>,
     counts: Counts,
     /// How many looks in a row failed.
     failures: u32,
@@ -162,21 +169,28 @@ impl Term<'_> {
     /// The pods of the whole cluster whose own label asks for the sidecar.
     async fn look_at_asking(&mut self) {
         let (mut count, mut owners) = (0, Owners::at_most(MOST_ASKING));
+        let mut choices: BTreeMap<String, Choice> = BTreeMap::new();
+        let evictor = self.evictor.as_ref();
         let home = self.context.operator.namespace.clone();
         let which = Which::asking();
         let listed = self.lister.each(&which, |pod: Lacking| {
             if pod.counts() && !is_never(&home, &pod.namespace) {
                 count += 1;
                 owners.add(&pod, Uninjected::PodLabel);
+                if let Some(evictor) = evictor {
+                    let of = || evictor.choice(&pod.namespace);
+                    let choice = choices.entry(pod.namespace.clone()).or_insert_with(of);
+                    choice.offer(&pod, Uninjected::PodLabel);
+                }
             }
         });
         match listed.await {
             Ok(()) => {
                 self.failures = 0;
                 self.counts.asking(count);
-                self.evict(&owners).await;
                 let news = self.told.news(EVERYWHERE, owners);
                 self.tell(news).await;
+                self.evict_asking(choices).await;
             }
             Err(error) => self.failed(&error),
         }
@@ -193,16 +207,15 @@ impl Term<'_> {
         };
         match self.find(namespace, &target).await {
             Ok(None) => self.failures = 0,
-            Ok(Some(gaps)) => {
+            Ok(Some(mut gaps)) => {
                 self.failures = 0;
                 self.counts
                     .of(namespace, [gaps.by_namespace, gaps.by_policy]);
                 self.report(namespace, &gaps).await;
-                if !target.closed {
-                    self.evict(&gaps.owners).await;
-                }
+                let choice = std::mem::take(&mut gaps.choice);
                 let news = self.told.news(namespace.as_str(), gaps.owners);
                 self.tell(news).await;
+                self.evict_selected(namespace, &target, choice).await;
             }
             // What was said of it stands until more is known.
             Err(error) => self.failed(&error),
@@ -216,12 +229,12 @@ impl Term<'_> {
         namespace: &Namespace,
         target: &Target,
     ) -> Result<Option<Gaps>, ListError> {
-        let which = Which::of(namespace);
+        let which = Which::of(namespace.as_str());
         let begun = self.begun.remove(namespace);
         // What is asked for in another way than before is looked for anew.
         let mut gaps = match begun.filter(|gaps| gaps.is_for(target)) {
             Some(gaps) => gaps,
-            None => self.begin(&which, target).await?,
+            None => self.begin(namespace, &which, target).await?,
         };
         if gaps.any {
             for account in gaps.next_accounts(ACCOUNTS_OF_VISIT) {
@@ -238,8 +251,16 @@ impl Term<'_> {
     }
 
     /// What no policy has to do with. A namespace where nothing lacks the sidecar costs this one request.
-    async fn begin(&mut self, which: &Which, target: &Target) -> Result<Gaps, ListError> {
+    async fn begin(
+        &mut self,
+        namespace: &Namespace,
+        which: &Which,
+        target: &Target,
+    ) -> Result<Gaps, ListError> {
         let mut gaps = Gaps::new(target.clone());
+        let evictor = self.evictor.as_ref();
+        let choice = evictor.map(|evictor| evictor.choice(namespace.as_str()));
+        gaps.choice = choice.unwrap_or_default();
         if target.labelled {
             let look = |pod: Lacking| gaps.in_labelled(&pod);
             self.lister.each(which, look).await?;
@@ -287,27 +308,6 @@ impl Term<'_> {
             .buffer_unordered(EVENTS_AT_ONCE)
             .collect::<()>()
             .await;
-    }
-
-    /// Finds out what took the place of what was evicted.
-    async fn follow_up(&mut self) {
-        let Some(evictor) = &mut self.evictor else {
-            return;
-        };
-        if let Err(error) = evictor.begin(&mut self.lister, &self.writer).await {
-            self.failed(&error);
-        }
-    }
-
-    /// Evicts of those what may be.
-    async fn evict(&mut self, owners: &Owners) {
-        let Some(evictor) = &mut self.evictor else {
-            return;
-        };
-        let looked = evictor.look(owners, &mut self.lister, &self.writer).await;
-        if let Err(error) = looked {
-            self.failed(&error);
-        }
     }
 
     fn failed(&mut self, error: &ListError) {

@@ -33,6 +33,7 @@ pub(super) struct Families {
     pub(super) leader: Gauge,
     pub(super) uninjected_pods: Family<Labels<1>, Gauge>,
     pub(super) evictions: Family<Labels<1>, Counter>,
+    pub(super) evictions_stopped: Gauge,
     pub(super) status_writes: Family<Labels<1>, Counter>,
     pub(super) keys: Gauge,
     pub(super) key_steps: Family<Labels<2>, Counter>,
@@ -67,6 +68,7 @@ impl Families {
             leader: Gauge::default(),
             uninjected_pods: Family::default(),
             evictions: Family::default(),
+            evictions_stopped: Gauge::default(),
             status_writes: Family::default(),
             keys: Gauge::default(),
             key_steps: Family::default(),
@@ -237,6 +239,11 @@ impl Families {
             "evictions",
             "Evictions of pods without the sidecar that were asked for",
             self.evictions.clone(),
+        );
+        r.register(
+            "evictions_stopped",
+            "Namespaces in which no more pods without the sidecar are evicted, since the last one did not come back with it",
+            self.evictions_stopped.clone(),
         );
         r.register(
             "state_went_back",

@@ -61,7 +61,7 @@ fn evicts(place: &Place) -> Attempt {
 }
 
 /// What the policy refuses, and why.
-fn refused(place: &Place) -> [(&'static str, Attempt, &'static str); 4] {
+fn refused(place: &Place) -> [(&'static str, Attempt, &'static str); 5] {
     let here = place.core("pods/app/eviction");
     let system = "/api/v1/namespaces/kube-system/pods/app/eviction";
     let uid = &place.pod["uid"];
@@ -87,6 +87,16 @@ fn refused(place: &Place) -> [(&'static str, Attempt, &'static str); 4] {
                 eviction(&json!({"preconditions": {"uid": uid}, "gracePeriodSeconds": 0})),
             ),
             "end in its own time",
+        ),
+        (
+            "has whatever deletes it wait for others",
+            Attempt::post(
+                &here,
+                eviction(
+                    &json!({"preconditions": {"uid": uid}, "propagationPolicy": "Foreground"}),
+                ),
+            ),
+            "in its own time and way",
         ),
         (
             "evicts in kube-system",

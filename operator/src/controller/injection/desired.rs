@@ -7,10 +7,9 @@ use std::{
 
 use hallpass_core::{labels::PodLabels, name::ServiceAccount, policy::Policy};
 use hallpass_crds::token_policy::TokenReady;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 
-use super::{pod::Lacking, target::Target};
+use super::{evict::choice::Choice, pod::Lacking, target::Target};
 use crate::{controller::status::Verdict, telemetry::label::Uninjected};
 
 /// So many pods, and the first of them by name.
@@ -29,21 +28,9 @@ pub(super) struct Owned {
     pub(super) owner: ObjectReference,
     pub(super) reason: Uninjected,
     pub(super) pods: Tally,
-    /// The oldest of those that are made anew where they go.
-    pub(super) oldest: Option<Oldest>,
-    /// When the youngest of all was created.
-    pub(super) youngest: Option<Timestamp>,
 }
 
-/// The pod of an owner that lacks the sidecar for the longest time.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Oldest {
-    pub(super) created: Timestamp,
-    pub(super) name: String,
-    pub(super) uid: String,
-}
-
-/// The owners of pods, by uid.
+/// The owners of pods, by namespace and uid: who makes a pod says whose it is, and is believed of no other namespace.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     all: BTreeMap<String, Owned>,
@@ -67,6 +54,8 @@ pub(super) struct Gaps {
     /// Whether there is any pod without the sidecar.
     pub(super) any: bool,
     pub(super) owners: Owners,
+    /// Which of them is evicted, where that is asked for.
+    pub(super) choice: Choice,
 }
 
 impl Tally {
@@ -143,23 +132,17 @@ impl Owners {
 
     pub(super) fn add(&mut self, pod: &Lacking, reason: Uninjected) {
         let owner = pod.responsible();
-        let uid = owner.uid.clone().unwrap_or_default();
-        if self.all.len() == self.most && !self.all.contains_key(&uid) {
+        let uid = owner.uid.as_deref().unwrap_or_default();
+        let key = format!("{}/{uid}", pod.namespace);
+        if self.all.len() == self.most && !self.all.contains_key(&key) {
             return;
         }
-        let owned = self.all.entry(uid).or_insert_with(|| Owned {
+        let owned = self.all.entry(key).or_insert_with(|| Owned {
             owner,
             reason,
             pods: Tally::default(),
-            oldest: None,
-            youngest: None,
         });
         owned.pods.add(pod, reason != Uninjected::Policy);
-        owned.age(pod);
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Owned> {
-        self.all.values()
     }
 
     pub(super) fn into_all(self) -> BTreeMap<String, Owned> {
@@ -168,54 +151,44 @@ impl Owners {
 }
 
 impl Owned {
-    fn age(&mut self, pod: &Lacking) {
-        let Some(created) = pod.created() else {
-            return;
-        };
-        self.youngest = self.youngest.max(Some(created));
-        let older = self.oldest.as_ref().is_none_or(|o| created < o.created);
-        if older && pod.is_replaced() {
-            self.oldest = Some(Oldest {
-                created,
-                name: pod.name.clone(),
-                uid: pod.uid.clone(),
-            });
-        }
-    }
-
     /// What is said of the owner.
     pub(super) fn verdict(&self, namespace: &str) -> Verdict {
         lacking(format!(
             "pods run without the Hallpass sidecar {}: {}. {}",
-            self.why(),
+            why(self.reason),
             self.pods.named(),
             self.pods.remedy(namespace)
         ))
     }
+}
 
-    const fn why(&self) -> &'static str {
-        match self.reason {
-            Uninjected::PodLabel => "although they are labelled hallpass.dev/inject: \"true\"",
-            Uninjected::NamespaceLabel => {
-                "although their namespace is labelled hallpass.dev/inject: \"true\""
-            }
-            Uninjected::Policy => "although a TokenPolicy selects them",
+const fn why(reason: Uninjected) -> &'static str {
+    match reason {
+        Uninjected::PodLabel => "although they are labelled hallpass.dev/inject: \"true\"",
+        Uninjected::NamespaceLabel => {
+            "although their namespace is labelled hallpass.dev/inject: \"true\""
         }
-    }
-
-    /// What is said of it once that pod of it was evicted.
-    pub(super) fn evicted(&self, pod: &str) -> Verdict {
-        lacking(format!(
-            "pods run without the Hallpass sidecar {}: {pod} was evicted, so that another one with it takes its place",
-            self.why()
-        ))
+        Uninjected::Policy => "although a TokenPolicy selects them",
     }
 }
 
-/// What is said of an owner of which none is evicted any more.
-pub(super) fn given_up(why: &str) -> Verdict {
+/// What is said of the owner of that pod once it was evicted.
+pub(super) fn evicted(reason: Uninjected, pod: &str) -> Verdict {
     lacking(format!(
-        "{why}, so that no more of them are evicted until another replica leads"
+        "pods run without the Hallpass sidecar {}: {pod} was evicted, so that another one with it takes its place",
+        why(reason)
+    ))
+}
+
+/// What is said of the owner of the pod after which none is evicted any more.
+pub(super) fn stopped(why: &str, anywhere: bool) -> Verdict {
+    let place = if anywhere {
+        "the cluster"
+    } else {
+        "the namespace"
+    };
+    lacking(format!(
+        "{why}, so that no more pods of {place} are evicted until another replica of Hallpass leads"
     ))
 }
 
@@ -239,6 +212,7 @@ impl Gaps {
             by_policy: 0,
             any: false,
             owners: Owners::at_most(MOST_OWNERS),
+            choice: Choice::default(),
         }
     }
 
@@ -275,6 +249,7 @@ impl Gaps {
         if pod.counts() && !pod.asks() {
             self.by_namespace += 1;
             self.owners.add(pod, Uninjected::NamespaceLabel);
+            self.choice.offer(pod, Uninjected::NamespaceLabel);
         }
     }
 
@@ -295,6 +270,7 @@ impl Gaps {
         if any && !asked {
             self.by_policy += 1;
             self.owners.add(pod, Uninjected::Policy);
+            self.choice.offer(pod, Uninjected::Policy);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Evicts pods that lack the sidecar, where the chart asks for that: their controllers make them anew, and then they
 //! get it.
 //!
-//! The API server decides, by the PodDisruptionBudgets: what it does not allow now is asked for at the next look.
+//! The API server decides, by the PodDisruptionBudgets: what it does not allow now is asked for at a later look.
 //! Nothing is ever deleted.
 
 use std::time::Duration;
@@ -15,11 +15,15 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta, Preconditions},
 };
 use kube::{Api, Client, api::PostParams, core::Status};
+use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info, warn};
 
-use self::past::Past;
+use self::{
+    choice::{Candidate, Choice},
+    past::{Gone, Past},
+};
 use super::{
-    desired::{Oldest, Owned, Owners, given_up},
+    desired,
     list::{ListError, Lister, Which},
     pod::Lacking,
     status::InjectionStatus,
@@ -28,6 +32,7 @@ use crate::{
     call::{CallError, within},
     config::Evict,
     controller::{status::Verdict, write::Writer},
+    replica::standing::Standing,
     telemetry::{
         Metrics,
         label::{EvictionOutcome, Uninjected},
@@ -35,46 +40,61 @@ use crate::{
     },
 };
 
+pub(super) mod choice;
 mod past;
+
+/// What is evicted, and whether it may be.
+#[derive(Debug, Clone)]
+pub struct Evictions {
+    /// Which pods.
+    pub which: Evict,
+    /// Whether the cluster has what injection needs: where it has not, a pod that goes may not come back.
+    pub fit: watch::Receiver<Result<(), String>>,
+}
 
 /// Evicts for one leader.
 ///
 /// # Guarantees
-/// One pod of an owner at a time, and another only once what took its place runs with the sidecar ([`Past`]);
-/// [`MOST_OF_LOOK`] of all owners in a look. Only pods that run, are older than [`AGE`], and are made anew by what owns
-/// them; and exactly the pod that was found, not another one of its name. Another leader remembers nothing of this: it
-/// may evict one more pod of each owner, though none in its first look.
+/// Of pods that run, are older than [`AGE`] and are made anew by what owns them, as many as [`Past`] allows, each as it was
+/// found and none of the same name; while this replica knows what is so now, and the cluster has what injection needs.
+/// Another leader remembers nothing of this: it may evict one pod more, though none in its first look.
 pub(super) struct Evictor {
     client: Client,
-    which: Evict,
+    evictions: Evictions,
+    standing: Standing,
     clock: fn() -> Timestamp,
     metrics: Metrics,
     past: Past,
     /// Whether this replica has looked once since it leads.
     looked: bool,
-    /// How many may be evicted still in this look.
-    left: usize,
-    told_full: bool,
+    /// Whether this look is a later one.
+    may: bool,
 }
 
 impl Evictor {
     /// One that remembers nothing yet. What is created tells its time by the same time as `clock`, within seconds.
     pub(super) fn new(
         client: Client,
-        which: Evict,
+        evictions: Evictions,
+        standing: Standing,
         clock: fn() -> Timestamp,
         metrics: Metrics,
     ) -> Self {
         Self {
             client,
-            which,
+            evictions,
+            standing,
             clock,
             metrics,
             past: Past::default(),
             looked: false,
-            left: 0,
-            told_full: false,
+            may: false,
         }
+    }
+
+    /// A choice of one of the pods of that namespace.
+    pub(super) fn choice(&self, namespace: &str) -> Choice {
+        Choice::after(self.past.stayed(namespace))
     }
 
     /// Begins a look: finds out what took the place of what was evicted.
@@ -85,141 +105,127 @@ impl Evictor {
     ) -> Result<(), ListError> {
         // What came with this version of the operator may not be in force yet, and one that ends again and again must not
         // evict each time that it begins.
-        let looked = std::mem::replace(&mut self.looked, true);
-        self.left = if looked { MOST_OF_LOOK } else { 0 };
-        for namespace in self.past.namespaces() {
-            let which = Which::injected(&namespace);
-            let look = |pod: Lacking| {
-                if let Some(created) = pod.created().filter(|_| pod.counts()) {
-                    self.past.runs(&pod.responsible(), created);
-                }
-            };
-            lister.each(&which, look).await?;
+        self.may = std::mem::replace(&mut self.looked, true);
+        self.past.begin();
+        let waiting = self.past.waiting();
+        let waiting: Vec<_> = waiting
+            .map(|(n, gone)| (n.to_owned(), gone.clone()))
+            .collect();
+        let mut outcome = Ok(());
+        for (namespace, gone) in waiting {
+            let became = became(&namespace, &gone, lister).await;
+            let overdue = gone.is_overdue(Instant::now());
+            match &became {
+                Ok(Became::Injected) => self.past.came_back(&namespace),
+                Ok(Became::Lacking) => self.stop(&namespace, gone.owner, BARE, writer).await,
+                _ if overdue => self.stop(&namespace, gone.owner, NOTHING, writer).await,
+                Ok(Became::Nothing) | Err(_) => {}
+            }
+            // The other namespaces are looked at all the same.
+            if let Err(error) = became {
+                outcome = Err(error);
+            }
         }
-        for owner in self.past.overdue((self.clock)()) {
-            let why =
-                "no pod with the sidecar took the place of one that was evicted half an hour ago";
-            self.give_up(owner, why, writer).await;
-        }
-        if self.past.is_full() && !self.told_full {
-            self.told_full = true;
-            warn!("too many owners of evicted pods to remember more: no pod of others is evicted");
-        }
-        Ok(())
+        self.metrics.evictions_stopped(self.past.stopped());
+        outcome
     }
 
-    /// Evicts of those what may be evicted now.
-    pub(super) async fn look(
+    /// Evicts that pod, if it may be now. Whether it may.
+    pub(super) async fn attempt(
         &mut self,
-        owners: &Owners,
+        pod: Candidate,
         lister: &mut Lister,
         writer: &Writer,
-    ) -> Result<(), ListError> {
-        for owned in owners.iter() {
-            let owner = &owned.owner;
-            if owned.youngest.is_some_and(|at| self.past.lacks(owner, at)) {
-                let why = "a pod that took the place of an evicted one runs without the Hallpass sidecar again";
-                self.give_up(owner.clone(), why, writer).await;
-            }
-            let now = (self.clock)();
-            let Some(oldest) = self.choose(owned, now) else {
-                continue;
-            };
-            let namespace = owner.namespace.as_deref().unwrap_or_default();
-            let mut runs = false;
-            let look = |pod: Lacking| runs |= pod.uid == oldest.uid && pod.counts();
-            let which = Which::running(namespace, &oldest.name);
-            lister.each(&which, look).await?;
-            if runs {
-                lister.turn().await;
-                self.evict(owned, oldest, writer).await;
-            }
+    ) -> Result<bool, ListError> {
+        if !self.allows(&pod) {
+            return Ok(false);
         }
-        Ok(())
+        let namespace = pod.namespace.clone();
+        self.past.tries(&namespace);
+        let mut runs = false;
+        let look = |there: Lacking| runs |= there.uid == pod.age.uid && there.counts();
+        let which = Which::running(&namespace, &pod.name);
+        lister.each(&which, look).await?;
+        if runs {
+            lister.turn().await;
+            self.evict(pod, writer).await;
+        } else {
+            self.past.stays(&namespace, &pod.age);
+        }
+        Ok(true)
     }
 
-    /// The pod of that owner that is evicted next, if there is one now.
-    fn choose<'a>(&self, owned: &'a Owned, now: Timestamp) -> Option<&'a Oldest> {
-        let asked = match self.which {
+    /// Whether it may be evicted in this look.
+    fn allows(&self, pod: &Candidate) -> bool {
+        let asked = match self.evictions.which {
             Evict::Selected => true,
-            Evict::Labelled => owned.reason != Uninjected::Policy,
+            Evict::Labelled => pod.reason != Uninjected::Policy,
         };
-        let oldest = owned.oldest.as_ref().filter(|_| asked && self.left > 0)?;
-        let old = oldest.created + AGE <= now && !oldest.uid.is_empty();
-        (old && self.past.allows(&owned.owner)).then_some(oldest)
+        let old = pod.age.created + AGE <= (self.clock)() && !pod.age.uid.is_empty();
+        let knows = self.standing.may_decide(Instant::now()).is_ok();
+        let fit = self.evictions.fit.borrow().is_ok();
+        self.may && asked && old && knows && fit && self.past.allows(&pod.namespace)
     }
 
-    async fn evict(&mut self, owned: &Owned, pod: &Oldest, writer: &Writer) {
-        let (owner, again) = (&owned.owner, self.past.has_failed(&owned.owner));
-        let namespace = owner.namespace.as_deref().unwrap_or_default();
+    async fn evict(&mut self, pod: Candidate, writer: &Writer) {
+        let (namespace, name) = (pod.namespace.as_str(), pod.name.as_str());
         // Before it is known what becomes of it, since it may never be.
-        self.past.evicts(owner, (self.clock)());
-        let evicted = ask(&self.client, namespace, pod).await;
+        let gone = Gone::new(&pod, (self.clock)(), Instant::now());
+        self.past.goes(namespace, gone);
+        let evicted = ask(&self.client, &pod).await;
         let outcome = outcome(&evicted);
         self.metrics.eviction(outcome);
-        self.remember(owner, outcome, evicted.as_ref().err());
-        let (kind, name) = (owner.kind.as_deref(), owner.name.as_deref());
-        match (outcome, evicted) {
+        let refusal = evicted.as_ref().err();
+        let told = stays(outcome, refusal) && self.past.stays(namespace, &pod.age);
+        match (outcome, refusal) {
             (EvictionOutcome::Evicted, _) => {
-                let reason = owned.reason.as_str();
+                let reason = pod.reason.as_str();
+                let (kind, owner) = (pod.owner.kind.as_deref(), pod.owner.name.as_deref());
                 info!(
                     pod.namespace = namespace,
-                    pod.name = pod.name,
+                    pod.name = name,
                     owner.kind = kind,
-                    owner.name = name,
+                    owner.name = owner,
                     reason,
                     "a pod without the sidecar was evicted"
                 );
-                self.tell(owner.clone(), owned.evicted(&pod.name), writer)
-                    .await;
+                let said = desired::evicted(pod.reason, name);
+                self.tell(pod.owner.clone(), said, writer).await;
             }
-            (EvictionOutcome::Failed, Err(error)) => {
-                let error = Chain(&error);
-                if again {
-                    debug!(pod.namespace = namespace, pod.name = pod.name, owner.kind = kind, owner.name = name, %error, "a pod without the sidecar is still not evicted");
-                } else {
-                    warn!(pod.namespace = namespace, pod.name = pod.name, owner.kind = kind, owner.name = name, %error, "a pod without the sidecar was not evicted");
-                }
+            (EvictionOutcome::Failed, Some(error)) if !told => {
+                let error = Chain(error);
+                warn!(pod.namespace = namespace, pod.name = name, %error, "a pod without the sidecar was not evicted");
             }
+            (EvictionOutcome::RefusedByBudget, _) if !told => info!(
+                pod.namespace = namespace,
+                pod.name = name,
+                "a pod without the sidecar is not evicted now: a PodDisruptionBudget does not allow it"
+            ),
             _ => {
                 let outcome = outcome.as_str();
                 debug!(
                     pod.namespace = namespace,
-                    pod.name = pod.name,
-                    owner.kind = kind,
-                    owner.name = name,
+                    pod.name = name,
                     outcome,
-                    "a pod without the sidecar stays for now"
+                    "a pod without the sidecar is still not evicted"
                 );
             }
         }
     }
 
-    /// Puts down what became of the eviction that is under way of a pod of that owner.
-    fn remember(
-        &mut self,
-        owner: &ObjectReference,
-        outcome: EvictionOutcome,
-        refusal: Option<&CallError>,
-    ) {
-        match outcome {
-            EvictionOutcome::RefusedByBudget | EvictionOutcome::Gone => self.past.was_not(owner),
-            EvictionOutcome::Failed if refusal.is_some_and(is_certain) => self.past.failed(owner),
-            EvictionOutcome::Evicted | EvictionOutcome::Failed => self.left -= 1,
-        }
-    }
-
-    async fn give_up(&self, owner: ObjectReference, why: &str, writer: &Writer) {
+    async fn stop(&mut self, namespace: &str, owner: ObjectReference, why: &str, writer: &Writer) {
+        self.past.stop(namespace);
+        let all = self.past.has_stopped();
         let (kind, name) = (owner.kind.as_deref(), owner.name.as_deref());
-        let namespace = owner.namespace.as_deref();
         warn!(
             owner.namespace = namespace,
             owner.kind = kind,
             owner.name = name,
             reason = why,
-            "no more pods of an owner are evicted"
+            anywhere = all,
+            "no more pods are evicted there until another replica leads"
         );
-        self.tell(owner, given_up(why), writer).await;
+        self.tell(owner, desired::stopped(why, all), writer).await;
     }
 
     async fn tell(&self, owner: ObjectReference, said: Verdict, writer: &Writer) {
@@ -228,25 +234,64 @@ impl Evictor {
     }
 }
 
+impl Drop for Evictor {
+    fn drop(&mut self) {
+        self.metrics.evictions_stopped(0);
+    }
+}
+
+/// What took the place of a pod that was evicted.
+enum Became {
+    /// One that is ready with the sidecar.
+    Injected,
+    /// One that lacks it.
+    Lacking,
+    /// Nothing yet.
+    Nothing,
+}
+
+async fn became(namespace: &str, gone: &Gone, lister: &mut Lister) -> Result<Became, ListError> {
+    let mut names = Vec::new();
+    let look = |pod: Lacking| {
+        if names.len() < MOST_REPLACEMENTS && gone.may_be_replaced_by(&pod) {
+            names.push(pod.name);
+        }
+    };
+    lister.each(&Which::injected(namespace), look).await?;
+    for name in names {
+        if lister.is_ready(namespace, &name).await? {
+            return Ok(Became::Injected);
+        }
+    }
+    let mut lacking = false;
+    let look = |pod: Lacking| lacking |= gone.came_back_as(&pod);
+    lister.each(&Which::of(namespace), look).await?;
+    Ok(if lacking {
+        Became::Lacking
+    } else {
+        Became::Nothing
+    })
+}
+
 /// Asks the API server to evict exactly that pod. kube's own call would send the precondition in a field that the API
 /// server does not know, and passes over.
-async fn ask(client: &Client, namespace: &str, pod: &Oldest) -> Result<Status, CallError> {
+async fn ask(client: &Client, pod: &Candidate) -> Result<Status, CallError> {
     let eviction = Eviction {
         metadata: ObjectMeta {
-            namespace: Some(namespace.to_owned()),
+            namespace: Some(pod.namespace.clone()),
             name: Some(pod.name.clone()),
             ..ObjectMeta::default()
         },
         delete_options: Some(DeleteOptions {
             preconditions: Some(Preconditions {
-                uid: Some(pod.uid.clone()),
+                uid: Some(pod.age.uid.clone()),
                 ..Preconditions::default()
             }),
             ..DeleteOptions::default()
         }),
     };
     let (api, params) = (
-        Api::<Pod>::namespaced(client.clone(), namespace),
+        Api::<Pod>::namespaced(client.clone(), &pod.namespace),
         PostParams::default(),
     );
     within(api.create_subresource("eviction", &pod.name, &params, &eviction)).await
@@ -267,19 +312,29 @@ fn outcome(answer: &Result<Status, CallError>) -> EvictionOutcome {
     }
 }
 
-/// Whether the pod was surely not evicted.
-fn is_certain(error: &CallError) -> bool {
-    error.refusal().is_some_and(|said| said.code != TIMEOUT)
+/// Whether the pod surely stays, or another one of its name is there. What fails on the way, or within the API server, may
+/// have been done.
+fn stays(outcome: EvictionOutcome, refusal: Option<&CallError>) -> bool {
+    match outcome {
+        EvictionOutcome::Evicted => false,
+        EvictionOutcome::RefusedByBudget | EvictionOutcome::Gone => true,
+        EvictionOutcome::Failed => {
+            let code = refusal.and_then(CallError::refusal).map(|said| said.code);
+            code.is_some_and(|code| (400..500).contains(&code))
+        }
+    }
 }
 
-/// So many pods are evicted in a look.
-const MOST_OF_LOOK: usize = 5;
+/// Why none is evicted any more.
+const BARE: &str =
+    "a pod that took the place of an evicted one runs without the Hallpass sidecar again";
+const NOTHING: &str = "no pod took the place of one that was evicted half an hour ago and became ready with the Hallpass sidecar";
 
 /// A younger pod is left alone: what is to give it the sidecar may not be in force for long.
 const AGE: Duration = Duration::from_secs(60);
 
+/// Of so many pods that may have taken the place of one, it is asked whether they are ready.
+const MOST_REPLACEMENTS: usize = 5;
+
 /// The cause that the API server names where a PodDisruptionBudget refuses.
 const BUDGET: &str = "DisruptionBudget";
-
-/// The code of an answer that does not tell whether something was done.
-const TIMEOUT: u16 = 504;

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use hallpass_core::name::{Namespace, ServiceAccount};
+use hallpass_core::name::ServiceAccount;
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Client, Resource, api::ListParams, core::Request};
+use kube::{
+    Client, Resource,
+    api::{GetParams, ListParams},
+    core::Request,
+};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::pod::{Lacking, Page};
+use super::pod::{Lacking, Page, State};
 
 /// Lists for one leader.
 ///
@@ -32,7 +36,7 @@ pub(super) struct Which {
 pub(super) enum ListError {
     #[error("make the request for pods without the sidecar")]
     MakeRequest(#[source] kube::core::request::Error),
-    #[error("list pods without the sidecar")]
+    #[error("look for pods without the sidecar")]
     List(#[source] Box<kube::Error>),
 }
 
@@ -47,15 +51,15 @@ impl Which {
     }
 
     /// Those of a namespace that do not say they want none.
-    pub(super) fn of(namespace: &Namespace) -> Self {
+    pub(super) fn of(namespace: &str) -> Self {
         Self {
-            path: Pod::url_path(&(), Some(namespace.as_str())),
+            path: Pod::url_path(&(), Some(namespace)),
             labels: WILLING,
             fields: UNFINISHED.to_owned(),
         }
     }
 
-    /// Those of a namespace that have it and run: their sidecars have started.
+    /// Those of a namespace that have it and run.
     pub(super) fn injected(namespace: &str) -> Self {
         Self {
             path: Pod::url_path(&(), Some(namespace)),
@@ -115,6 +119,23 @@ impl Lister {
         Ok(!page.items().is_empty())
     }
 
+    /// Whether the pod of that name is ready.
+    pub(super) async fn is_ready(
+        &mut self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<bool, ListError> {
+        self.turn().await;
+        let path = Pod::url_path(&(), Some(namespace));
+        let request = Request::new(path).get(name, &GetParams::default());
+        let request = request.map_err(ListError::MakeRequest)?;
+        match self.client.request::<State>(request).await {
+            Ok(state) => Ok(state.is_ready()),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+            Err(error) => Err(ListError::List(Box::new(error))),
+        }
+    }
+
     /// Waits until another request may be sent.
     pub(super) async fn turn(&mut self) {
         self.pace.tick().await;
@@ -149,8 +170,6 @@ const ASKING: &str = "hallpass.dev/inject=true,!hallpass.dev/injected";
 const WILLING: &str = "hallpass.dev/inject!=false,!hallpass.dev/injected";
 
 const INJECTED: &str = "hallpass.dev/injected=true";
-
-/// A native sidecar that has not started keeps its pod from this.
 const RUNNING: &str = "status.phase=Running";
 
 /// A pod that finished needs no token.

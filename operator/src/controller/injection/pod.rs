@@ -44,6 +44,26 @@ pub(super) struct Lacking {
     deletion_timestamp: Option<Value>,
 }
 
+/// How a pod is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct State {
+    status: Status,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Condition {
+    r#type: String,
+    status: String,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Owner {
@@ -57,6 +77,13 @@ struct Owner {
 impl Page {
     pub(super) fn items(self) -> Vec<Item> {
         self.items.unwrap_or_default()
+    }
+}
+
+impl State {
+    pub(super) fn is_ready(&self) -> bool {
+        let mut conditions = self.status.conditions.iter();
+        conditions.any(|c| c.r#type == "Ready" && c.status == "True")
     }
 }
 
@@ -82,12 +109,16 @@ impl Lacking {
     /// Whether another one that may have the sidecar takes its place where it goes.
     ///
     /// What is not known to make pods anew is taken for what does not: a Job or a workflow counts a pod that goes as
-    /// failed. And where its own label says neither `"true"` nor `"false"`, another pod like it is refused.
+    /// failed. And where its own label says neither `"true"` nor `"false"`, another pod like it is refused. Nor is one whose
+    /// annotations keep what drains nodes away from it.
     pub(super) fn is_replaced(&self) -> bool {
         let replacing = self
             .controller()
             .is_some_and(|o| REPLACING.contains(&(o.api_version.as_str(), o.kind.as_str())));
-        replacing && (self.asks() || !self.labels.contains_key(INJECT))
+        let says =
+            |(key, value): &(&str, &str)| self.annotations.get(*key).is_some_and(|v| v == value);
+        let stays = STAYING.iter().any(says);
+        replacing && !stays && (self.asks() || !self.labels.contains_key(INJECT))
     }
 
     /// Whose turn it is: the controller that made it, or the pod itself where nothing did.
@@ -104,6 +135,16 @@ impl Lacking {
             Some(owner) => of(&owner.api_version, &owner.kind, &owner.name, &owner.uid),
             None => of("v1", "Pod", &self.name, &self.uid),
         }
+    }
+
+    /// What makes its like, by name: the workload, or else the controller; another version of it is the same.
+    pub(super) fn made_by(&self) -> String {
+        self.workload().unwrap_or_else(|| {
+            let by = self.responsible();
+            [by.api_version, by.kind, by.name]
+                .map(Option::unwrap_or_default)
+                .join("/")
+        })
     }
 
     /// The workload that `kubectl rollout restart` takes, if it is of one.
@@ -149,6 +190,13 @@ const REPLACING: [(&str, &str); 4] = [
     (APPS, "DaemonSet"),
     ("v1", "ReplicationController"),
 ];
+
+/// The annotations by which a pod tells those that move pods that it is to stay.
+const STAYING: [(&str, &str); 2] = [
+    ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false"),
+    ("karpenter.sh/do-not-disrupt", "true"),
+];
+
 const TEMPLATE_HASH: &str = "pod-template-hash";
 
 #[cfg(test)]
@@ -255,6 +303,46 @@ mod tests {
         let mut owned = pod(owner("apps/v1", "ReplicaSet", "orders"));
         owned.owner_references[0].controller = false;
         assert!(!owned.is_replaced());
+    }
+
+    #[test]
+    fn a_pod_that_is_to_stay_where_it_is_is_left_there() {
+        for (annotation, said, replaced) in [
+            (
+                "cluster-autoscaler.kubernetes.io/safe-to-evict",
+                "false",
+                false,
+            ),
+            (
+                "cluster-autoscaler.kubernetes.io/safe-to-evict",
+                "true",
+                true,
+            ),
+            ("karpenter.sh/do-not-disrupt", "true", false),
+            ("karpenter.sh/do-not-disrupt", "false", true),
+        ] {
+            let mut pod = pod(owner("apps/v1", "ReplicaSet", "orders"));
+            pod.annotations
+                .insert(annotation.to_owned(), said.to_owned());
+            assert_eq!(pod.is_replaced(), replaced, "{annotation} {said}");
+        }
+    }
+
+    #[test]
+    fn versions_of_a_workload_are_made_by_the_same() {
+        let made_by = |api, kind, name| pod(owner(api, kind, name)).made_by();
+        assert_eq!(
+            made_by("apps/v1", "ReplicaSet", "orders-5d9"),
+            "deployment/orders"
+        );
+        assert_eq!(
+            made_by("apps/v1", "ReplicaSet", "orders"),
+            "apps/v1/ReplicaSet/orders"
+        );
+        assert_eq!(
+            made_by("v1", "ReplicationController", "orders"),
+            "v1/ReplicationController/orders"
+        );
     }
 
     #[test]

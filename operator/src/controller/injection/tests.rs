@@ -62,7 +62,11 @@ fn start(policies: Vec<TokenPolicy>, pods: Vec<Value>) -> Running {
     start_with(policies, pods, None)
 }
 
-fn start_with(policies: Vec<TokenPolicy>, pods: Vec<Value>, evict: Option<Evict>) -> Running {
+fn start_with(
+    policies: Vec<TokenPolicy>,
+    pods: Vec<Value>,
+    evictions: Option<Evictions>,
+) -> Running {
     let server = Shared::default();
     server.lock().unwrap().pods.stored = pods;
     let index = Index::filled(policies, vec![], vec![]);
@@ -74,7 +78,7 @@ fn start_with(policies: Vec<TokenPolicy>, pods: Vec<Value>, evict: Option<Evict>
         leads,
         context(),
         metrics.clone(),
-        evict,
+        evictions,
     );
     tokio::spawn(task);
     Running {

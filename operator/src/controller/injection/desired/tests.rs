@@ -115,11 +115,22 @@ fn t27_a_pod_counts_for_the_first_reason_alone() {
     assert_eq!(gaps.selected[0].count, 2);
     let owners = gaps.owners.into_all();
     assert_eq!(owners.len(), 1);
-    let owned = &owners["uid-orders"];
+    let owned = &owners["shop/uid-orders"];
     assert_eq!(
         (owned.reason, owned.pods.count),
         (Uninjected::NamespaceLabel, 1)
     );
+}
+
+#[test]
+fn t30_what_one_namespace_says_of_its_owners_is_nothing_to_another() {
+    let mut owners = Owners::at_most(9);
+    for namespace in ["shop", "bank"] {
+        let mut pod = pod("a", json!({}));
+        pod.namespace = namespace.to_owned();
+        owners.add(&pod, Uninjected::PodLabel);
+    }
+    assert_eq!(owners.into_all().len(), 2);
 }
 
 #[test]
@@ -135,15 +146,16 @@ fn so_many_owners_are_kept_and_no_more() {
         .iter()
         .map(|(uid, o)| (uid.as_str(), o.pods.count))
         .collect();
-    assert_eq!(counts, [("1", 2), ("2", 1)]);
-    let said = all["2"].verdict("shop").message;
+    assert_eq!(counts, [("shop/1", 2), ("shop/2", 1)]);
+    let said = all["shop/2"].verdict("shop").message;
     assert_eq!(
         said,
         "pods run without the Hallpass sidecar although they are labelled hallpass.dev/inject: \"true\": b. A pod gets it when it is created: create them anew"
     );
-    let condition = all["2"]
-        .verdict("shop")
-        .condition::<crate::controller::injection::status::InjectionStatus>(None, now(), None);
+    let condition =
+        all["shop/2"]
+            .verdict("shop")
+            .condition::<crate::controller::injection::status::InjectionStatus>(None, now(), None);
     assert_eq!(
         (condition.type_.as_str(), condition.status.as_str()),
         ("Injected", "False")

@@ -1,252 +1,308 @@
-//! What is remembered of the owners of evicted pods, so that no pod is evicted that would come back as it was.
+//! What is remembered of evictions, so that a mistake costs one pod and no cluster.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
+use tokio::time::Instant;
 
-/// The owners of which a pod was evicted.
+use super::{
+    super::pod::Lacking,
+    choice::{Age, Candidate},
+};
+
+/// What became of evictions, by namespace.
 ///
 /// # Guarantees
-/// Of one owner, another pod is evicted only once one that was created after the eviction runs with the sidecar. Where
-/// that is not to be, none is as long as this lives. It remembers [`MOST`] owners, and where there are more, no pod of
-/// the others is evicted; and where [`MOST_WAITING`] wait, no pod at all, [`MOST_OF_NAMESPACE`] of one namespace none of
-/// that one.
+/// In a namespace one pod is evicted at a time, and another only once what took its place is ready with the sidecar. The
+/// first of all is evicted alone: until one was ready, no other is. Where it is not to be, no pod of the namespace is evicted
+/// any more; where that was so of the first of all, or [`MOST_FAILED`] times in a row, none of the cluster.
 #[derive(Debug, Default)]
-pub(super) struct Past(BTreeMap<Key, Last>);
+pub(super) struct Past {
+    places: BTreeMap<String, Place>,
+    /// Whether one came back with the sidecar.
+    proven: bool,
+    /// How many did not since the last one that did.
+    failed: usize,
+}
 
-/// The namespace of an owner and its uid: whoever makes a pod says whose it is, and is to be believed of no other
-/// namespace.
-type Key = (Box<str>, Box<str>);
+#[derive(Debug, Default)]
+struct Place {
+    state: State,
+    /// One that stayed when it was asked for.
+    stayed: Option<Age>,
+    /// That one stayed has been told.
+    told: bool,
+    /// Since the last look began, one was asked for.
+    tried: bool,
+}
 
-/// What came of the last eviction of an owner.
-#[derive(Debug)]
-enum Last {
-    /// Nothing yet.
-    Waiting {
-        owner: ObjectReference,
-        /// What is younger than that may be what took its place.
-        since: Timestamp,
-    },
-    /// Nothing good.
-    GivenUp,
-    /// It was refused, which has been told.
-    Failed,
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Free,
+    Waiting(Box<Gone>),
+    Stopped,
+}
+
+/// A pod that was evicted.
+#[derive(Debug, Clone)]
+pub(super) struct Gone {
+    pub(super) owner: ObjectReference,
+    workload: String,
+    /// When, as the API server may tell it.
+    at: Timestamp,
+    since: Instant,
+}
+
+impl Gone {
+    pub(super) fn new(pod: &Candidate, at: Timestamp, since: Instant) -> Self {
+        Self {
+            owner: pod.owner.clone(),
+            workload: pod.workload.clone(),
+            at,
+            since,
+        }
+    }
+
+    /// Whether that pod may have taken its place. One that was there a moment before shows as well that pods like it
+    /// get the sidecar.
+    pub(super) fn may_be_replaced_by(&self, pod: &Lacking) -> bool {
+        self.is_like(pod) && pod.created().is_some_and(|at| at + CLOCKS >= self.at)
+    }
+
+    /// Whether that pod, which lacks the sidecar, came after it.
+    pub(super) fn came_back_as(&self, pod: &Lacking) -> bool {
+        self.is_like(pod) && pod.created().is_some_and(|at| at > self.at)
+    }
+
+    /// Whether it is waited for no longer.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        now - self.since > PATIENCE
+    }
+
+    fn is_like(&self, pod: &Lacking) -> bool {
+        pod.counts() && pod.made_by() == self.workload
+    }
 }
 
 impl Past {
-    /// Whether a pod of that owner may be evicted.
-    pub(super) fn allows(&self, owner: &ObjectReference) -> bool {
-        match self.0.get(&key(owner)) {
-            Some(Last::Waiting { .. } | Last::GivenUp) => return false,
-            Some(Last::Failed) => {}
-            None if self.is_full() => return false,
-            None => {}
-        }
-        let beside = self.waiting().filter(|w| w.namespace == owner.namespace);
-        beside.count() < MOST_OF_NAMESPACE && self.waiting().count() < MOST_WAITING
-    }
-
-    /// Whether it can remember no more owners.
-    pub(super) fn is_full(&self) -> bool {
-        self.0.len() >= MOST
-    }
-
-    /// A pod of that owner is evicted now.
-    pub(super) fn evicts(&mut self, owner: &ObjectReference, now: Timestamp) {
-        let last = Last::Waiting {
-            owner: owner.clone(),
-            since: now - CLOCKS,
-        };
-        self.0.insert(key(owner), last);
-    }
-
-    /// It was not, and that need not be told.
-    pub(super) fn was_not(&mut self, owner: &ObjectReference) {
-        self.0.remove(&key(owner));
-    }
-
-    /// It was refused.
-    pub(super) fn failed(&mut self, owner: &ObjectReference) {
-        self.0.insert(key(owner), Last::Failed);
-    }
-
-    /// Whether the last one was refused.
-    pub(super) fn has_failed(&self, owner: &ObjectReference) -> bool {
-        matches!(self.0.get(&key(owner)), Some(Last::Failed))
-    }
-
-    /// A pod of that owner, which was created then, runs with the sidecar.
-    pub(super) fn runs(&mut self, owner: &ObjectReference, created: Timestamp) {
-        if self.is_after(owner, created) {
-            self.0.remove(&key(owner));
+    /// Another look begins.
+    pub(super) fn begin(&mut self) {
+        let known = |place: &Place| place.tried || !matches!(place.state, State::Free);
+        self.places.retain(|_, place| known(place));
+        for place in self.places.values_mut() {
+            place.tried = false;
         }
     }
 
-    /// A pod of that owner, which was created then, lacks the sidecar. Whether none is evicted any more for that, from
-    /// now on.
-    pub(super) fn lacks(&mut self, owner: &ObjectReference, created: Timestamp) -> bool {
-        let again = self.is_after(owner, created);
-        if again {
-            self.0.insert(key(owner), Last::GivenUp);
-        }
-        again
+    /// The pod of that namespace that stayed when it was last asked for.
+    pub(super) fn stayed(&self, namespace: &str) -> Option<Age> {
+        self.places.get(namespace)?.stayed.clone()
     }
 
-    /// The owners for which nothing took the place of the evicted pod in time. None of theirs is evicted any more.
-    pub(super) fn overdue(&mut self, now: Timestamp) -> Vec<ObjectReference> {
-        let mut overdue = Vec::new();
-        for last in self.0.values_mut() {
-            if let Last::Waiting { owner, since } = last
-                && *since + PATIENCE < now
-            {
-                overdue.push(owner.clone());
-                *last = Last::GivenUp;
-            }
-        }
-        overdue
+    /// Whether a pod of that namespace may be asked for in this look.
+    pub(super) fn allows(&self, namespace: &str) -> bool {
+        let room = if self.proven { MOST_WAITING } else { 1 };
+        let place = self.places.get(namespace);
+        let free = place.is_none_or(|p| !p.tried && matches!(p.state, State::Free));
+        free && !self.has_stopped() && self.waiting().count() < room
     }
 
-    /// The namespaces in which something is waited for.
-    pub(super) fn namespaces(&self) -> BTreeSet<String> {
-        let namespaces = self.waiting().map(|owner| owner.namespace.clone());
-        namespaces.flatten().collect()
+    /// Whether none of the cluster is evicted any more.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.failed >= if self.proven { MOST_FAILED } else { 1 }
     }
 
-    fn waiting(&self) -> impl Iterator<Item = &ObjectReference> {
-        self.0.values().filter_map(|last| match last {
-            Last::Waiting { owner, .. } => Some(owner),
-            Last::GivenUp | Last::Failed => None,
-        })
+    /// In so many namespaces none is evicted any more.
+    pub(super) fn stopped(&self) -> usize {
+        let stopped = |place: &&Place| matches!(place.state, State::Stopped);
+        self.places.values().filter(stopped).count()
     }
 
-    fn is_after(&self, owner: &ObjectReference, created: Timestamp) -> bool {
-        let last = self.0.get(&key(owner));
-        matches!(last, Some(Last::Waiting { since, .. }) if created >= *since)
+    /// For whom is waited, and where.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&str, &Gone)> {
+        self.places
+            .iter()
+            .filter_map(|(namespace, place)| match &place.state {
+                State::Waiting(gone) => Some((namespace.as_str(), &**gone)),
+                State::Free | State::Stopped => None,
+            })
+    }
+
+    /// A pod of that namespace is asked for.
+    pub(super) fn tries(&mut self, namespace: &str) {
+        self.place(namespace).tried = true;
+    }
+
+    /// It goes, or may go.
+    pub(super) fn goes(&mut self, namespace: &str, gone: Gone) {
+        let place = self.place(namespace);
+        place.state = State::Waiting(Box::new(gone));
+        (place.stayed, place.told) = (None, false);
+    }
+
+    /// It stays. Whether that has been told of one there before.
+    pub(super) fn stays(&mut self, namespace: &str, pod: &Age) -> bool {
+        let place = self.place(namespace);
+        place.state = State::Free;
+        place.stayed = Some(pod.clone());
+        std::mem::replace(&mut place.told, true)
+    }
+
+    /// What took the place of the one that is waited for there is ready with the sidecar.
+    pub(super) fn came_back(&mut self, namespace: &str) {
+        self.place(namespace).state = State::Free;
+        (self.proven, self.failed) = (true, 0);
+    }
+
+    /// It is not to be.
+    pub(super) fn stop(&mut self, namespace: &str) {
+        self.place(namespace).state = State::Stopped;
+        self.failed += 1;
+    }
+
+    fn place(&mut self, namespace: &str) -> &mut Place {
+        self.places.entry(namespace.to_owned()).or_default()
     }
 }
 
-fn key(owner: &ObjectReference) -> Key {
-    let text = |text: &Option<String>| text.as_deref().unwrap_or_default().into();
-    (text(&owner.namespace), text(&owner.uid))
-}
+/// In so many namespaces it is waited at a time.
+const MOST_WAITING: usize = 5;
 
-/// So many owners are remembered.
-const MOST: usize = 1000;
-
-/// For so many of them it is waited at a time: where pods do not come back, that is all that is missing.
-const MOST_WAITING: usize = 10;
-
-/// For so many of one namespace: there a policy may be wrong, and others are not to wait for that.
-const MOST_OF_NAMESPACE: usize = 3;
+/// So many in a row may not come back.
+const MOST_FAILED: usize = 3;
 
 /// How long is waited for what takes the place of a pod.
 const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// How far apart the clocks of the API server and of this replica may be, where both work. The former says when a pod was
-/// created, to the second.
+/// created, to the second. Where they are further apart, no replacement is found and the namespace is stopped.
 const CLOCKS: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::controller::fixture::noon;
+    use serde_json::{Value, json};
 
-    fn owner(namespace: &str, uid: &str) -> ObjectReference {
-        ObjectReference {
-            namespace: Some(namespace.to_owned()),
-            uid: Some(uid.to_owned()),
-            ..ObjectReference::default()
-        }
+    use super::{super::choice::Choice, *};
+    use crate::{controller::fixture::noon, telemetry::label::Uninjected};
+
+    fn pod(set: &str, time: &str) -> Value {
+        json!({
+            "namespace": "shop", "name": "orders", "uid": "u", "labels": {"pod-template-hash": set},
+            "creationTimestamp": format!("2026-11-01T{time}Z"),
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("orders-{set}"),
+                "uid": format!("uid-{set}"), "controller": true,
+            }],
+        })
     }
 
-    fn a() -> ObjectReference {
-        owner("shop", "a")
+    fn gone() -> Gone {
+        let mut choice = Choice::default();
+        let pod = serde_json::from_value(pod("a", "11:00:00")).unwrap();
+        choice.offer(&pod, Uninjected::Policy);
+        Gone::new(&choice.take().unwrap(), noon(), Instant::now())
     }
 
-    fn after(seconds: i64) -> Timestamp {
-        noon() + jiff::SignedDuration::from_secs(seconds)
+    /// How many of the namespaces `n-0`, `n-1` and so on may have a pod evicted before no more may.
+    fn room(past: &mut Past) -> usize {
+        let goes = |n: &usize| {
+            let namespace = format!("n-{n}");
+            let allowed = past.allows(&namespace);
+            past.goes(&namespace, gone());
+            allowed
+        };
+        (0..20).take_while(goes).count()
     }
 
-    /// Of [`a`], at noon.
-    fn evicted() -> Past {
+    fn proven() -> Past {
         let mut past = Past::default();
-        past.evicts(&a(), noon());
+        past.goes("first", gone());
+        past.came_back("first");
         past
     }
 
     #[test]
-    fn another_pod_of_an_owner_waits_for_one_that_runs_with_the_sidecar() {
-        let mut past = evicted();
-        assert!(!past.allows(&a()));
-        assert!(past.allows(&owner("shop", "b")));
-        past.runs(&a(), after(-11));
-        assert!(!past.allows(&a()), "it was there before");
-        past.runs(&owner("shop", "b"), after(5));
-        past.runs(&owner("bank", "a"), after(5));
-        assert!(!past.allows(&a()), "it is of another owner");
-        past.runs(&a(), after(5));
-        assert!(past.allows(&a()));
+    fn the_first_of_all_goes_alone() {
+        assert_eq!(room(&mut Past::default()), 1);
+        assert_eq!(room(&mut proven()), MOST_WAITING);
     }
 
     #[test]
-    fn where_a_pod_came_back_as_it_was_that_is_told_once_and_it_is_the_last() {
-        let mut past = evicted();
-        assert!(!past.lacks(&a(), after(-11)), "it was there before");
-        assert!(!past.lacks(&owner("shop", "b"), after(5)));
-        assert!(!past.lacks(&owner("bank", "a"), after(5)));
-        assert!(past.lacks(&a(), after(5)));
-        assert!(!past.lacks(&a(), after(6)));
-        past.runs(&a(), after(7));
-        assert!(!past.allows(&a()));
-        assert_eq!(past.namespaces(), BTreeSet::new());
-    }
-
-    #[test]
-    fn what_comes_from_a_clock_that_is_behind_is_new_all_the_same() {
-        let mut past = evicted();
-        past.runs(&a(), after(-9));
-        assert!(past.allows(&a()));
-    }
-
-    #[test]
-    fn where_nothing_comes_in_half_an_hour_that_is_told_once_and_it_is_the_last() {
-        let mut past = evicted();
-        assert_eq!(past.overdue(after(1790)), []);
-        assert_eq!(past.overdue(after(1791)), [a()]);
-        assert_eq!(past.overdue(after(1792)), []);
-        assert!(!past.allows(&a()));
-    }
-
-    #[test]
-    fn while_three_of_a_namespace_wait_or_ten_of_all_no_other_is_evicted() {
+    fn where_the_first_of_all_did_not_come_back_none_goes_any_more() {
         let mut past = Past::default();
-        for n in 0..MOST_OF_NAMESPACE {
-            assert!(past.allows(&a()), "{n}");
-            past.evicts(&owner("shop", &format!("{n}")), noon());
-        }
-        assert!(!past.allows(&a()));
-        for n in MOST_OF_NAMESPACE..MOST_WAITING {
-            assert!(past.allows(&owner("bank", "b")), "{n}");
-            past.evicts(&owner(&format!("n-{n}"), "c"), noon());
-        }
-        assert!(!past.allows(&owner("bank", "b")));
-        assert!(past.lacks(&owner("shop", "1"), after(5)));
-        assert!(past.allows(&a()), "that one is not waited for any more");
-        assert!(past.allows(&owner("bank", "b")));
+        past.goes("first", gone());
+        past.stop("first");
+        assert!(past.has_stopped());
+        assert_eq!(room(&mut past), 0);
     }
 
     #[test]
-    fn no_more_owners_are_remembered_than_there_is_room_for() {
-        let mut past = Past::default();
-        for n in 0..MOST {
-            past.failed(&owner("shop", &format!("{n}")));
+    fn three_that_did_not_come_back_in_a_row_are_the_last() {
+        let mut past = proven();
+        for namespace in ["a", "b"] {
+            past.stop(namespace);
         }
-        assert!(past.is_full());
-        assert!(!past.allows(&a()));
-        assert!(past.allows(&owner("shop", "7")), "it may be tried again");
+        past.goes("c", gone());
+        past.came_back("c");
+        for namespace in ["d", "e"] {
+            past.stop(namespace);
+        }
+        assert!(past.allows("c") && !past.allows("a"), "each alone");
+        past.stop("f");
+        assert!(!past.allows("c"));
+        assert_eq!(past.stopped(), 5);
+    }
+
+    #[test]
+    fn of_one_namespace_one_is_asked_for_in_a_look() {
+        let mut past = proven();
+        past.begin();
+        assert!(past.allows("a"));
+        past.tries("a");
+        let age = Age {
+            created: noon(),
+            uid: "u".to_owned(),
+        };
+        assert!(!past.stays("a", &age));
+        assert!(!past.allows("a") && past.allows("b"));
+        past.begin();
+        assert!(past.allows("a"));
+        assert_eq!(past.stayed("a"), Some(age.clone()));
+        assert!(past.stays("a", &age), "it has been told");
+        past.begin();
+        assert_eq!(past.stayed("a"), None, "nothing was asked for in a look");
+    }
+
+    #[test]
+    fn what_takes_its_place_is_of_the_same_workload_and_younger() {
+        let bare: [(Value, bool, bool); 6] = [
+            (pod("a", "12:00:05"), true, true),
+            // Another version of the same Deployment.
+            (pod("b", "12:00:05"), true, true),
+            (pod("a", "11:59:52"), true, false),
+            (pod("a", "11:59:50"), false, false),
+            (json!({"name": "x"}), false, false),
+            (of_another(), false, false),
+        ];
+        for (pod, replaces, back) in bare {
+            let pod: Lacking = serde_json::from_value(pod).unwrap();
+            assert_eq!(gone().may_be_replaced_by(&pod), replaces, "{pod:?}");
+            assert_eq!(gone().came_back_as(&pod), back, "{pod:?}");
+        }
+    }
+
+    fn of_another() -> Value {
+        let mut pod = pod("a", "12:00:05");
+        pod["ownerReferences"][0]["name"] = json!("billing-a");
+        pod
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_an_hour_is_waited() {
+        let gone = gone();
+        assert!(!gone.is_overdue(Instant::now() + Duration::from_secs(1800)));
+        assert!(gone.is_overdue(Instant::now() + Duration::from_secs(1801)));
     }
 }

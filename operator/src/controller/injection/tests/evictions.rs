@@ -1,7 +1,7 @@
 //! What is evicted, and what is not.
 
 use super::*;
-use crate::controller::fixture::failure;
+use crate::{config::Evict, controller::fixture::failure};
 
 const NONE: [&str; 0] = [];
 
@@ -24,22 +24,46 @@ fn asks() -> Value {
     json!({"hallpass.dev/inject": "true"})
 }
 
+/// One of the first, that became ready with the sidecar.
+fn ready(name: &str) -> Value {
+    let mut pod = new(name, injected());
+    pod["status"]["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+    pod
+}
+
 fn injected() -> Value {
     json!({"hallpass.dev/inject": "true", "hallpass.dev/injected": "true"})
 }
 
 fn evicting(pods: Vec<Value>) -> Running {
     let policies = vec![policy("shop", "orders", "orders", &[])];
-    start_with(policies, pods, Some(Evict::Selected))
+    start_with(policies, pods, Some(evictions(Evict::Selected)))
+}
+
+/// In a cluster that has what injection needs.
+fn evictions(which: Evict) -> Evictions {
+    let (_, fit) = watch::channel(Ok(()));
+    Evictions { which, fit }
 }
 
 impl Running {
     /// Lets so much time pass; returns the names of the pods whose eviction was asked for in it.
     async fn evictions(&self, seconds: u64) -> Vec<String> {
-        after(&self.server, seconds).await;
+        for _ in 0..seconds {
+            self.index.standing().be_current(Instant::now());
+            after(&self.server, 1).await;
+        }
         let evictions = std::mem::take(&mut self.server.lock().unwrap().pods.evictions);
         let name = |eviction: &Value| eviction["metadata"]["name"].as_str().unwrap().to_owned();
         evictions.iter().map(name).collect()
+    }
+
+    /// In so many namespaces it has stopped.
+    fn stopped(&self) -> u32 {
+        let text = self.metrics.encode().unwrap();
+        let mut lines = text.lines();
+        let count = lines.find_map(|line| line.strip_prefix("hallpass_evictions_stopped "));
+        count.unwrap().parse().unwrap()
     }
 
     fn outcomes(&self, outcome: &str) -> u32 {
@@ -75,14 +99,14 @@ fn budget() -> Option<(u16, Value)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn evicts_one_pod_of_an_owner_and_another_once_one_with_the_sidecar_runs_in_its_place() {
-    let oldest = created(
-        "2026-11-01T10:00:00Z",
-        pod("shop", "orders-1", "orders", json!({})),
-    );
+async fn evicts_one_pod_and_another_once_one_is_ready_with_the_sidecar_in_its_place() {
+    let oldest = || {
+        let pod = pod("shop", "orders-1", "orders", json!({}));
+        created("2026-11-01T10:00:00Z", pod)
+    };
     let running = evicting(vec![
         old("orders-0", "orders", json!({})),
-        oldest,
+        oldest(),
         old("orders-2", "orders", asks()),
     ]);
     sleep(Duration::from_secs(61)).await;
@@ -94,59 +118,79 @@ async fn evicts_one_pod_of_an_owner_and_another_once_one_with_the_sidecar_runs_i
         "deleteOptions": {"preconditions": {"uid": "uid-orders-2"}},
     });
     assert_eq!(sent, [exactly]);
-    assert_eq!(running.evictions(0).await, ["orders-2"]);
+    assert_eq!(running.evictions(1).await, ["orders-2"]);
     assert_eq!(running.told("orders-2 was evicted"), 1);
-    assert_eq!(running.evictions(200).await, NONE);
     let mut replacement = new("orders-3", injected());
-    replacement["status"]["phase"] = json!("Pending");
-    running.add(replacement.clone());
-    assert_eq!(running.evictions(200).await, NONE, "it has not started");
-    replacement["status"]["phase"] = json!("Running");
+    for phase in ["Pending", "Running"] {
+        replacement["status"]["phase"] = json!(phase);
+        running.pods(vec![
+            old("orders-0", "orders", json!({})),
+            oldest(),
+            replacement.clone(),
+        ]);
+        assert_eq!(running.evictions(200).await, NONE, "{phase} is not ready");
+    }
     running.pods(vec![
         old("orders-0", "orders", json!({})),
-        created(
-            "2026-11-01T10:00:00Z",
-            pod("shop", "orders-1", "orders", json!({})),
-        ),
-        replacement,
+        oldest(),
+        ready("orders-3"),
     ]);
     assert_eq!(running.evictions(61).await, ["orders-1"], "the oldest");
-    // Nothing takes the place of that one.
-    running.pods(vec![old("orders-0", "orders", json!({}))]);
-    assert_eq!(running.evictions(200).await, NONE);
     assert_eq!(running.outcomes("Evicted"), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_budget_refuses_stays_and_is_asked_for_at_the_next_look() {
+async fn what_a_budget_refuses_stays_and_another_one_has_its_turn_at_the_next_look() {
     let pods = ["orders-0", "orders-1"].map(|name| old(name, "orders", json!({})));
     let running = evicting(pods.into());
     running.refuse(budget());
     assert_eq!(running.evictions(61).await, ["orders-0"]);
+    assert_eq!(running.evictions(60).await, ["orders-1"]);
     assert_eq!(running.evictions(60).await, ["orders-0"]);
     assert_eq!(running.server.lock().unwrap().pods.stored.len(), 2);
-    assert_eq!(running.outcomes("RefusedByBudget"), 2);
+    assert_eq!(running.outcomes("RefusedByBudget"), 3);
     assert_eq!(running.told("evicted"), 0);
     running.refuse(None);
-    assert_eq!(running.evictions(60).await, ["orders-0"]);
+    assert_eq!(running.evictions(60).await, ["orders-1"]);
     assert_eq!(running.outcomes("Evicted"), 1);
     assert_eq!(running.outcomes("Failed"), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pod_that_comes_back_as_it_was_is_the_last_of_its_owner() {
+async fn where_the_first_of_all_comes_back_as_it_was_it_is_the_last() {
+    let mut elsewhere = old("billing-0", "billing", asks());
+    elsewhere["metadata"]["namespace"] = json!("team");
+    let pods = ["orders-0", "orders-1"].map(|name| old(name, "orders", asks()));
+    let running = evicting([&pods[..], &[elsewhere]].concat());
+    assert_eq!(running.evictions(61).await, ["orders-0"], "alone");
+    running.told("");
+    running.add(new("orders-2", json!({})));
+    assert_eq!(running.evictions(61).await, NONE);
+    assert_eq!(running.told("no more pods of the cluster are evicted"), 1);
+    assert_eq!(running.stopped(), 1);
+    // Not even once one has it, nor at any later look.
+    running.add(ready("orders-3"));
+    assert_eq!(running.evictions(3600).await, NONE);
+    assert_eq!(running.told("evicted"), 0);
+    assert_eq!(running.outcomes("Evicted"), 1);
+    running.leader.send_replace(false);
+    assert_eq!(running.evictions(1).await, NONE);
+    assert_eq!(running.stopped(), 0, "another replica tells");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_is_ready_in_half_an_hour_none_is_evicted_any_more() {
     let pods = ["orders-0", "orders-1"].map(|name| old(name, "orders", json!({})));
     let running = evicting(pods.into());
     assert_eq!(running.evictions(61).await, ["orders-0"]);
     running.told("");
-    running.add(new("orders-2", json!({})));
-    assert_eq!(running.evictions(61).await, NONE);
-    assert_eq!(running.told("no more of them are evicted"), 1);
-    // Not even once one has it, nor at any later look.
-    running.add(new("orders-3", injected()));
-    assert_eq!(running.evictions(3600).await, NONE);
-    assert_eq!(running.told("evicted"), 0);
-    assert_eq!(running.outcomes("Evicted"), 1);
+    // With the sidecar, but it never becomes ready.
+    running.add(new("orders-2", injected()));
+    assert_eq!(running.evictions(1790).await, NONE);
+    assert_eq!((running.stopped(), running.told("half an hour")), (0, 0));
+    assert_eq!(running.evictions(90).await, NONE);
+    assert_eq!(running.told("half an hour ago"), 1);
+    assert_eq!(running.stopped(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -171,11 +215,10 @@ async fn only_pods_that_run_for_a_minute_and_are_made_anew_are_evicted() {
         of_job, of_nobody, young, starts, leaves, system, untold, refuses, mistyped,
     ]);
     assert_eq!(running.evictions(200).await, NONE);
-    running.add(created(
-        "2026-11-01T11:59:00Z",
-        pod("shop", "old-0", "old", asks()),
-    ));
-    assert_eq!(running.evictions(61).await, ["old-0"]);
+    let old = pod("shop", "old-0", "old", asks());
+    running.add(created("2026-11-01T11:59:00Z", old));
+    // The one that starts has its turn, too.
+    assert_eq!(running.evictions(121).await, ["old-0"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,21 +232,29 @@ async fn nothing_is_evicted_unless_that_is_asked_for() {
     let policies = || vec![policy("shop", "orders", "orders", &[])];
     let running = start(policies(), pods());
     assert_eq!(running.evictions(200).await, NONE);
-    let running = start_with(policies(), pods(), Some(Evict::Labelled));
-    assert_eq!(running.evictions(200).await, ["labelled"]);
+    let running = start_with(policies(), pods(), Some(evictions(Evict::Labelled)));
+    assert_eq!(running.evictions(61).await, ["labelled"]);
+    running.add(ready("replacement"));
+    running.server.lock().unwrap().pods.stored[1]["metadata"]["ownerReferences"][0]["name"] =
+        json!("other-5d9");
+    assert_eq!(running.evictions(200).await, NONE);
     assert_eq!(running.uninjected()[2], r#""Policy"} 1"#);
-    let running = start_with(policies(), pods(), Some(Evict::Selected));
-    assert_eq!(running.evictions(200).await, ["labelled", "selected"]);
+    let selected = vec![old("selected", "orders", json!({}))];
+    let running = start_with(policies(), selected, Some(evictions(Evict::Selected)));
+    assert_eq!(running.evictions(61).await, ["selected"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_label_of_the_namespace_keeps_the_sidecar_away_nothing_is_evicted() {
-    for (label, evicted) in [
-        ("false", &[][..]),
-        ("yes", &[][..]),
-        ("true", &["orders-0"][..]),
+async fn what_the_label_of_the_namespace_says_decides_for_pods_without_one() {
+    for (label, which, evicted) in [
+        ("false", Evict::Selected, &[][..]),
+        ("yes", Evict::Selected, &[][..]),
+        ("true", Evict::Selected, &["orders-0"][..]),
+        ("true", Evict::Labelled, &["orders-0"][..]),
     ] {
-        let running = evicting(vec![old("orders-0", "orders", json!({}))]);
+        let policies = vec![policy("shop", "orders", "orders", &[])];
+        let pods = vec![old("orders-0", "orders", json!({}))];
+        let running = start_with(policies, pods, Some(evictions(which)));
         let labelled = namespaces(&["shop"], label);
         running.index.allow(vec![], vec![], labelled);
         assert_eq!(running.evictions(200).await, evicted, "{label}");
@@ -227,50 +278,99 @@ async fn only_the_leader_evicts_and_another_one_remembers_nothing() {
     assert_eq!(running.evictions(200).await, ["orders-1"]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn few_are_evicted_in_a_look_and_none_while_ten_did_not_come_back() {
+/// One in each of forty namespaces.
+fn everywhere() -> Vec<Value> {
     let pods = (0..40).map(|n| {
-        let mut pod = old(&format!("p-{n}"), &format!("a-{n}"), asks());
-        pod["metadata"]["namespace"] = json!(format!("n-{n}"));
+        let mut pod = old(&format!("p-{n:02}"), &format!("a-{n:02}"), asks());
+        pod["metadata"]["namespace"] = json!(format!("n-{n:02}"));
         pod
     });
-    let running = evicting(pods.collect());
-    assert_eq!(running.evictions(70).await.len(), 5);
-    assert_eq!(running.evictions(60).await.len(), 5);
-    assert_eq!(running.evictions(1000).await, NONE);
-    assert_eq!(running.outcomes("Evicted"), 10);
+    pods.collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_that_a_budget_refuses_keep_no_others_waiting() {
-    let pods = (0..20).map(|n| old(&format!("p-{n:02}"), &format!("a-{n:02}"), asks()));
-    let running = evicting(pods.collect());
+async fn the_first_of_all_is_evicted_alone_and_then_five_at_a_time() {
+    let running = evicting(everywhere());
+    assert_eq!(running.evictions(600).await, ["p-00"]);
+    let mut replacement = ready("replacement");
+    replacement["metadata"]["namespace"] = json!("n-00");
+    replacement["metadata"]["ownerReferences"][0]["name"] = json!("a-00-5d9");
+    running.add(replacement);
+    let next: Vec<String> = (1..6).map(|n| format!("p-{n:02}")).collect();
+    assert_eq!(running.evictions(61).await, next);
+    assert_eq!(running.evictions(600).await, NONE);
+    assert_eq!(running.stopped(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_budgets_refuse_many_the_others_have_their_turn_at_the_next_look() {
+    let running = evicting(everywhere());
     running.refuse(budget());
-    assert_eq!(running.evictions(110).await.len(), 20);
+    let names = |from: usize| (from..from + 20).map(|n| format!("p-{n:02}"));
+    assert_eq!(running.evictions(70).await, names(0).collect::<Vec<_>>());
+    assert_eq!(running.evictions(60).await, names(20).collect::<Vec<_>>());
+    assert_eq!(running.evictions(66).await, names(0).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_is_written_again_and_again_has_nothing_asked_for_more_often() {
+    let running = evicting(vec![old("orders-0", "orders", json!({}))]);
+    running.refuse(budget());
+    assert_eq!(running.evictions(61).await, ["orders-0"]);
+    for n in 0..10 {
+        let name = format!("more-{n}");
+        let policy = policy("shop", &name, "orders", &[]);
+        running.index.deliver(Stored(Ok(policy)));
+        assert_eq!(running.evictions(3).await, NONE);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_fails_is_tried_again_unless_it_may_have_been_done() {
-    let pods = || vec![old("p-0", "a", asks()), old("p-1", "b", asks())];
     for (code, outcome) in [
-        (500, "Failed"),
         (403, "Failed"),
         (429, "Failed"),
         (404, "Gone"),
         (409, "Gone"),
     ] {
-        let running = evicting(pods());
+        let running = evicting(vec![old("p-0", "a", asks())]);
         running.refuse(Some(failure(code)));
-        assert_eq!(running.evictions(70).await, ["p-0", "p-1"], "{code}");
-        assert_eq!(running.evictions(60).await, ["p-0", "p-1"], "{code}");
-        assert_eq!(running.outcomes(outcome), 4, "{code}");
+        assert_eq!(running.evictions(70).await, ["p-0"], "{code}");
+        assert_eq!(running.evictions(60).await, ["p-0"], "{code}");
+        assert_eq!(running.outcomes(outcome), 2, "{code}");
         running.refuse(None);
-        assert_eq!(running.evictions(60).await, ["p-0", "p-1"], "{code}");
+        assert_eq!(running.evictions(60).await, ["p-0"], "{code}");
     }
-    let running = evicting(pods());
-    running.refuse(Some(failure(504)));
-    assert_eq!(running.evictions(70).await, ["p-0", "p-1"]);
-    running.refuse(None);
+    for code in [500, 502, 504] {
+        let running = evicting(vec![old("p-0", "a", asks())]);
+        running.refuse(Some(failure(code)));
+        assert_eq!(running.evictions(70).await, ["p-0"], "{code}");
+        running.refuse(None);
+        assert_eq!(running.evictions(200).await, NONE, "{code}");
+        assert_eq!(running.outcomes("Failed"), 1, "{code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_know_what_is_so_now_evicts_nothing() {
+    let running = evicting(vec![old("orders-0", "orders", json!({}))]);
+    // Nothing has said for a quarter of an hour what is so.
+    running.server.lock().unwrap().pods.stored.clear();
+    sleep(Duration::from_secs(1200)).await;
+    running.add(old("orders-0", "orders", json!({})));
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(running.server.lock().unwrap().pods.evictions, NONE);
+    assert_eq!(running.evictions(61).await, ["orders-0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_cluster_lacks_what_injection_needs_nothing_is_evicted() {
+    let (tell, fit) = watch::channel(Err("not served".to_owned()));
+    let which = Evict::Selected;
+    let pods = vec![old("orders-0", "orders", json!({}))];
+    let policies = vec![policy("shop", "orders", "orders", &[])];
+    let running = start_with(policies, pods, Some(Evictions { which, fit }));
     assert_eq!(running.evictions(200).await, NONE);
-    assert_eq!(running.outcomes("Failed"), 2);
+    tell.send(Ok(())).unwrap();
+    assert_eq!(running.evictions(61).await, ["orders-0"]);
 }
