@@ -262,6 +262,25 @@ async fn what_the_label_of_the_namespace_says_decides_for_pods_without_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_changes_while_a_namespace_is_looked_at_counts() {
+    // To look at so many accounts takes seconds.
+    let names: Vec<String> = (0..40).map(|n| format!("a-{n:02}")).collect();
+    let policies = || names.iter().map(|name| policy("shop", name, name, &[]));
+    for (changes, evicted) in [(false, &["p-0"][..]), (true, &[][..])] {
+        let pods = vec![old("p-0", "a-00", json!({}))];
+        let policies = policies().collect();
+        let running = start_with(policies, pods, Some(evictions(Evict::Selected)));
+        // The first look takes as long.
+        assert_eq!(running.evictions(62).await, NONE);
+        if changes {
+            let closed = namespaces(&["shop"], "false");
+            running.index.allow(vec![], vec![], closed);
+        }
+        assert_eq!(running.evictions(20).await, evicted, "{changes}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_the_leader_evicts_and_another_one_remembers_nothing() {
     let running = evicting(vec![]);
     sleep(Duration::from_secs(1)).await;
