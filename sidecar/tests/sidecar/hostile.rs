@@ -39,7 +39,7 @@ use crate::support::{
 async fn t28_what_no_sidecar_made_at_its_paths_stays_there_and_is_named() {
     let link = |path: &Path| symlink("/nowhere", path);
     let file = |path: &Path| fs::write(path, "anothers");
-    let cases: [(&str, &dyn Fn(&Path) -> std::io::Result<()>, &str); 6] = [
+    let cases: [(&str, Put<'_>, &str); 6] = [
         ("hallpass.sock", &file, "a file"),
         ("hallpass.sock", &link, "a symbolic link"),
         ("hallpass.sock", &|path| fs::create_dir(path), "a directory"),
@@ -202,6 +202,9 @@ async fn t29_where_an_answer_of_the_operator_leads_nobody_is_asked() {
     pass(Duration::from_secs(120)).await;
     assert_eq!(pod.token("vault").await, "planted.vault.1");
 }
+
+/// Puts something at a path.
+type Put<'a> = &'a dyn Fn(&Path) -> std::io::Result<()>;
 
 /// Starts a sidecar whose containers' directories are there.
 async fn start(directory: &Path) -> Result<(), StartError> {
