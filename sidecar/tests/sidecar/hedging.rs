@@ -1,8 +1,14 @@
-//! Replicas of the operator that do not answer.
+//! Replicas of the operator, those that do not answer among them.
 
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 
-use crate::support::{Plan, Pod, eventually, operator::problem, pass};
+use jiff::Timestamp;
+
+use crate::support::{
+    Plan, Pod, eventually,
+    operator::{FakeOperator, problem},
+    pass,
+};
 
 /// A pod that knows of both replicas; the first one is stopped where that is so.
 async fn pod(stopped: bool) -> Pod {
@@ -27,6 +33,19 @@ async fn hedges(pod: &Pod) -> String {
 fn replicas(pod: &Pod, path: &str) -> Vec<usize> {
     let asked = pod.operator.asked(path).into_iter();
     asked.map(|asked| asked.replica).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn f21_an_operator_that_has_addresses_of_ipv6_alone_is_reached() {
+    let plan = Plan {
+        replicas: true,
+        ..Plan::default()
+    };
+    let address = Ipv6Addr::LOCALHOST.into();
+    let operator = FakeOperator::at(address, plan.clock.clone(), Timestamp::UNIX_EPOCH).await;
+    operator.assign("vault", "https://vault.example", 600);
+    let pod = Pod::beside(operator, plan).await;
+    assert_eq!(pod.token("vault").await, "planted.vault.1");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ mod tls;
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
 };
 
@@ -81,13 +81,18 @@ impl FakeOperator {
 
     /// One whose certificates are valid from then on.
     pub(crate) async fn certified(clock: TestClock, from: Timestamp) -> Self {
+        Self::at(Ipv4Addr::LOCALHOST.into(), clock, from).await
+    }
+
+    /// One that has addresses like that alone.
+    pub(crate) async fn at(address: IpAddr, clock: TestClock, from: Timestamp) -> Self {
         let (ca, config) = certificates(from);
         let (next_ca, next) = certificates(from);
         let tls = [config, next].map(|config| TlsAcceptor::from(Arc::new(config)));
         let script = Arc::new(Mutex::new(Script::default()));
         let mut addresses = Vec::new();
         for replica in 0..2 {
-            let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let tcp = TcpListener::bind((address, 0)).await.unwrap();
             addresses.push(tcp.local_addr().unwrap());
             let listener = Listener {
                 tcp,
