@@ -4,8 +4,7 @@
 use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::{
     cluster::{Cluster, Engine, engine},
-    command::kubectl,
-    injection::printed,
+    injection::{namespace_says, printed},
     manifest::{Manifest, container, container_with, pod},
 };
 use serde_json::{Value, json};
@@ -54,10 +53,7 @@ const WAYS: &[Way] = &[
 #[tokio::test]
 async fn t27_every_way_around_the_sidecar_is_refused_or_leads_to_it() -> Result<()> {
     let cluster = Cluster::shared("bypass").await?;
-    let label = "hallpass.dev/inject=true";
-    kubectl(&["label", "namespace", &cluster.namespace, label])
-        .await?
-        .success()?;
+    namespace_says(&cluster, "true").await?;
     for (what, way, why) in WAYS {
         let pod = way();
         let created = cluster.create(&pod);
@@ -77,10 +73,7 @@ async fn t27_every_way_around_the_sidecar_is_refused_or_leads_to_it() -> Result<
 #[tokio::test]
 async fn t27_a_copy_of_an_injected_pod_without_its_marks_is_refused() -> Result<()> {
     let cluster = Cluster::shared("copy").await?;
-    let label = "hallpass.dev/inject=true";
-    kubectl(&["label", "namespace", &cluster.namespace, label])
-        .await?
-        .success()?;
+    namespace_says(&cluster, "true").await?;
     let injected = cluster.create(&pod("shape")).accepted().await?;
     has_the_sidecar(&injected)?;
     let copy = printed(&injected).without("/metadata/labels");
@@ -130,10 +123,7 @@ async fn t27_no_author_chooses_the_image_of_the_sidecar() -> Result<()> {
 #[tokio::test]
 async fn t27_a_label_of_the_namespace_that_means_nothing_refuses_its_pods() -> Result<()> {
     let cluster = Cluster::shared("mistyped").await?;
-    let label = "hallpass.dev/inject=True";
-    kubectl(&["label", "namespace", &cluster.namespace, label])
-        .await?
-        .success()?;
+    namespace_says(&cluster, "True").await?;
     let why = "must be \"true\" or \"false\", not \"True\"; until then its pods need a label of their own";
     cluster
         .create(&pod("shape"))

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use hallpass_e2e::{
     cluster::{Cluster, RELEASE},
     command::kubectl,
-    injection::check_bare,
+    injection::{check_bare, namespace_says},
     manifest::{Manifest, pod},
 };
 use serde_json::json;
@@ -45,9 +45,7 @@ async fn a_pod_that_only_mirrors_a_file_of_its_node_is_left_alone() -> Result<()
 #[tokio::test]
 async fn a_namespace_asks_for_the_pods_that_say_nothing() -> Result<()> {
     let cluster = Cluster::shared("namespace").await?;
-    label(&cluster, "true").await?;
-    let seen = cluster.create(&pod("shape")).accepted().await?;
-    assert_eq!(seen["spec"]["initContainers"][0]["name"], "hallpass");
+    namespace_says(&cluster, "true").await?;
     check_bare(&cluster.create(&opted_out()).accepted().await?)?;
 
     let network = pod("shape").with("/spec/hostNetwork", json!(true));
@@ -62,7 +60,7 @@ async fn a_namespace_asks_for_the_pods_that_say_nothing() -> Result<()> {
 #[tokio::test]
 async fn a_namespace_that_mistypes_its_wish_has_its_pods_refused() -> Result<()> {
     let cluster = Cluster::shared("mistyped").await?;
-    label(&cluster, "yes").await?;
+    namespace_says(&cluster, "yes").await?;
     let why = format!(
         "label hallpass.dev/inject of namespace {} must be \"true\" or \"false\", not \"yes\"",
         cluster.namespace
@@ -76,12 +74,4 @@ async fn a_namespace_that_mistypes_its_wish_has_its_pods_refused() -> Result<()>
 
 fn opted_out() -> Manifest {
     pod("shape").label("hallpass.dev/inject", "false")
-}
-
-async fn label(cluster: &Cluster, value: &str) -> Result<()> {
-    let label = format!("hallpass.dev/inject={value}");
-    kubectl(&["label", "namespace", &cluster.namespace, &label])
-        .await?
-        .success()?;
-    Ok(())
 }

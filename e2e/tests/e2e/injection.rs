@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use hallpass_e2e::{
     cluster::Cluster,
     command::kubectl,
-    injection::Injection,
+    injection::{Injection, namespace_says},
     manifest::{Manifest, container, container_with, pod, service_account},
 };
 use serde_json::{Value, json};
@@ -112,11 +112,9 @@ async fn a_pod_of_sixty_containers_and_a_megabyte_is_injected_and_judged() -> Re
 #[tokio::test]
 async fn a_restricted_namespace_asks_for_its_pods_and_takes_them() -> Result<()> {
     let cluster = Cluster::shared("labelled").await?;
-    let labels = [
-        "hallpass.dev/inject=true",
-        "pod-security.kubernetes.io/enforce=restricted",
-    ];
-    kubectl(&[&["label", "namespace", &cluster.namespace], &labels[..]].concat())
+    namespace_says(&cluster, "true").await?;
+    let label = "pod-security.kubernetes.io/enforce=restricted";
+    kubectl(&["label", "namespace", &cluster.namespace, label])
         .await?
         .success()?;
     let restricted = json!({"securityContext": {
