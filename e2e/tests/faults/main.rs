@@ -14,6 +14,7 @@ mod f12_authority;
 mod f13_no_operator;
 mod f14_node;
 mod f18_upgraded;
+mod f19_crowded;
 mod f19_sidecar_killed;
 mod f20_deleted;
 mod f20_undefined;
