@@ -1,5 +1,7 @@
 //! What the API server says to an object that is to be created. Nothing is stored.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use http::Request;
 use kube::{Client, core::Status};
@@ -7,7 +9,9 @@ use serde_json::Value;
 
 use crate::{
     cluster::{Cluster, Engine, engine},
-    manifest::Manifest,
+    command::kubectl,
+    manifest::{Manifest, pod},
+    wait::{not_yet, until},
 };
 
 /// An object that the API server is to judge: in the namespace of the test and in the name of the
@@ -151,4 +155,31 @@ impl<'a> Creation<'a> {
         );
         Ok(())
     }
+}
+
+/// Labels the namespace, and waits until its pods are injected or refused for it: admission reads namespaces from a watch
+/// of the API server's own, so that a label counts a moment after it was stored.
+///
+/// # Errors
+/// They are not.
+pub async fn namespace_says(cluster: &Cluster, inject: &str) -> Result<()> {
+    let label = format!("hallpass.dev/inject={inject}");
+    kubectl(&["label", "namespace", &cluster.namespace, &label])
+        .await?
+        .success()?;
+    let plain = pod("shape");
+    until(Duration::from_secs(10), "the label counts", || async {
+        if inject == "true" {
+            let seen = cluster.create(&plain).accepted().await?;
+            let first = &seen["spec"]["initContainers"][0]["name"];
+            ensure!(first == "hallpass", not_yet(first));
+            return Ok(());
+        }
+        let why = format!("not \"{inject}\"");
+        cluster
+            .create(&plain)
+            .refused_by("hallpass-injected", &[&why])
+            .await
+    })
+    .await
 }

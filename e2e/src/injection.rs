@@ -1,16 +1,12 @@
 //! What injection adds to a pod: taken out again, piece by piece, until the pod is what it would be
 //! without.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, Engine, IDENTITY_AUDIENCE, RELEASE, engine},
-    command::kubectl,
-    manifest::{Manifest, pod},
-    wait::{not_yet, until},
+    manifest::Manifest,
 };
 
 /// What is particular to the injection of one pod.
@@ -258,33 +254,6 @@ fn take_evictable(pod: &mut Value, plain: &mut Value, ours: &[Value]) -> Result<
     expected.retain(|name| !name.is_empty());
     let seen = remove(&mut pod["metadata"]["annotations"], key);
     same(key, &seen, &json!(expected.join(",")))
-}
-
-/// Labels the namespace, and waits until its pods are injected or refused for it: admission reads namespaces from a watch
-/// of the API server's own, so that a label counts a moment after it was stored.
-///
-/// # Errors
-/// They are not.
-pub async fn namespace_says(cluster: &Cluster, inject: &str) -> Result<()> {
-    let label = format!("hallpass.dev/inject={inject}");
-    kubectl(&["label", "namespace", &cluster.namespace, &label])
-        .await?
-        .success()?;
-    let plain = pod("shape");
-    until(Duration::from_secs(10), "the label counts", || async {
-        if inject == "true" {
-            let seen = cluster.create(&plain).accepted().await?;
-            let first = &seen["spec"]["initContainers"][0]["name"];
-            ensure!(first == "hallpass", not_yet(first));
-            return Ok(());
-        }
-        let why = format!("not \"{inject}\"");
-        cluster
-            .create(&plain)
-            .refused_by("hallpass-injected", &[&why])
-            .await
-    })
-    .await
 }
 
 /// Checks that there is nothing of ours in the pod.

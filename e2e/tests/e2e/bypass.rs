@@ -4,7 +4,8 @@
 use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::{
     cluster::{Cluster, Engine, engine},
-    injection::{namespace_says, printed},
+    create::namespace_says,
+    injection::printed,
     manifest::{Manifest, container, container_with, pod},
 };
 use serde_json::{Value, json};

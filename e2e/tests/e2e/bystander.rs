@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result};
 use hallpass_e2e::{
     cluster::{Cluster, RELEASE},
     command::kubectl,
-    injection::{check_bare, namespace_says},
+    create::namespace_says,
+    injection::check_bare,
     manifest::{Manifest, pod},
 };
 use serde_json::json;

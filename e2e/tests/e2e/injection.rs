@@ -5,7 +5,8 @@ use anyhow::{Context as _, Result};
 use hallpass_e2e::{
     cluster::Cluster,
     command::kubectl,
-    injection::{Injection, namespace_says},
+    create::namespace_says,
+    injection::Injection,
     manifest::{Manifest, container, container_with, pod, service_account},
 };
 use serde_json::{Value, json};
