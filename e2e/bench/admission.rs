@@ -1,6 +1,6 @@
 //! B12: what injection costs the creation of a pod, by the size of the pod, and what policies cost the API server.
 
-use std::{fs, time::Duration, time::Instant};
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
 use hallpass_e2e::{
@@ -15,6 +15,7 @@ use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use crate::{
+    creation::{Pairs, create},
     kernel::Memory,
     report::{Bar, Report},
     stats::Sample,
@@ -23,16 +24,17 @@ use crate::{
 /// What injects where nothing else is said.
 const BUILT_IN: &str = "AdmissionPolicy";
 const WEBHOOK: &str = "Webhook";
-const ROUNDS: usize = 5;
-/// The size of a pod as a request, what it is called, and how many are created in a round.
+/// The size of a pod as a request, what it is called, and how many pairs are created.
 const SIZES: [(usize, &str, usize); 3] = [
-    (SMALLEST, "2 KB", 40),
-    (64 << 10, "64 KB", 20),
-    (LARGEST, "1 MB", 4),
+    (SMALLEST, "2 KB", 1000),
+    (64 << 10, "64 KB", 100),
+    (LARGEST, "1 MB", 20),
 ];
+/// How many pods are created beside so many policies.
+const CREATES: usize = 40;
 const SMALLEST: usize = 2 << 10;
 const LARGEST: usize = 1 << 20;
-const CONDITIONS: &str = "dry-run creates over one connection, 5 interleaved rounds, difference of the medians; the pod is large by its environment";
+const CONDITIONS: &str = "dry-run creates over one connection, pairs that take turns, difference of the medians; the pod is large by its environment";
 
 pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let cluster = Cluster::shared("admission").await?;
@@ -92,7 +94,12 @@ async fn switch(pods: &Api<Pod>, engine: &str) -> Result<()> {
         let probe = probe.clone();
         times += 1;
         async move {
-            let injected = create(pods, &probe, times).await?.1;
+            let made = create(pods, &probe, (times, &dry_run())).await?.1;
+            let mut init = made
+                .spec
+                .iter()
+                .flat_map(|spec| spec.init_containers.iter().flatten());
+            let injected = init.any(|container| container.name == "hallpass");
             if injected && times > LONG_ENOUGH {
                 Ok(())
             } else {
@@ -105,8 +112,8 @@ async fn switch(pods: &Api<Pod>, engine: &str) -> Result<()> {
 
 #[expect(clippy::print_stderr, reason = "who reads the figures has to know")]
 async fn engine(report: &mut Report, pods: &Api<Pod>, engine: &str) -> Result<()> {
-    for (bytes, size, creates) in SIZES {
-        let (without, with) = match compared(pods, bytes, creates).await {
+    for (bytes, size, pairs) in SIZES {
+        let (without, with) = match compared(pods, bytes, pairs).await {
             Ok(compared) => compared,
             // the API server bounds what an expression may cost
             Err(why) if bytes == LARGEST => {
@@ -128,15 +135,13 @@ async fn engine(report: &mut Report, pods: &Api<Pod>, engine: &str) -> Result<()
 }
 
 /// The medians without the label and with it, in milliseconds.
-async fn compared(pods: &Api<Pod>, bytes: usize, creates: usize) -> Result<(f64, f64)> {
+async fn compared(pods: &Api<Pod>, bytes: usize, pairs: usize) -> Result<(f64, f64)> {
     let plain = of_size("plain", bytes);
     let labelled = of_size("labelled", bytes).injected();
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        without.extend(round(pods, &plain, creates).await?);
-        with.extend(round(pods, &labelled, creates).await?);
-    }
-    Ok((Sample::new(without).median(), Sample::new(with).median()))
+    let mut made = Pairs::default();
+    let dry = (pairs, &dry_run());
+    made.create(pods, (&plain, &labelled), dry).await?;
+    Ok(made.medians())
 }
 
 /// What policies in one namespace cost the API server.
@@ -157,7 +162,11 @@ async fn policies(report: &mut Report, cluster: &Cluster, pods: &Api<Pod>) -> Re
             cluster.apply(&more.join("\n---\n")).await?;
         }
         there = count;
-        let millis = round(pods, &plain, SIZES[0].2).await?;
+        let mut millis = Vec::with_capacity(CREATES);
+        for number in 0..CREATES {
+            let dry = (number, &dry_run());
+            millis.push(create(pods, &plain, dry).await?.0);
+        }
         let metric = format!("API server with {count} policies");
         report.add(
             "B12",
@@ -195,33 +204,11 @@ pub(crate) fn of_size(name: &str, bytes: usize) -> Manifest {
     bare.with("/spec/containers/0/env", json!(variables))
 }
 
-/// Milliseconds of each of so many creates.
-async fn round(pods: &Api<Pod>, manifest: &Manifest, creates: usize) -> Result<Vec<f64>> {
-    let mut millis = Vec::with_capacity(creates);
-    for number in 0..creates {
-        millis.push(create(pods, manifest, number).await?.0);
-    }
-    Ok(millis)
-}
-
-/// How many milliseconds it took, and whether the pod would be injected.
-async fn create(pods: &Api<Pod>, manifest: &Manifest, number: usize) -> Result<(f64, bool)> {
-    let named = manifest
-        .clone()
-        .with("/metadata/name", json!(format!("pod-{number}")));
-    let pod: Pod = serde_json::from_value(named.json().clone())?;
-    let params = PostParams {
+fn dry_run() -> PostParams {
+    PostParams {
         dry_run: true,
         ..PostParams::default()
-    };
-    let start = Instant::now();
-    let made = pods.create(&params, &pod).await?;
-    let millis = start.elapsed().as_secs_f64() * 1e3;
-    let mut init = made
-        .spec
-        .iter()
-        .flat_map(|spec| spec.init_containers.iter().flatten());
-    Ok((millis, init.any(|container| container.name == "hallpass")))
+    }
 }
 
 /// How often a pod is injected before it is believed that it is so for good.

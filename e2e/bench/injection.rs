@@ -1,7 +1,5 @@
 //! What injection costs the creation of a pod.
 
-use std::time::Instant;
-
 use anyhow::{Context as _, Result};
 use hallpass_e2e::{
     cluster::Cluster,
@@ -16,6 +14,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
+    creation::{Pairs, create},
     report::{Bar, Report},
     stats::Sample,
 };
@@ -23,7 +22,7 @@ use crate::{
 const ROUNDS: usize = 5;
 const CREATES: usize = 200;
 const CONDITIONS: &str =
-    "real creates over one connection, 5 interleaved rounds of 200, no scheduler";
+    "real creates over one connection, 1,000 pairs that take turns, no scheduler";
 
 /// The median without the chart, in milliseconds.
 pub(crate) async fn without_chart(report: &mut Report) -> Result<()> {
@@ -47,14 +46,19 @@ pub(crate) async fn without_chart(report: &mut Report) -> Result<()> {
     .await?;
     let pods = Api::namespaced(client, "bare");
     let mut millis = Vec::new();
+    let plain = unscheduled(pod("plain"));
     for _ in 0..ROUNDS {
-        millis.extend(round(&pods, &pod("plain")).await?);
+        for number in 0..CREATES {
+            let real = (number, &PostParams::default());
+            millis.push(create(&pods, &plain, real).await?.0);
+        }
+        clear(&pods).await?;
     }
     report.add(
         "create",
         "plain pod, no chart, p50",
         (Sample::new(millis).median(), "ms"),
-        CONDITIONS,
+        "1,000 real creates over one connection, no scheduler",
     );
     Ok(())
 }
@@ -62,12 +66,15 @@ pub(crate) async fn without_chart(report: &mut Report) -> Result<()> {
 pub(crate) async fn with_chart(report: &mut Report) -> Result<()> {
     let cluster = Cluster::shared("create").await?;
     let pods = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let (mut plain, mut labelled) = (Vec::new(), Vec::new());
+    let plain = unscheduled(pod("plain"));
+    let labelled = unscheduled(pod("labelled").injected());
+    let mut pairs = Pairs::default();
     for _ in 0..ROUNDS {
-        plain.extend(round(&pods, &pod("plain")).await?);
-        labelled.extend(round(&pods, &pod("labelled").injected()).await?);
+        let real = (CREATES, &PostParams::default());
+        pairs.create(&pods, (&plain, &labelled), real).await?;
+        clear(&pods).await?;
     }
-    let (plain, labelled) = (Sample::new(plain).median(), Sample::new(labelled).median());
+    let (plain, labelled) = pairs.medians();
     let bare = report
         .value("create", "plain pod, no chart, p50")
         .context("measured before")?;
@@ -85,25 +92,13 @@ pub(crate) async fn with_chart(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds of each of a round's creates. The pods are never scheduled, and are gone afterwards.
-async fn round(pods: &Api<Pod>, manifest: &Manifest) -> Result<Vec<f64>> {
-    let mut millis = Vec::with_capacity(CREATES);
-    for i in 0..CREATES {
-        let name = format!(
-            "{}-{i}",
-            manifest.json()["metadata"]["name"]
-                .as_str()
-                .context("a name")?
-        );
-        let pod = manifest
-            .clone()
-            .with("/metadata/name", json!(name))
-            .with("/spec/schedulerName", json!("none"));
-        let pod: Pod = serde_json::from_value(pod.json().clone())?;
-        let start = Instant::now();
-        pods.create(&PostParams::default(), &pod).await?;
-        millis.push(start.elapsed().as_secs_f64() * 1e3);
-    }
+/// A pod that no scheduler takes up, so that no kubelet works beside the creations.
+fn unscheduled(pod: Manifest) -> Manifest {
+    pod.with("/spec/schedulerName", json!("none"))
+}
+
+/// Ends all pods, and waits until none is left.
+async fn clear(pods: &Api<Pod>) -> Result<()> {
     let at_once = DeleteParams::default().grace_period(0);
     pods.delete_collection(&at_once, &ListParams::default())
         .await?;
@@ -123,6 +118,5 @@ async fn round(pods: &Api<Pod>, manifest: &Manifest) -> Result<Vec<f64>> {
             }
         },
     )
-    .await?;
-    Ok(millis)
+    .await
 }
