@@ -8,8 +8,9 @@ use std::{
 use hallpass_core::secret::Secret;
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    SerialNumber,
 };
 
 use super::rotation::{Life, Lives};
@@ -26,7 +27,7 @@ pub(super) struct Pair {
 pub(crate) enum MakeError {
     #[error("make a key")]
     MakeKey(#[source] rcgen::Error),
-    #[error("read the key of the CA")]
+    #[error("read the key of a CA")]
     ReadAuthorityKey(#[source] rcgen::Error),
     #[error("read the certificate of the CA")]
     ReadAuthority(#[source] rcgen::Error),
@@ -37,16 +38,34 @@ pub(crate) enum MakeError {
 /// A new CA that signs serving certificates and nothing below them, and lives for `life`.
 pub(super) fn authority(life: Duration, now: Timestamp) -> Result<Pair, MakeError> {
     let key = new_key()?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name = common_name("Hallpass serving CA");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    live(&mut params, authority_life(life, now));
+    let params = authority_params(authority_life(life, now));
     let certificate = params.self_signed(key.expose()).map_err(MakeError::Sign)?;
     Ok(Pair {
         certificate: certificate.pem(),
         key: Secret::new(key.expose().serialize_pem()),
     })
+}
+
+/// The cross-certificate of `next`, signed by the CA before it ("new with old", RFC 4210 §4.4): by it, who
+/// trusts that one alone accepts what `next` signs. It lives as long as `next`: nobody looks whether what is
+/// trusted has ended. Self-issued, it does not count in the length of a path (RFC 5280 §4.2.1.9).
+pub(super) fn cross(before: &Pair, next: &Pair, life: Life) -> Result<String, MakeError> {
+    let key = read_key(next)?;
+    let mut params = authority_params(life);
+    // the one made of the key by default is that of `next` itself, under the same name of an issuer
+    params.serial_number = Some(SerialNumber::from_slice(&rand::random::<[u8; 16]>()));
+    params.use_authority_key_identifier_extension = true;
+    let certificate = with_issuer(before, |issuer| params.signed_by(key.expose(), issuer))?;
+    Ok(certificate.pem())
+}
+
+fn authority_params(life: Life) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name("Hallpass serving CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    live(&mut params, life);
+    params
 }
 
 /// From when until when a CA is valid that is made at `now` to live for `life`.
@@ -66,11 +85,6 @@ pub(super) fn serving(
     life: Duration,
     now: Timestamp,
 ) -> Result<Pair, MakeError> {
-    let signer = KeyPair::from_pem(authority.key.expose())
-        .map(Secret::new)
-        .map_err(MakeError::ReadAuthorityKey)?;
-    let issuer = Issuer::from_ca_cert_pem(&authority.certificate, signer.expose())
-        .map_err(MakeError::ReadAuthority)?;
     let key = new_key()?;
     let mut params = CertificateParams::new(dns).map_err(MakeError::Sign)?;
     // A common name has at most 64 characters, our names may have more: only the SANs name the server.
@@ -84,13 +98,28 @@ pub(super) fn serving(
         until: min(now + life, bounds.until),
     };
     live(&mut params, life);
-    let certificate = params
-        .signed_by(key.expose(), &issuer)
-        .map_err(MakeError::Sign)?;
+    let certificate = with_issuer(authority, |issuer| params.signed_by(key.expose(), issuer))?;
     Ok(Pair {
         certificate: certificate.pem(),
         key: Secret::new(key.expose().serialize_pem()),
     })
+}
+
+/// Has that CA sign.
+fn with_issuer(
+    authority: &Pair,
+    sign: impl FnOnce(&Issuer<'_, &KeyPair>) -> Result<Certificate, rcgen::Error>,
+) -> Result<Certificate, MakeError> {
+    let key = read_key(authority)?;
+    let issuer = Issuer::from_ca_cert_pem(&authority.certificate, key.expose())
+        .map_err(MakeError::ReadAuthority)?;
+    sign(&issuer).map_err(MakeError::Sign)
+}
+
+fn read_key(authority: &Pair) -> Result<Secret<KeyPair>, MakeError> {
+    KeyPair::from_pem(authority.key.expose())
+        .map(Secret::new)
+        .map_err(MakeError::ReadAuthorityKey)
 }
 
 fn new_key() -> Result<Secret<KeyPair>, MakeError> {

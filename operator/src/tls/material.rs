@@ -4,8 +4,8 @@
 //! | --- | --- |
 //! | `ca.crt` | the CA that signs, and after it those that signed before and are still trusted |
 //! | `ca.key` | the key of the first of them |
-//! | `tls.crt`, `tls.key` | the serving certificate and its key |
-//! | `next.crt`, `next.key` | the CA that follows, if there is one yet |
+//! | `tls.crt`, `tls.key` | the serving certificate and its key; after it the cross-certificate of the CA that signed it, if another came before |
+//! | `next.crt`, `next.key` | the CA that follows, if there is one yet, and after it its cross-certificate |
 //! | `next.shown` | since when that one has been published, if it is |
 //!
 //! Who knows the first four alone, as earlier versions do, reads a Secret that is whole without the others,
@@ -50,6 +50,8 @@ pub(super) struct Content {
 struct Signer {
     pair: Pair,
     life: Life,
+    /// Signed by the CA before it, for those who know that one alone.
+    cross: Option<String>,
 }
 
 /// A CA that is trusted and signs nothing.
@@ -133,9 +135,11 @@ impl Material {
             return Ok(None);
         }
         let roots = certificates(CA_CRT, text(data, CA_CRT)?)?;
-        let current = signer(data, CA_KEY, CA_CRT, &roots)?;
         let chain = certificates(TLS_CRT, text(data, TLS_CRT)?)?;
+        let current = signer(data, CA_KEY, CA_CRT, &roots)?.crossed(&chain);
         let serving_life = validity(TLS_CRT, chain.first())?;
+        let leaf = chain.first().map(|leaf| check::pem(leaf));
+        let leaf = leaf.unwrap_or_default();
         let serving = fitting(TLS_KEY, chain, text(data, TLS_KEY)?)?;
         let former = roots.iter().skip(1).map(former);
         let content = Content {
@@ -143,7 +147,7 @@ impl Material {
             former: former.collect::<Result<_, _>>()?,
             next: next(data)?,
             leaf: Pair {
-                certificate: text(data, TLS_CRT)?.to_owned(),
+                certificate: leaf,
                 key: Secret::new(text(data, TLS_KEY)?.to_owned()),
             },
         };
@@ -223,13 +227,14 @@ impl Material {
         match step {
             Step::Replace => {
                 let former = content.former;
+                let current = content.current.successor(lives, now)?;
                 return Ok(Content {
                     former,
-                    ..Content::first(dns, lives, now)?
+                    ..Content::under(current, dns, lives, now)?
                 });
             }
             Step::Prepare => {
-                let signer = Signer::new(lives, now)?;
+                let signer = content.current.successor(lives, now)?;
                 content.next = Some(Next {
                     signer,
                     shown: None,
@@ -250,7 +255,15 @@ impl Material {
 impl Content {
     /// A CA and its first serving certificate.
     pub(super) fn first(dns: &[String], lives: Lives, now: Timestamp) -> Result<Self, MakeError> {
-        let current = Signer::new(lives, now)?;
+        Self::under(Signer::new(lives, now)?, dns, lives, now)
+    }
+
+    fn under(
+        current: Signer,
+        dns: &[String],
+        lives: Lives,
+        now: Timestamp,
+    ) -> Result<Self, MakeError> {
         Ok(Self {
             leaf: current.serving(dns, lives, now)?,
             current,
@@ -291,11 +304,11 @@ impl Content {
         let mut entries = vec![
             (CA_CRT, roots),
             (CA_KEY, current.pair.key.expose().clone()),
-            (TLS_CRT, leaf.certificate.clone()),
+            (TLS_CRT, current.with_cross(&leaf.certificate)),
             (TLS_KEY, leaf.key.expose().clone()),
         ];
         if let Some(Next { signer, shown }) = next {
-            entries.push((NEXT_CRT, signer.pair.certificate.clone()));
+            entries.push((NEXT_CRT, signer.with_cross(&signer.pair.certificate)));
             entries.push((NEXT_KEY, signer.pair.key.expose().clone()));
             entries.extend(shown.map(|at| (NEXT_SHOWN, at.to_string())));
         }
@@ -312,7 +325,29 @@ impl Signer {
         Ok(Self {
             pair: certificate::authority(lives.authority, now)?,
             life: certificate::authority_life(lives.authority, now),
+            cross: None,
         })
+    }
+
+    /// A new one for those, too, who know this one alone. With the key of this one at hand it needs no other proof.
+    fn successor(&self, lives: Lives, now: Timestamp) -> Result<Self, MakeError> {
+        let next = Self::new(lives, now)?;
+        let cross = certificate::cross(&self.pair, &next.pair, next.life)?;
+        Ok(Self {
+            cross: Some(cross),
+            ..next
+        })
+    }
+
+    /// The cross-certificate is what follows in that chain.
+    fn crossed(self, chain: &[CertificateDer<'static>]) -> Self {
+        let cross = chain.get(1).map(|cross| check::pem(cross));
+        Self { cross, ..self }
+    }
+
+    /// That certificate, and after it the cross-certificate.
+    fn with_cross(&self, certificate: &str) -> String {
+        [certificate, self.cross.as_deref().unwrap_or_default()].concat()
     }
 
     fn serving(&self, dns: &[String], lives: Lives, now: Timestamp) -> Result<Pair, MakeError> {
@@ -339,6 +374,7 @@ fn signer(
             key: Secret::new(private.to_owned()),
         },
         life,
+        cross: None,
     })
 }
 
@@ -354,7 +390,7 @@ fn next(data: &Data) -> Result<Option<Next>, Fault> {
         return Ok(None);
     }
     let roots = certificates(NEXT_CRT, text(data, NEXT_CRT)?)?;
-    let signer = signer(data, NEXT_KEY, NEXT_CRT, &roots)?;
+    let signer = signer(data, NEXT_KEY, NEXT_CRT, &roots)?.crossed(&roots);
     check::trusted(NEXT_CRT, roots)?;
     let shown = is_there(data, NEXT_SHOWN).then(|| moment(data, NEXT_SHOWN));
     Ok(Some(Next {

@@ -167,8 +167,8 @@ fn f12_the_key_of_a_former_ca_is_kept_nowhere_and_the_ca_until_its_end() {
     );
     assert_eq!(activated.len(), 4);
     let forgotten = after(&activated, Step::Forget, later(3650));
-    let own = text(&prepared, NEXT_CRT).unwrap();
-    assert_eq!(text(&forgotten, CA_CRT).unwrap(), own);
+    let own = certificates(NEXT_CRT, text(&prepared, NEXT_CRT).unwrap()).unwrap();
+    assert_eq!(text(&forgotten, CA_CRT).unwrap(), check::pem(&own[0]));
     let kept = after(&activated, Step::Forget, later(3649));
     assert_eq!(
         text(&kept, CA_CRT).unwrap(),
@@ -241,4 +241,56 @@ fn a_certificate_is_written_as_it_was_made() {
         .certificate;
     let roots = certificates(CA_CRT, &text).unwrap();
     assert_eq!(check::pem(&roots[0]), text);
+}
+
+/// Whether somebody who trusts the CA of `before` alone accepts what is served by `after`.
+fn accepted_by_those_who_know(before: &Data, after: &Data, now: Timestamp) -> Result<(), Fault> {
+    let known = certificates(CA_CRT, text(before, CA_CRT).unwrap()).unwrap();
+    let served = parse(after, now).unwrap().unwrap();
+    accepted(known, served.serving(), &dns(), now)
+}
+
+#[test]
+fn f12_who_knows_the_ca_before_alone_accepts_what_its_successor_signed() {
+    let first = made(now());
+    let prepared = after(&first, Step::Prepare, later(1826));
+    let activated = after(&prepared, Step::Activate, later(1828));
+    let renewed = after(&activated, Step::Renew, later(5000));
+    let replaced = after(&first, Step::Replace, later(3651));
+    for (data, day) in [
+        (&activated, 1828),
+        (&renewed, 5000),
+        (&replaced, 3651),
+        // as long as the serving certificate itself
+        (&replaced, 3740),
+    ] {
+        accepted_by_those_who_know(&first, data, later(day)).unwrap();
+    }
+    let another = made(later(3651));
+    let fault = accepted_by_those_who_know(&first, &another, later(3651)).unwrap_err();
+    assert!(matches!(fault, Fault::NotAccepted(_)), "{fault:?}");
+}
+
+#[test]
+fn f12_one_cross_certificate_is_served_and_names_the_ca_before() {
+    let first = made(now());
+    let second = after(&first, Step::Replace, later(3651));
+    let third = after(&second, Step::Replace, later(3651 * 2));
+    let serving = |data| parse(data, now()).unwrap().unwrap().serving().cert.len();
+    assert_eq!(
+        (serving(&first), serving(&second), serving(&third)),
+        (1, 2, 2)
+    );
+    let day = later(3651 * 2);
+    accepted_by_those_who_know(&second, &third, day).unwrap();
+    let fault = accepted_by_those_who_know(&first, &third, day).unwrap_err();
+    assert!(matches!(fault, Fault::NotAccepted(_)), "{fault:?}");
+}
+
+#[test]
+fn f12_the_cross_certificate_of_the_next_ca_is_not_published() {
+    let prepared = after(&made(now()), Step::Prepare, later(1826));
+    let next = text(&prepared, NEXT_CRT).unwrap();
+    assert_eq!(next.matches("BEGIN").count(), 2);
+    assert_eq!(bundle(&prepared).matches("BEGIN").count(), 2);
 }
