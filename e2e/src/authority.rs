@@ -23,13 +23,13 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// One that ended a minute ago.
+    /// One that ends after that time.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn ended() -> Result<Self> {
+    pub fn living_for(life: Duration) -> Result<Self> {
         let now = now();
-        Self::living(now - HOUR, now - HOUR / 60)
+        Self::living(now, now + life)
     }
 
     /// One whose second half has begun.
