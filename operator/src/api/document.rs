@@ -18,7 +18,7 @@ pub(super) struct Document {
     /// Its `Content-Type`.
     pub(super) kind: &'static str,
     /// Its `Cache-Control`.
-    pub(super) keep: &'static str,
+    pub(super) keep: HeaderValue,
     /// Its `ETag`, with the quotes.
     pub(super) tag: String,
     /// The document itself.
@@ -27,7 +27,7 @@ pub(super) struct Document {
 
 impl Document {
     /// A document in JSON, tagged by what it says.
-    pub(super) fn json(body: Vec<u8>, keep: &'static str) -> Self {
+    pub(super) fn json(body: Vec<u8>, keep: HeaderValue) -> Self {
         Self {
             kind: "application/json",
             keep,
@@ -50,7 +50,7 @@ impl Document {
         if let Ok(tag) = HeaderValue::from_str(&self.tag) {
             headers.insert(ETAG, tag);
         }
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(self.keep));
+        headers.insert(CACHE_CONTROL, self.keep);
         response
     }
 }

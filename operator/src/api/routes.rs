@@ -47,7 +47,7 @@ pub(super) async fn assignments(
     let current = api.index.standing().may_decide(Instant::now());
     current.map_err(Refusal::from)?;
     let body = encode(&assignments_of(&snapshot, who.subject(), arrival.at))?;
-    let answer = Document::json(body, POLL_AGAIN).answer(&headers);
+    let answer = Document::json(body, pace(snapshot.how_many_pods())).answer(&headers);
     Ok(told(&api.anchors, answer))
 }
 
@@ -185,12 +185,42 @@ const EXPIRES_IN: HeaderName = HeaderName::from_static("hallpass-expires-in");
 /// A token with what is said of it: most answers are written without moving them.
 const USUAL_ANSWER: usize = 1536;
 
-/// The pace of the sidecars' polls: a changed policy is known everywhere well within a minute.
-const POLL_AGAIN: &str = "private, max-age=30";
+/// When a sidecar is to ask again where there are so many: a changed policy is known everywhere well within a
+/// minute, but no replica is asked more than 500 times a second, even where it is the only one that answers. A
+/// sidecar waits five minutes at most, whatever it is told.
+fn pace(pods: usize) -> HeaderValue {
+    let seconds = pods
+        .div_ceil(POLLS_A_SECOND)
+        .clamp(POLL_AGAIN, LONGEST_POLL);
+    match HeaderValue::try_from(format!("private, max-age={seconds}")) {
+        Ok(value) => value,
+        Err(_unreachable) => HeaderValue::from_static("no-store"),
+    }
+}
+
+/// Seconds between two polls of a sidecar.
+const POLL_AGAIN: usize = 30;
+const LONGEST_POLL: usize = 300;
+const POLLS_A_SECOND: usize = 500;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f11_no_replica_is_polled_more_than_500_times_a_second() {
+        for (pods, expected) in [
+            (0, 30),
+            (15_000, 30),
+            (15_001, 31),
+            (100_000, 200),
+            (150_000, 300),
+            (1_000_000, 300),
+        ] {
+            let told = format!("private, max-age={expected}");
+            assert_eq!(pace(pods), told.as_str(), "{pods}");
+        }
+    }
 
     #[test]
     fn f11_a_pod_that_does_not_say_what_it_has_has_nothing() {

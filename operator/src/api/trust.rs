@@ -28,7 +28,7 @@ pub(super) async fn trust(
     let document = Document {
         kind: "application/pem-certificate-chain",
         // Those of before are of no use once the next CA signs.
-        keep: "no-cache",
+        keep: HeaderValue::from_static("no-cache"),
         tag: format!("\"{}\"", bundle.digest),
         body: Bytes::copy_from_slice(bundle.pem.as_bytes()),
     };

@@ -29,6 +29,8 @@ pub(super) struct Shelf<K, T>(RwLock<State<K, T>>);
 #[derive(Debug)]
 struct State<K, T> {
     current: Objects<K, T>,
+    /// How many objects that is.
+    size: usize,
     /// Which list is the last that was begun.
     list: u32,
     /// What the first list has brought.
@@ -55,6 +57,7 @@ impl<K, T> Default for Shelf<K, T> {
     fn default() -> Self {
         Self(RwLock::new(State {
             current: HashMap::new(),
+            size: 0,
             list: 0,
             touched: BTreeSet::new(),
             synced: false,
@@ -88,29 +91,24 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
     /// as it comes: nobody knows when that list ends.
     pub(super) fn take(&self, event: Event<Filed<K, T>>) -> BTreeSet<K> {
         let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let State {
-            current,
-            list,
-            touched,
-            synced,
-        } = &mut *state;
         match event {
             Event::Init => {
-                *list = list.wrapping_add(1);
+                state.list = state.list.wrapping_add(1);
                 BTreeSet::new()
             }
-            Event::InitApply(filed) if *synced => put(current, filed, *list).into_iter().collect(),
-            Event::InitApply(filed) => {
-                touched.extend(put(current, filed, *list));
+            Event::InitApply(filed) if !state.synced => {
+                let touched = state.put(filed);
+                state.touched.extend(touched);
                 BTreeSet::new()
             }
             Event::InitDone => {
-                *synced = true;
-                touched.extend(sweep(current, *list));
-                std::mem::take(touched)
+                state.synced = true;
+                let swept = state.sweep();
+                state.touched.extend(swept);
+                std::mem::take(&mut state.touched)
             }
-            Event::Apply(filed) => put(current, filed, *list).into_iter().collect(),
-            Event::Delete(filed) => remove(current, filed).into_iter().collect(),
+            Event::InitApply(filed) | Event::Apply(filed) => state.put(filed).into_iter().collect(),
+            Event::Delete(filed) => state.remove(&filed).into_iter().collect(),
         }
     }
 
@@ -179,6 +177,11 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
         self.read(|state| state.current.keys().cloned().collect())
     }
 
+    /// How many objects there are.
+    pub(super) fn size(&self) -> usize {
+        self.read(|state| state.size)
+    }
+
     /// How many objects there are for which `wanted` holds.
     pub(super) fn count(&self, wanted: impl Fn(&T) -> bool) -> usize {
         self.read(|state| {
@@ -201,53 +204,60 @@ impl<K: Clone + Ord + Hash, T: Clone + PartialEq> Shelf<K, T> {
     }
 }
 
-fn put<K: Clone + Eq + Hash, T: PartialEq>(
-    objects: &mut Objects<K, T>,
-    filed: Filed<K, T>,
-    list: u32,
-) -> Option<K> {
-    let Filed {
-        within,
-        name,
-        record,
-    } = filed;
-    let there = objects.entry(within.clone()).or_default();
-    let known = there.get(&*name);
-    let same = known.is_some_and(|Named(entry)| entry.record == record);
-    // What is in a set is not changed where it is: it might be another one then.
-    let entry = match there.take(&*name) {
-        Some(Named(mut entry)) if same => {
-            entry.list = list;
-            entry
-        }
-        _ => Box::new(Entry { name, record, list }),
-    };
-    there.insert(Named(entry));
-    (!same).then_some(within)
-}
-
-fn remove<K: Eq + Hash, T>(objects: &mut Objects<K, T>, filed: Filed<K, T>) -> Option<K> {
-    let there = objects.get_mut(&filed.within)?;
-    there.take(&*filed.name)?;
-    if there.is_empty() {
-        objects.remove(&filed.within);
+impl<K: Clone + Ord + Hash, T: PartialEq> State<K, T> {
+    /// Puts an object in, or in the place of the one of its name; says where, if it was not there as it is.
+    fn put(&mut self, filed: Filed<K, T>) -> Option<K> {
+        let Filed {
+            within,
+            name,
+            record,
+        } = filed;
+        let list = self.list;
+        let there = self.current.entry(within.clone()).or_default();
+        let known = there.get(&*name);
+        let same = known.is_some_and(|Named(entry)| entry.record == record);
+        // What is in a set is not changed where it is: it might be another one then.
+        let entry = match there.take(&*name) {
+            Some(Named(mut entry)) if same => {
+                entry.list = list;
+                entry
+            }
+            Some(_) => Box::new(Entry { name, record, list }),
+            None => {
+                self.size += 1;
+                Box::new(Entry { name, record, list })
+            }
+        };
+        there.insert(Named(entry));
+        (!same).then_some(within)
     }
-    Some(filed.within)
-}
 
-/// Lets go of what was not in that list, and says where.
-fn sweep<K: Clone + Ord + Hash, T>(objects: &mut Objects<K, T>, list: u32) -> BTreeSet<K> {
-    let mut touched = BTreeSet::new();
-    objects.retain(|within, there| {
-        let before = there.len();
-        there.retain(|Named(entry)| entry.list == list);
-        if there.len() < before {
-            touched.insert(within.clone());
-            there.shrink_to_fit();
+    fn remove(&mut self, filed: &Filed<K, T>) -> Option<K> {
+        let there = self.current.get_mut(&filed.within)?;
+        there.take(&*filed.name)?;
+        self.size -= 1;
+        if there.is_empty() {
+            self.current.remove(&filed.within);
         }
-        !there.is_empty()
-    });
-    touched
+        Some(filed.within.clone())
+    }
+
+    /// Lets go of what was not in the last list, and says where.
+    fn sweep(&mut self) -> BTreeSet<K> {
+        let (mut touched, list) = (BTreeSet::new(), self.list);
+        self.current.retain(|within, there| {
+            let before = there.len();
+            there.retain(|Named(entry)| entry.list == list);
+            let gone = before - there.len();
+            if gone > 0 {
+                self.size -= gone;
+                touched.insert(within.clone());
+                there.shrink_to_fit();
+            }
+            !there.is_empty()
+        });
+        touched
+    }
 }
 
 #[cfg(test)]

@@ -55,6 +55,12 @@ impl Snapshot {
         self.shelves.pods.get(namespace, name)
     }
 
+    /// How many pods with a sidecar there are.
+    #[must_use]
+    pub fn how_many_pods(&self) -> usize {
+        self.shelves.pods.size()
+    }
+
     /// What `look` says of the pod of that name, which is not copied for that.
     pub(crate) fn look_at_pod<R>(
         &self,

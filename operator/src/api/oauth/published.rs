@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use hallpass_core::{denial::Code, issuer::Issuer};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -110,7 +110,7 @@ impl<'a> Metadata<'a> {
 const SIGNING: [&str; 3] = ["RS256", "ES256", "ES384"];
 
 /// How long both may be kept. A rotation of the keys waits for that long before a new one signs.
-const KEEP: &str = "public, max-age=300";
+const KEEP: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// A replica that is behind does its best, and nobody keeps that.
-const ASK_AGAIN: &str = "no-cache";
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");

@@ -1,7 +1,10 @@
 use http::StatusCode;
 use serde_json::json;
 
-use crate::api::fixture::{Operator, request, send};
+use crate::{
+    api::fixture::{Operator, request, send},
+    index::fixture::pod,
+};
 
 #[tokio::test]
 async fn tells_a_pod_what_it_is_to_hold() {
@@ -88,4 +91,19 @@ async fn answers_304_to_who_has_the_assignments_already() {
     let other = operator.bearer("idle-0", "idle");
     let other = send(&router, request("GET", "/v1/assignments", &other, "")).await;
     assert_ne!(other.header("etag"), tag);
+}
+
+#[tokio::test]
+async fn f11_where_there_are_many_pods_each_asks_more_rarely() {
+    let mut operator = Operator::new().await;
+    let index = operator.api.as_ref().unwrap().index.clone();
+    let router = operator.router();
+    let bearer = operator.bearer("orders-0", "orders");
+    for number in 0..16_000 {
+        let name = format!("crowd-{number}");
+        index.deliver_pod(pod("shop", &name, "idle"));
+    }
+    let answer = send(&router, request("GET", "/v1/assignments", &bearer, "")).await;
+    // 16,000 and those of the fixture, at 500 a second
+    assert_eq!(answer.header("cache-control"), "private, max-age=33");
 }

@@ -37,6 +37,26 @@ fn is_synced_only_after_a_whole_list() {
 }
 
 #[test]
+fn its_size_follows_every_event() {
+    let shelf = listed(&[("shop", "a", 1), ("shop", "b", 1), ("bank", "a", 1)]);
+    let steps = [
+        (Event::Apply(filed("shop", "a", 2)), 3),
+        (Event::Apply(filed("shop", "c", 1)), 4),
+        (Event::Delete(filed("bank", "a", 1)), 3),
+        (Event::Delete(filed("bank", "a", 1)), 3),
+        (Event::Init, 3),
+        (Event::InitApply(filed("shop", "a", 2)), 3),
+        (Event::InitApply(filed("mill", "a", 1)), 4),
+        (Event::InitDone, 2),
+    ];
+    for (event, size) in steps {
+        let what = format!("{event:?}");
+        take(&shelf, event);
+        assert_eq!(shelf.size(), size, "{what}");
+    }
+}
+
+#[test]
 fn a_new_list_takes_the_place_of_the_old_one_without_a_gap() {
     let shelf = listed(&[("shop", "a", 1), ("shop", "b", 1), ("bank", "a", 1)]);
     take(&shelf, Event::Init);
