@@ -1,13 +1,11 @@
-//! B12: what injection costs the creation of a pod, by the size of the pod, and what policies cost the API server.
+//! B12: what injection costs the creation of a pod, by the size of the pod.
 
 use std::{fs, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use hallpass_e2e::{
-    cluster::{Cluster, RELEASE, checkout},
-    command::{kubectl, run},
-    manifest::{Manifest, pod, policy},
-    state,
+    cluster::{Cluster, checkout, upgrade},
+    manifest::{Manifest, pod},
     wait::{not_yet, until},
 };
 use k8s_openapi::api::core::v1::Pod;
@@ -15,10 +13,9 @@ use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 
 use crate::{
+    by_policy,
     creation::{Pairs, create},
-    kernel::Memory,
     report::{Bar, Report},
-    stats::Sample,
 };
 
 /// What injects where nothing else is said.
@@ -30,9 +27,7 @@ const SIZES: [(usize, &str, usize); 3] = [
     (64 << 10, "64 KB", 100),
     (LARGEST, "1 MB", 20),
 ];
-/// How many pods are created beside so many policies.
-const CREATES: usize = 40;
-const SMALLEST: usize = 2 << 10;
+pub(crate) const SMALLEST: usize = 2 << 10;
 const LARGEST: usize = 1 << 20;
 const CONDITIONS: &str = "dry-run creates over one connection, pairs that take turns, difference of the medians; the pod is large by its environment";
 
@@ -40,13 +35,13 @@ pub(crate) async fn measure(report: &mut Report) -> Result<()> {
     let cluster = Cluster::shared("admission").await?;
     let pods = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     engine(report, &pods, BUILT_IN).await?;
-    policies(report, &cluster, &pods).await?;
-    with_webhook(report, &pods).await
+    by_policy::measure(report, (&cluster, &pods), BUILT_IN).await?;
+    with_webhook(report, &cluster, &pods).await
 }
 
 /// The same with the other engine, where the chart has one; afterwards it is as it was.
 #[expect(clippy::print_stderr, reason = "who reads the figures has to know")]
-async fn with_webhook(report: &mut Report, pods: &Api<Pod>) -> Result<()> {
+async fn with_webhook(report: &mut Report, cluster: &Cluster, pods: &Api<Pod>) -> Result<()> {
     let schema = fs::read(checkout().join("charts/hallpass/values.schema.json"))?;
     let schema: Value = serde_json::from_slice(&schema)?;
     let engines = &schema["properties"]["injection"]["properties"]["engine"]["enum"];
@@ -57,53 +52,40 @@ async fn with_webhook(report: &mut Report, pods: &Api<Pod>) -> Result<()> {
         eprintln!("not run: the chart has no engine {WEBHOOK}");
         return Ok(());
     }
-    switch(pods, WEBHOOK).await?;
-    let outcome = engine(report, pods, WEBHOOK).await;
-    switch(pods, BUILT_IN).await?;
+    let probe = of_size("probe", SMALLEST).injected();
+    let of = |engine| format!("injection.engine={engine}");
+    switch(pods, &of(WEBHOOK), (&probe, true)).await?;
+    let mut outcome = engine(report, pods, WEBHOOK).await;
+    if outcome.is_ok() {
+        outcome = by_policy::measure(report, (cluster, pods), WEBHOOK).await;
+    }
+    switch(pods, &of(BUILT_IN), (&probe, true)).await?;
     outcome
 }
 
-async fn switch(pods: &Api<Pod>, engine: &str) -> Result<()> {
-    let chart = checkout().join("charts/hallpass");
-    let chart = chart.to_str().context("a path in UTF-8")?;
-    let value = format!("injection.engine={engine}");
-    let args = [
-        "upgrade",
-        "hallpass",
-        chart,
-        "-n",
-        RELEASE,
-        "--reuse-values",
-        "--set",
-        &value,
-    ];
-    run("helm", &args, None).await?.success()?;
-    let done = [
-        "rollout",
-        "status",
-        "deployment/hallpass",
-        "-n",
-        RELEASE,
-        "--timeout=120s",
-    ];
-    kubectl(&done).await?.success()?;
-    let probe = of_size("probe", SMALLEST).injected();
+/// Changes a value of the chart and waits until that holds for `probe`: injected, or not.
+pub(crate) async fn switch(
+    pods: &Api<Pod>,
+    value: &str,
+    (probe, expected): (&Manifest, bool),
+) -> Result<()> {
+    upgrade(value).await?;
     // what the chart took away is still in force for a while, and what it brought is not yet
     let (within, mut times) = (Duration::from_secs(60), 0);
-    until(within, "a labelled pod is injected", || {
-        let probe = probe.clone();
+    let what = format!("pods are as they are to be with {value}");
+    until(within, &what, || {
         times += 1;
         async move {
-            let made = create(pods, &probe, (times, &dry_run())).await?.1;
+            let made = create(pods, probe, (times, &dry_run())).await?.1;
             let mut init = made
                 .spec
                 .iter()
                 .flat_map(|spec| spec.init_containers.iter().flatten());
             let injected = init.any(|container| container.name == "hallpass");
-            if injected && times > LONG_ENOUGH {
+            if injected == expected && times > LONG_ENOUGH {
                 Ok(())
             } else {
-                Err(not_yet("a bare pod"))
+                Err(not_yet(format!("injected: {injected}")))
             }
         }
     })
@@ -144,55 +126,6 @@ async fn compared(pods: &Api<Pod>, bytes: usize, pairs: usize) -> Result<(f64, f
     Ok(made.medians())
 }
 
-/// What policies in one namespace cost the API server.
-async fn policies(report: &mut Report, cluster: &Cluster, pods: &Api<Pod>) -> Result<()> {
-    let Some(state) = state::folder("the API server's memory") else {
-        return Ok(());
-    };
-    let pid = fs::read_to_string(state.join("run/kube-apiserver.pid"))?;
-    let pid: u32 = pid.trim().parse()?;
-    let plain = of_size("plain", SMALLEST);
-    let conditions = "VmRSS, and dry-run creates of an unlabelled pod of 2 KB, with so many policies in its namespace";
-    let mut there = 0;
-    for count in [0, 1, 32, 256] {
-        let more: Vec<String> = (there..count)
-            .map(|number| a_policy(number).to_string())
-            .collect();
-        if !more.is_empty() {
-            cluster.apply(&more.join("\n---\n")).await?;
-        }
-        there = count;
-        let mut millis = Vec::with_capacity(CREATES);
-        for number in 0..CREATES {
-            let dry = (number, &dry_run());
-            millis.push(create(pods, &plain, dry).await?.0);
-        }
-        let metric = format!("API server with {count} policies");
-        report.add(
-            "B12",
-            &metric,
-            (Memory::of(pid)?.resident, "MiB"),
-            conditions,
-        );
-        let metric = format!("create with {count} policies, p50");
-        report.add(
-            "B12",
-            &metric,
-            (Sample::new(millis).median(), "ms"),
-            conditions,
-        );
-    }
-    // who comes next counts those that are ready
-    let delete = ["delete", "tokenpolicies", "--all"];
-    cluster.kubectl(&delete).await?.success()?;
-    Ok(())
-}
-
-fn a_policy(number: usize) -> Manifest {
-    let (name, account) = (format!("p-{number}"), format!("a-{number}"));
-    policy(&name, &account, &[("vault", "https://vault.example")])
-}
-
 /// A pod that is about that large.
 pub(crate) fn of_size(name: &str, bytes: usize) -> Manifest {
     let bare = pod(name);
@@ -204,7 +137,8 @@ pub(crate) fn of_size(name: &str, bytes: usize) -> Manifest {
     bare.with("/spec/containers/0/env", json!(variables))
 }
 
-fn dry_run() -> PostParams {
+/// Nothing is stored.
+pub(crate) fn dry_run() -> PostParams {
     PostParams {
         dry_run: true,
         ..PostParams::default()

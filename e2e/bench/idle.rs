@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::{
     alone::Alone,
     crowd::{Crowd, Roots, Served},
-    kernel::{Memory, busy_micros, sleeps},
+    kernel::{Activity, Memory},
     peers::Peers,
     report::{Bar, Report},
     scale::Scale,
@@ -96,18 +96,15 @@ async fn cost(roots: &Roots, count: usize) -> Result<(Crowd, Cost)> {
     let crowd = roots.start(0..count)?;
     let served = roots.served(&crowd).await?;
     sleep(SETTLE).await;
-    let sum = |of: fn(u32) -> Result<f64>| -> Result<f64> {
-        crowd.pids().iter().map(|pid| of(*pid)).sum()
-    };
-    let (began, wakes, busy) = (Instant::now(), sum(sleeps)?, sum(busy_micros)?);
+    let (began, before) = (Instant::now(), Activity::of(crowd.pids())?);
     sleep(WINDOW).await;
-    let (wakes, busy) = (sum(sleeps)? - wakes, sum(busy_micros)? - busy);
+    let done = Activity::of(crowd.pids())?.since(&before);
     #[expect(clippy::cast_precision_loss, reason = "thousands")]
     let seconds = began.elapsed().as_secs_f64() * count as f64;
     let cost = Cost {
         memory: Memory::mean(crowd.pids())?,
-        wakes: wakes / seconds,
-        day: busy / 1e6 / seconds * 86400.0,
+        wakes: done.sleeps / seconds,
+        day: done.busy_micros / 1e6 / seconds * 86400.0,
         served,
     };
     Ok((crowd, cost))
@@ -176,8 +173,8 @@ fn megabytes(program: &Path) -> Result<f64> {
 }
 
 const HUNDRED: usize = 100;
-/// Until a connection is closed and what was needed for it is given back.
-const SETTLE: Duration = Duration::from_secs(3);
+/// Until a connection is closed and what was needed for it is given back: a thread that looked a name up ends 10 s later.
+const SETTLE: Duration = Duration::from_secs(12);
 /// In which each asks for its assignments about once.
 const WINDOW: Duration = Duration::from_secs(33);
 const CONDITIONS: &str = "the shipped program as real processes, ten tokens of 1 h each by the operator, the mean of all; idle: 33 s, \

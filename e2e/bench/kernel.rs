@@ -1,6 +1,6 @@
 //! What the kernel says of the memory and the rest of processes.
 
-use std::fs;
+use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
@@ -41,29 +41,56 @@ impl Memory {
     }
 }
 
-/// How often the threads of a process went to sleep: each time something woke them before.
-pub(crate) fn sleeps(pid: u32) -> Result<f64> {
-    let mut sum = 0.0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let status = fs::read_to_string(thread?.path().join("status"))?;
-        sum += number(&status, "voluntary_ctxt_switches:")?;
-    }
-    Ok(sum)
+/// What the threads of processes have done so far, each by its process and its own number.
+#[derive(Debug, Clone)]
+pub(crate) struct Activity(BTreeMap<(u32, OsString), Done>);
+
+/// What a thread has done, or many together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Done {
+    /// How often it went to sleep: each time something woke it before.
+    pub(crate) sleeps: f64,
+    /// Its processor time in microseconds: counted in nanoseconds, which the time of a whole process is not.
+    pub(crate) busy_micros: f64,
 }
 
-/// The processor time of the threads of a process that live, in microseconds: counted in nanoseconds, which the
-/// time of a whole process is not.
-pub(crate) fn busy_micros(pid: u32) -> Result<f64> {
-    let mut sum = 0.0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
-        let nanos = schedstat
-            .split_whitespace()
-            .next()
-            .context("no schedstat")?;
-        sum += nanos.parse::<f64>()? / 1000.0;
+impl Activity {
+    pub(crate) fn of(pids: &[u32]) -> Result<Self> {
+        let mut all = BTreeMap::new();
+        for pid in pids {
+            for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+                let thread = thread?;
+                // one that ends at this moment is one that ended before
+                if let Ok(done) = Done::of(&thread.path()) {
+                    all.insert((*pid, thread.file_name()), done);
+                }
+            }
+        }
+        Ok(Self(all))
     }
-    Ok(sum)
+
+    /// What was done since then, by all threads that have not ended meanwhile. One that did takes nothing away.
+    pub(crate) fn since(&self, before: &Self) -> Done {
+        let mut sum = Done::default();
+        for (thread, now) in &self.0 {
+            let then = before.0.get(thread).copied().unwrap_or_default();
+            sum.sleeps += now.sleeps - then.sleeps;
+            sum.busy_micros += now.busy_micros - then.busy_micros;
+        }
+        sum
+    }
+}
+
+impl Done {
+    fn of(thread: &Path) -> Result<Self> {
+        let status = fs::read_to_string(thread.join("status"))?;
+        let schedstat = fs::read_to_string(thread.join("schedstat"))?;
+        let nanos = schedstat.split_whitespace().next();
+        Ok(Self {
+            sleeps: number(&status, "voluntary_ctxt_switches:")?,
+            busy_micros: nanos.context("no schedstat")?.parse::<f64>()? / 1000.0,
+        })
+    }
 }
 
 fn number(text: &str, name: &str) -> Result<f64> {

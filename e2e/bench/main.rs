@@ -4,6 +4,7 @@
 mod admission;
 mod alone;
 mod bare;
+mod by_policy;
 mod creation;
 mod crowd;
 mod first_token;
