@@ -58,8 +58,6 @@ pub enum Injection {
 /// Why a pod stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Skip {
-    /// It only shows what a kubelet already runs.
-    Mirror,
     /// Nothing is injected in its namespace.
     UninjectedNamespace,
     /// Its label says so.
@@ -100,6 +98,10 @@ pub enum Cause {
 /// the pod's own containers in their `volumeMounts` and `env` alone, and only adds. What annotations say ends
 /// up in numbers, quantities and the presence of the startup probe, nowhere else. A pod for which no label
 /// asks is never refused.
+///
+/// # Assumptions
+/// The pod mirrors nothing that a kubelet runs: the chart's registrations leave that out, by who asks for it, which is
+/// not known here.
 #[must_use]
 pub fn inject(
     pod: &Pod,
@@ -122,9 +124,6 @@ pub fn inject(
 }
 
 fn skip(pod: &Pod, namespace: &str, asked: Asked, settings: &Settings) -> Option<Skip> {
-    if pod.annotation(MIRROR).is_some() {
-        return Some(Skip::Mirror);
-    }
     if settings.uninjected_namespaces.contains(namespace) {
         return Some(Skip::UninjectedNamespace);
     }
@@ -187,7 +186,6 @@ fn shown(text: &str) -> String {
     format!("{start}…")
 }
 
-const MIRROR: &str = "kubernetes.io/config.mirror";
 const INJECT: &str = "hallpass.dev/inject";
 const NO_TRUST: &str =
     "the operator has no CA yet that the sidecar could trust; try again in a moment";

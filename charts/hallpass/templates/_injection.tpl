@@ -30,9 +30,10 @@ object.spec.?os.?name.or(object.spec.?nodeSelector[?'kubernetes.io/os']).orValue
 : ''
 {{- end }}
 
-{{/* CEL: whether the pod only mirrors what a kubelet already runs from a file of its own. */}}
+{{/* CEL: whether the pod only mirrors what a kubelet already runs from a file of its own. Whoever creates pods may write the
+     annotation, only a node may mean it. */}}
 {{- define "hallpass.isMirror" -}}
-object.metadata.?annotations[?'kubernetes.io/config.mirror'].hasValue()
+(object.metadata.?annotations[?'kubernetes.io/config.mirror'].hasValue() && 'system:nodes' in request.userInfo.?groups.orValue([]))
 {{- end }}
 
 {{/* CEL: the name of the service account that the pod runs under. */}}

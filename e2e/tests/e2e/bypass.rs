@@ -27,6 +27,9 @@ const WAYS: &[Way] = &[
     }, Some("label hallpass.dev/injected is set by injection only")),
     ("the network of its node", || spec("hostNetwork", json!(true)), Some("finds the operator only with dnsPolicy: ClusterFirstWithHostNet")),
     ("the DNS of its node", || spec("dnsPolicy", json!("Default")), Some("finds the operator only by the cluster's DNS")),
+    ("what only a node may mean, and a misfit", || {
+        forged_mirror().with("/spec/hostNetwork", json!(true))
+    }, Some("finds the operator only with dnsPolicy: ClusterFirstWithHostNet")),
     ("Windows", || spec("os", json!({"name": "windows"})), Some("the sidecar runs on Linux only")),
     ("a container of the sidecar's name", || spec("containers", json!([container("hallpass")])), Some("the container name hallpass is the name of the sidecar")),
     ("an init container of its name", || spec("initContainers", json!([container("hallpass")])), Some("lacks restartPolicy: Always")),
@@ -66,6 +69,19 @@ async fn t27_every_way_around_the_sidecar_is_refused_or_leads_to_it() -> Result<
                 .and_then(|seen| has_the_sidecar(&seen)),
         };
         judged.with_context(|| (*what).to_owned())?;
+    }
+    Ok(())
+}
+
+/// It gets the sidecar like any other pod, and Kubernetes itself refuses what claims to be a mirror and has an identity.
+#[tokio::test]
+async fn t27_a_pod_that_claims_to_mirror_a_file_of_a_node_does_not_start_bare() -> Result<()> {
+    let cluster = Cluster::shared("forged").await?;
+    namespace_says(&cluster, "true").await?;
+    let why = "a mirror pod may not use ServiceAccountToken volume projections";
+    for pod in [forged_mirror().injected(), forged_mirror()] {
+        let refused = cluster.create(&pod).refused().await?;
+        ensure!(refused.message.contains(why), "{refused:?}");
     }
     Ok(())
 }
@@ -150,6 +166,10 @@ fn bare_sidecar() -> Value {
         "name": "hallpass", "image": "registry.local/hallpass-sidecar:0.1.0", "imagePullPolicy": "IfNotPresent",
         "restartPolicy": "Always",
     })
+}
+
+fn forged_mirror() -> Manifest {
+    spec("nodeName", json!("node0")).annotation("kubernetes.io/config.mirror", "x")
 }
 
 fn spec(key: &str, value: Value) -> Manifest {

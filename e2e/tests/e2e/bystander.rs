@@ -26,7 +26,7 @@ async fn a_pod_that_does_not_ask_is_left_alone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pod_that_only_mirrors_a_file_of_its_node_is_left_alone() -> Result<()> {
+async fn t27_a_pod_that_only_mirrors_a_file_of_its_node_is_left_alone() -> Result<()> {
     let cluster = Cluster::shared("mirror").await?;
     let path = "jsonpath={.items[0].metadata.name} {.items[0].metadata.uid}";
     let node = kubectl(&["get", "nodes", "-o", path]).await?.success()?;

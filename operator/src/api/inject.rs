@@ -195,7 +195,7 @@ const fn outcome(injection: &Injection) -> InjectionOutcome {
             Cause::NoTrust => InjectionOutcome::NoTrust,
         },
         Injection::Skip(skip) => match skip {
-            Skip::Mirror | Skip::UninjectedNamespace | Skip::OptedOut => InjectionOutcome::Exempt,
+            Skip::UninjectedNamespace | Skip::OptedOut => InjectionOutcome::Exempt,
             Skip::NotAsked => InjectionOutcome::NotAsked,
             Skip::NotSynced => InjectionOutcome::NotSynced,
             Skip::Present => InjectionOutcome::Present,

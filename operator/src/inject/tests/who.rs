@@ -57,11 +57,7 @@ fn a_policy_asks_only_where_it_is_known_to() {
 }
 
 #[test]
-fn mirror_pods_and_the_clusters_own_namespaces_are_left_alone() {
-    let mut mirror = pod();
-    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "7"});
-    let seen = asked(&mirror, Asked::ByPod);
-    assert_eq!(seen, Injection::Skip(Skip::Mirror));
+fn the_clusters_own_namespaces_are_left_alone() {
     for namespace in ["kube-system", "hallpass-system-keys"] {
         let seen = inject(
             &parsed(&pod()),
@@ -71,6 +67,15 @@ fn mirror_pods_and_the_clusters_own_namespaces_are_left_alone() {
             Some(CA),
         );
         assert_eq!(seen, Injection::Skip(Skip::UninjectedNamespace));
+    }
+}
+
+#[test]
+fn t27_what_a_pod_says_of_being_a_mirror_exempts_it_from_nothing() {
+    let mut forged = pod();
+    forged["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "7"});
+    for everybody in [Asked::ByPod, Asked::ByNamespace, SELECTED] {
+        assert!(is_injected(&asked(&forged, everybody)), "{everybody:?}");
     }
 }
 
