@@ -33,6 +33,7 @@ mod pod_shape;
 mod policy;
 mod privilege;
 mod quality;
+mod quota;
 mod readme;
 mod refresh;
 mod revocation;
