@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::{
-    cluster::{Cluster, RELEASE, before, install},
+    cluster::{Cluster, Engine, RELEASE, before, engine, install},
     command::run,
     injection::check_bare,
     inventory::{Inventory, Place},
     manifest::pod,
+    readme::block_of,
     remark::remark,
     wait::{not_yet, until},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DEFINITION: &str = "CustomResourceDefinition.apiextensions.k8s.io";
@@ -31,6 +32,7 @@ async fn uninstalling_leaves_the_definitions_and_the_policies_and_nothing_else()
     let running = cluster
         .start(&pod("before").injected().under("orders"))
         .await?;
+    what_depends_is_found(&cluster).await?;
 
     run("helm", &["uninstall", "hallpass", "-n", RELEASE], None)
         .await?
@@ -60,6 +62,32 @@ async fn uninstalling_leaves_the_definitions_and_the_policies_and_nothing_else()
         }
     })
     .await
+}
+
+/// By the commands of the chapter.
+async fn what_depends_is_found(cluster: &Cluster) -> Result<()> {
+    let api = engine()? == Engine::AdmissionPolicy;
+    if api {
+        let bundle = json!({"clusterTrustBundle": {
+            "signerName": "hallpass.dev/serving", "labelSelector": {}, "path": "ca.pem", "optional": true,
+        }});
+        let volume = json!({"name": "ca", "projected": {"sources": [bundle]}});
+        let api = pod("api").with("/spec/volumes", json!([volume]));
+        cluster.apply(&api.to_string()).await?;
+    }
+    let commands = block_of("docs/operations.md", "depends")?;
+    let found = run("sh", &["-c", &commands], None).await?;
+    ensure!(found.stderr.is_empty(), "{found:?}");
+    for (name, there) in [("before", true), ("orders", true), ("api", api)] {
+        // the name, behind its kind where there are several
+        let is = |object: &str| object.rsplit('/').next() == Some(name);
+        let mut lines = found.stdout.lines().map(str::split_whitespace);
+        let named = lines.any(|mut line| {
+            line.next() == Some(cluster.namespace.as_str()) && line.next().is_some_and(is)
+        });
+        ensure!(named == there, "{name}: {found:?}");
+    }
+    Ok(())
 }
 
 async fn uninstalled(cluster: &Cluster, running: &str) -> Result<()> {
