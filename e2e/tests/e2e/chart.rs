@@ -2,6 +2,7 @@
 
 mod helms;
 mod monitoring;
+mod network;
 mod values;
 
 use std::collections::BTreeSet;
