@@ -3,6 +3,7 @@
 mod helms;
 mod monitoring;
 mod network;
+mod restricted;
 mod values;
 
 use std::collections::BTreeSet;
