@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use http::{Method, Request};
+use kube::client::Body;
 use serde_json::Value;
 
 use crate::{cluster::Cluster, create::Verdict};
@@ -102,6 +103,27 @@ impl Attempt {
             resource,
         })
     }
+
+    /// What is sent, so that nothing is stored.
+    fn request(&self, who: Caller<'_>) -> Result<Request<Vec<u8>>> {
+        let mut path = self.path.clone();
+        let mut request = Request::builder();
+        if self.method != Method::GET {
+            path.push_str("?dryRun=All");
+        }
+        let content = match self.method {
+            Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        request = request.method(&self.method).uri(path);
+        request = request.header("Content-Type", content);
+        request = request.header("Impersonate-User", who.user);
+        for group in who.groups.iter().chain(&["system:authenticated"]) {
+            request = request.header("Impersonate-Group", *group);
+        }
+        let body = self.body.as_ref().map(Value::to_string);
+        Ok(request.body(body.unwrap_or_default().into_bytes())?)
+    }
 }
 
 impl Cluster {
@@ -110,28 +132,28 @@ impl Cluster {
     /// # Errors
     /// It did not answer.
     pub async fn attempt(&self, who: Caller<'_>, attempt: &Attempt) -> Result<Verdict> {
-        let mut path = attempt.path.clone();
-        let mut request = Request::builder();
-        if attempt.method != Method::GET {
-            path.push_str("?dryRun=All");
-        }
-        let content = match attempt.method {
-            Method::PATCH => "application/merge-patch+json",
-            _ => "application/json",
-        };
-        request = request.method(&attempt.method).uri(path);
-        request = request.header("Content-Type", content);
-        request = request.header("Impersonate-User", who.user);
-        for group in who.groups.iter().chain(&["system:authenticated"]) {
-            request = request.header("Impersonate-Group", *group);
-        }
-        let body = attempt.body.as_ref().map(Value::to_string);
-        let request = request.body(body.unwrap_or_default().into_bytes())?;
-        match self.client.request(request).await {
+        match self.client.request(attempt.request(who)?).await {
             Ok(object) => Ok(Verdict::Accepted(object)),
             Err(kube::Error::Api(status)) => Ok(Verdict::Refused(status)),
             Err(why) => Err(why).context("ask the API server"),
         }
+    }
+
+    /// The warnings beside the refusal of that request. What a policy has against it is among them where a binding asks
+    /// for warnings, whoever refuses it first.
+    ///
+    /// # Errors
+    /// It was not refused, or there was no answer.
+    pub async fn warnings(&self, who: Caller<'_>, attempt: &Attempt) -> Result<Vec<String>> {
+        let request = attempt.request(who)?.map(Body::from);
+        let answer = self.client.send(request).await;
+        let answer = answer.context("ask the API server")?;
+        let (status, headers) = (answer.status(), answer.headers());
+        ensure!(status.is_client_error(), "not refused: {status}");
+        let warnings = headers.get_all("Warning").iter();
+        warnings
+            .map(|warning| Ok(warning.to_str()?.to_owned()))
+            .collect()
     }
 }
 

@@ -1,21 +1,21 @@
 //! Who may do what: requests in the name of the operator and of people, and who refuses them. Every right to write that
 //! the operator has is used here once, and beside it what its admission policies refuse.
 
+mod besides;
+mod complete;
 mod evictions;
+mod mints;
 mod operator;
 mod own;
 mod people;
 mod scoped;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use hallpass_e2e::{
-    attempt::{Attempt, Caller, Right},
-    cluster::{Cluster, Engine, RELEASE, engine},
+    attempt::{Attempt, Caller},
+    cluster::{Cluster, RELEASE, engine},
     command::{kubectl, kubectl_with},
     wait::until,
 };
@@ -32,8 +32,11 @@ enum Expected {
     NoRightAndPolicy(&'static str, &'static str),
     /// The admission policy of that name refuses it with these words.
     Policy(&'static str, &'static str),
+    /// It is refused, to whom has every right too; and whoever says so first, the admission policy of that name has these
+    /// words against it.
+    Besides(&'static str, &'static str),
 }
-use Expected::{Allowed, NoRight, NoRightAndPolicy, Policy};
+use Expected::{Allowed, Besides, NoRight, NoRightAndPolicy, Policy};
 
 /// One request: what is told of it, the request, and what becomes of it.
 type Row = (&'static str, Attempt, Expected);
@@ -62,7 +65,7 @@ const WIDE: &str = "/apis/hallpass.dev/v1alpha1";
 impl Place {
     async fn find(cluster: &Cluster) -> Result<Self> {
         let namespace = &cluster.namespace;
-        for object in objects() {
+        for object in objects(namespace) {
             cluster.apply(&object.to_string()).await?;
         }
         let pod = cluster
@@ -101,7 +104,7 @@ async fn first(resource: &str, namespace: &str, selector: &str) -> Result<String
 }
 
 /// What the requests are about.
-fn objects() -> [Value; 5] {
+fn objects(namespace: &str) -> [Value; 8] {
     let ours = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "hallpass.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
     [
         hallpass_e2e::manifest::pod("app").json().clone(),
@@ -117,6 +120,13 @@ fn objects() -> [Value; 5] {
             "lock",
             json!({"target": {"pod": "nobody"}, "effect": "Lock"}),
         ),
+        ours(
+            "TokenRevocation",
+            "early",
+            json!({"target": {"pod": "nobody"}, "ttlSecondsAfterExpired": 31_536_000}),
+        ),
+        own::event(namespace, "told", "hallpass-operator"),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "team"}}),
     ]
 }
 
@@ -150,6 +160,7 @@ async fn one(cluster: &Cluster, user: &str, attempt: &Attempt, expected: Expecte
             verdict.against_policy(policy, why)
         }
         Policy(policy, why) => verdict.against_policy(policy, why),
+        Besides(policy, why) => besides::said(cluster, mighty, attempt, policy, why).await,
     }
 }
 
@@ -164,9 +175,9 @@ async fn t25_the_operator_may_do_what_it_is_for_and_nothing_else() -> Result<()>
     let outcome = beside(&cluster, &place, &other).await;
     let secret = ["delete", "secret", &other, "-n", &keys];
     kubectl(&secret).await?.success()?;
-    let gone = "--ignore-not-found";
-    let revocation = ["delete", "clustertokenrevocation", &other, gone];
-    kubectl(&revocation).await?.success()?;
+    let (gone, lock) = ("--ignore-not-found", format!("{other}-lock"));
+    let revocations = ["delete", "clustertokenrevocation", &other, &lock, gone];
+    kubectl(&revocations).await?.success()?;
     outcome
 }
 
@@ -194,96 +205,17 @@ async fn beside(cluster: &Cluster, place: &Place, other: &str) -> Result<()> {
         let patch = [&["patch", &resource, other], &how[..]].concat();
         cluster.kubectl(&patch).await?.success()?;
     }
+    let lock = json!({
+        "apiVersion": "hallpass.dev/v1alpha1", "kind": "ClusterTokenRevocation",
+        "metadata": {"name": format!("{other}-lock")},
+        "spec": {"target": {"namespace": other}, "effect": "Lock"},
+    });
+    cluster.apply(&lock.to_string()).await?;
     let rows = operator::rows(place, &cluster.namespace, other, engine()?);
-    judge(cluster, &operator(), &rows).await
-}
-
-/// The rules of the operator's roles, and the policies that bind it: one that is added is tried, or this fails.
-#[tokio::test]
-async fn t25_every_right_to_write_and_every_policy_of_the_operator_is_tried() -> Result<()> {
-    let cluster = Cluster::shared("rights").await?;
-    let place = Place::find(&cluster).await?;
-    let rows = operator::rows(&place, &cluster.namespace, "other", engine()?);
-    let mut tried = BTreeSet::new();
-    let mut policies = BTreeSet::new();
-    for (_, attempt, expected) in &rows {
-        match expected {
-            Allowed => drop(tried.insert(attempt.right()?)),
-            Policy(policy, _) | NoRightAndPolicy(policy, _) => {
-                policies.insert((*policy).to_owned());
-            }
-            NoRight => {}
-        }
-    }
-    let mut given = BTreeSet::new();
-    for (kind, name, namespace) in [
-        ("clusterrole", "hallpass-operator", ""),
-        ("clusterrole", "hallpass-token-request", ""),
-        ("role", "hallpass-operator", RELEASE),
-        ("role", "hallpass-operator", &format!("{RELEASE}-keys")),
-    ] {
-        given.extend(writes(kind, name, namespace).await?);
-    }
-    if engine()? == Engine::Webhook {
-        given.extend(writes("clusterrole", "hallpass-webhook", "").await?);
-    }
-    for right in operator::UNTRIED {
-        let (verb, group, resource) = *right;
-        given.remove(&Right {
-            verb,
-            group: group.to_owned(),
-            resource: resource.to_owned(),
-        });
-    }
-    tried.retain(|right| right.verb != "get");
-    assert_eq!(tried, given);
-
-    let args = ["get", "validatingadmissionpolicies", "-o", "json"];
-    let all: Value = serde_json::from_str(&kubectl(&args).await?.success()?)?;
-    let all = all["items"].as_array().context("a list")?;
-    let bind = all
-        .iter()
-        .filter(|policy| policy["spec"]["matchConditions"][0]["name"] == "by-the-operator");
-    let bind: BTreeSet<_> = bind
-        .filter_map(|policy| policy["metadata"]["name"].as_str().map(str::to_owned))
-        .collect();
-    ensure!(bind.len() >= 10, "{bind:?}");
-    assert_eq!(policies, bind);
-    Ok(())
-}
-
-/// What a role lets somebody write.
-async fn writes(kind: &str, name: &str, namespace: &str) -> Result<Vec<Right>> {
-    let mut args = vec!["get", kind, name, "-o", "json"];
-    if !namespace.is_empty() {
-        args.extend(["-n", namespace]);
-    }
-    let role: Value = serde_json::from_str(&kubectl(&args).await?.success()?)?;
-    let words = |value: &Value| -> Vec<String> {
-        let list = value.as_array().into_iter().flatten();
-        list.filter_map(|word| word.as_str().map(str::to_owned))
-            .collect()
-    };
-    let verbs = ["create", "patch", "update", "delete", "deletecollection"];
-    let mut rights = Vec::new();
-    for rule in role["rules"].as_array().context("rules")? {
-        for verb in verbs
-            .iter()
-            .filter(|verb| words(&rule["verbs"]).iter().any(|have| have == *verb))
-        {
-            for group in words(&rule["apiGroups"]) {
-                for resource in words(&rule["resources"]) {
-                    let group = group.clone();
-                    rights.push(Right {
-                        verb,
-                        group,
-                        resource,
-                    });
-                }
-            }
-        }
-    }
-    Ok(rights)
+    let warns = besides::ask(cluster, &rows).await?;
+    let judged = judge(cluster, &operator(), &rows).await;
+    warns.end().await?;
+    judged
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ fn refused(place: &Place) -> [(&'static str, Attempt, &'static str); 5] {
         (
             "evicts in kube-system",
             Attempt::post(system, eviction(&seen)),
-            "evicts no pod of namespace kube-system",
+            "where none is injected",
         ),
     ]
 }

@@ -3,7 +3,9 @@
 use hallpass_e2e::{attempt::Attempt, cluster::Engine};
 use serde_json::{Value, json};
 
-use super::{Allowed, NoRight, NoRightAndPolicy, Place, Policy, Row, WIDE, evictions, own};
+use super::{
+    Allowed, NoRight, NoRightAndPolicy, Place, Policy, Row, WIDE, evictions, mints::mints, own,
+};
 
 /// Rights that no request here uses: verb, group, resource, and why in the comment.
 pub(super) const UNTRIED: &[(&str, &str, &str)] = &[
@@ -14,11 +16,28 @@ pub(super) const UNTRIED: &[(&str, &str, &str)] = &[
     ("create", "authentication.k8s.io", "tokenreviews"),
 ];
 
+/// Rights to write that no policy bounds: verb, group, resource, and why in the comment.
+pub(super) const UNBOUND: &[(&str, &str, &str)] = &[
+    // Kubernetes lets no policy judge such configurations: the right is to its own name alone
+    (
+        "patch",
+        "admissionregistration.k8s.io",
+        "mutatingwebhookconfigurations",
+    ),
+    // a status carries nothing else with it, and nobody is given anything by one
+    ("patch", "hallpass.dev", "tokenpolicies/status"),
+    ("patch", "hallpass.dev", "tokenaudiences/status"),
+    ("patch", "hallpass.dev", "tokenissuers/status"),
+    // nothing is stored
+    ("create", "authentication.k8s.io", "tokenreviews"),
+];
+
 /// Everything.
 pub(super) fn rows(place: &Place, namespace: &str, other: &str, engine: Engine) -> Vec<Row> {
     [
         mints(place),
         own::serving(),
+        own::secrets(place),
         own::keys(place, other),
         own::leases(place, namespace),
         own::events(namespace),
@@ -28,70 +47,25 @@ pub(super) fn rows(place: &Place, namespace: &str, other: &str, engine: Engine) 
             Engine::Webhook => own::webhook(),
         },
         reports(place),
+        expires(place, other),
         issuers(),
         revocations(place, other),
+        tidies_up(place, other),
         definitions(),
         beyond(place),
     ]
     .concat()
 }
 
-pub(super) fn mints(place: &Place) -> Vec<Row> {
-    const POLICY: &str = "hallpass-token-requests";
-    let request = |audience: &str, seconds: u32, bound: Value| {
-        json!({
-            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-            "spec": {"audiences": [audience], "expirationSeconds": seconds, "boundObjectRef": bound},
-        })
-    };
-    let vault = "https://vault.example";
-    let here = place.core("serviceaccounts/default/token");
-    let system = "/api/v1/namespaces/kube-system/serviceaccounts/default/token";
-    let pod = || place.pod.clone();
-    vec![
-        (
-            "mints for a pod",
-            Attempt::post(&here, request(vault, 600, pod())),
-            Allowed,
-        ),
-        (
-            "mints for no pod",
-            Attempt::post(&here, request(vault, 600, Value::Null)),
-            Policy(POLICY, "only tokens bound to a pod"),
-        ),
-        (
-            "mints for a day",
-            Attempt::post(&here, request(vault, 86_400, pod())),
-            Policy(POLICY, "at most 3600 seconds"),
-        ),
-        (
-            "mints for the API server",
-            Attempt::post(&here, request("https://kubernetes.default.svc", 600, pod())),
-            Policy(POLICY, "the API server"),
-        ),
-        (
-            "mints in kube-system",
-            Attempt::post(system, request(vault, 600, pod())),
-            Policy(POLICY, "which is protected"),
-        ),
-    ]
-}
-
 fn reports(place: &Place) -> Vec<Row> {
     const POLICY: &str = "hallpass-reports";
     let seen = || json!({"status": {"observedGeneration": 1}});
-    let expired = |status: &str| {
-        json!({"status": {"conditions": [{
-            "type": "Expired", "status": status, "reason": "Expired", "message": "a", "lastTransitionTime": "2026-01-01T00:00:00Z",
-        }]}})
-    };
     let wider = json!({"spec": {"allow": [{"from": {"namespaceSelector": {"matchLabels": {"a": "b"}}, "serviceAccounts": ["*"]}, "scopes": ["a"]}]}});
     let status_alone = "nothing of TokenPolicies and TokenAudiences but their status";
     let (policy, audience) = (
         place.ours("tokenpolicies/orders"),
         place.ours("tokenaudiences/payments"),
     );
-    let lock = place.ours("tokenrevocations/lock/status");
     vec![
         (
             "reports on a policy",
@@ -102,21 +76,6 @@ fn reports(place: &Place) -> Vec<Row> {
             "reports on an audience",
             Attempt::patch(&format!("{audience}/status"), seen()),
             Allowed,
-        ),
-        (
-            "reports on a revocation",
-            Attempt::patch(&place.ours("tokenrevocations/once/status"), expired("True")),
-            Allowed,
-        ),
-        (
-            "reports on a lock",
-            Attempt::patch(&lock, expired("False")),
-            Allowed,
-        ),
-        (
-            "calls an endless lock expired",
-            Attempt::patch(&lock, expired("True")),
-            Policy(POLICY, "no lock without an end"),
         ),
         (
             "widens an audience",
@@ -136,17 +95,59 @@ fn reports(place: &Place) -> Vec<Row> {
     ]
 }
 
+fn expires(place: &Place, other: &str) -> Vec<Row> {
+    const POLICY: &str = "hallpass-reports";
+    let expired = |status: &str| {
+        json!({"status": {"conditions": [{
+            "type": "Expired", "status": status, "reason": "Expired", "message": "a", "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]}})
+    };
+    let once = place.ours("tokenrevocations/once/status");
+    let lock = place.ours("tokenrevocations/lock/status");
+    let wide = format!("{WIDE}/clustertokenrevocations/{other}-lock/status");
+    let endless = "no lock without an end";
+    vec![
+        (
+            "reports on a revocation",
+            Attempt::patch(&once, expired("True")),
+            Allowed,
+        ),
+        (
+            "reports on a lock",
+            Attempt::patch(&lock, expired("False")),
+            Allowed,
+        ),
+        (
+            "calls an endless lock expired",
+            Attempt::patch(&lock, expired("True")),
+            Policy(POLICY, endless),
+        ),
+        (
+            "calls an endless lock of the cluster expired",
+            Attempt::patch(&wide, expired("True")),
+            Policy(POLICY, endless),
+        ),
+    ]
+}
+
 fn issuers() -> Vec<Row> {
     const POLICY: &str = "hallpass-issuers";
     let issuers = format!("{WIDE}/tokenissuers");
     let own = format!("{issuers}/hallpass");
-    let other = json!({
-        "apiVersion": "hallpass.dev/v1alpha1", "kind": "TokenIssuer", "metadata": {"name": "other"},
-        "spec": {"hallpass": {"issuerURL": "https://privilege.example"}},
-    });
+    let issuer = |name: &str| {
+        json!({
+            "apiVersion": "hallpass.dev/v1alpha1", "kind": "TokenIssuer", "metadata": {"name": name},
+            "spec": {"hallpass": {"issuerURL": "https://privilege.example"}},
+        })
+    };
     let names = json!({"spec": {"audiences": [{"pattern": "https://*.example", "namespaces": {"matchLabels": {"a": "b"}}}]}});
     let rotate =
         json!({"metadata": {"annotations": {"hallpass.dev/rotate-now": "2026-01-01T00:00:00Z"}}});
+    let (mut naming, mut rotating) = (issuer("hallpass"), issuer("hallpass"));
+    naming["spec"]["audiences"] = names["spec"]["audiences"].clone();
+    rotating["metadata"]["annotations"] = rotate["metadata"]["annotations"].clone();
+    let no_names = "which namespaces may state which audiences";
+    let no_rotation = "asks for no rotation";
     vec![
         (
             "follows the chart's values",
@@ -163,18 +164,28 @@ fn issuers() -> Vec<Row> {
         ),
         (
             "makes another issuer",
-            Attempt::post(&issuers, other),
+            Attempt::post(&issuers, issuer("other")),
             Policy(POLICY, "no other TokenIssuer than hallpass"),
         ),
         (
             "says who may state what",
             Attempt::patch(&own, names),
-            Policy(POLICY, "which namespaces may state which audiences"),
+            Policy(POLICY, no_names),
         ),
         (
             "has keys rotate",
             Attempt::patch(&own, rotate),
-            Policy(POLICY, "asks for no rotation"),
+            Policy(POLICY, no_rotation),
+        ),
+        (
+            "makes the issuer, and says who may state what",
+            Attempt::post(&issuers, naming),
+            Policy(POLICY, no_names),
+        ),
+        (
+            "makes the issuer, and has keys rotate",
+            Attempt::post(&issuers, rotating),
+            Policy(POLICY, no_rotation),
         ),
     ]
 }
@@ -182,29 +193,40 @@ fn issuers() -> Vec<Row> {
 fn revocations(place: &Place, other: &str) -> Vec<Row> {
     const POLICY: &str = "hallpass-revocations-created";
     let wide = format!("{WIDE}/clustertokenrevocations");
-    let revocation = |kind: &str, target: Value| {
-        json!({
-            "apiVersion": "hallpass.dev/v1alpha1", "kind": kind, "metadata": {"name": "token-a"},
-            "spec": {"target": target, "ttlSecondsAfterExpired": 0},
-        })
+    let revocation = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "hallpass.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let here = |name: &str, spec: Value| {
+        let revocation = revocation("TokenRevocation", name, spec);
+        Attempt::post(&place.ours("tokenrevocations"), revocation)
     };
-    let (here, one) = (place.ours("tokenrevocations"), json!({"tokenID": "a"}));
-    let bad = revocation("TokenRevocation", json!({"serviceAccount": "default"}));
-    let gone = place.ours("tokenrevocations/lock");
+    let one = json!({"target": {"tokenID": "a"}, "ttlSecondsAfterExpired": 0});
+    let account = json!({"target": {"serviceAccount": "default"}, "ttlSecondsAfterExpired": 0});
+    let mut locked = account.clone();
+    locked["effect"] = json!("Lock");
     vec![
-        (
-            "gives a token back",
-            Attempt::post(&here, revocation("TokenRevocation", one.clone())),
-            Allowed,
-        ),
+        ("gives a token back", here("token-a", one.clone()), Allowed),
         (
             "stops a service account",
-            Attempt::post(&here, bad),
+            here("token-a", account),
             Policy(POLICY, "single tokens only"),
         ),
         (
+            "locks a service account",
+            here("token-a", locked),
+            Policy(POLICY, "locks nobody"),
+        ),
+        (
+            "takes a name that people may use",
+            here("orders", one.clone()),
+            Policy(POLICY, "whose names begin with token-"),
+        ),
+        (
+            "gives a token back for ever",
+            here("token-a", json!({"target": {"tokenID": "a"}})),
+            Policy(POLICY, "deleted once they have expired"),
+        ),
+        (
             "revokes in every namespace",
-            Attempt::post(&wide, revocation("ClusterTokenRevocation", one)),
+            Attempt::post(&wide, revocation("ClusterTokenRevocation", "token-a", one)),
             NoRightAndPolicy(POLICY, "no ClusterTokenRevocation"),
         ),
         (
@@ -215,20 +237,32 @@ fn revocations(place: &Place, other: &str) -> Vec<Row> {
             ),
             Allowed,
         ),
+    ]
+}
+
+fn tidies_up(place: &Place, other: &str) -> Vec<Row> {
+    const POLICY: &str = "hallpass-revocations-deleted";
+    let gone = |name: &str| Attempt::delete(&place.ours(&format!("tokenrevocations/{name}")));
+    let wide = format!("{WIDE}/clustertokenrevocations/{other}");
+    let endless = "no lock without an end";
+    vec![
+        ("tidies up", gone(other), Allowed),
+        ("tidies up in the cluster", Attempt::delete(&wide), Allowed),
+        ("takes a lock away", gone("lock"), Policy(POLICY, endless)),
         (
-            "tidies up",
-            Attempt::delete(&place.ours(&format!("tokenrevocations/{other}"))),
-            Allowed,
+            "takes a lock of the cluster away",
+            Attempt::delete(&format!("{wide}-lock")),
+            Policy(POLICY, endless),
         ),
         (
-            "tidies up in the cluster",
-            Attempt::delete(&format!("{wide}/{other}")),
-            Allowed,
+            "tidies up what is to stay",
+            gone("once"),
+            Policy(POLICY, "does not ask for it by ttlSecondsAfterExpired"),
         ),
         (
-            "takes a lock away",
-            Attempt::delete(&gone),
-            Policy("hallpass-revocations-deleted", "no lock without an end"),
+            "tidies up too early",
+            gone("early"),
+            Policy(POLICY, "that has not expired"),
         ),
     ]
 }

@@ -3,18 +3,13 @@
 use hallpass_e2e::{attempt::Attempt, cluster::RELEASE};
 use serde_json::{Value, json};
 
-use super::{Allowed, NoRight, NoRightAndPolicy, Place, Policy, Row};
+use super::{Allowed, Besides, NoRight, NoRightAndPolicy, Place, Policy, Row};
 
 pub(super) fn serving() -> Vec<Row> {
     const POLICY: &str = "hallpass-serving";
     let secrets = format!("/api/v1/namespaces/{RELEASE}/secrets");
     let secret = format!("{secrets}/hallpass-serving");
     let data = |key: &str| json!({"data": {key: "YQ=="}});
-    let token = json!({
-        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
-        "metadata": {"name": "token", "annotations": {"kubernetes.io/service-account.name": "default"}},
-    });
-    let no_other = "writes no other Secret than hallpass-serving";
     vec![
         ("reads its certificate", Attempt::get(&secret), Allowed),
         (
@@ -45,9 +40,22 @@ pub(super) fn serving() -> Vec<Row> {
             ),
             Policy("hallpass-finalizers", "finalizers"),
         ),
+    ]
+}
+
+/// What is not its certificate's, in any namespace but that of the keys.
+pub(super) fn secrets(place: &Place) -> Vec<Row> {
+    const POLICY: &str = "hallpass-serving";
+    let secrets = format!("/api/v1/namespaces/{RELEASE}/secrets");
+    let token = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "token", "annotations": {"kubernetes.io/service-account.name": "default"}},
+    });
+    let no_other = "writes no other Secret than hallpass-serving";
+    vec![
         (
             "deletes the Secret",
-            Attempt::delete(&secret),
+            Attempt::delete(&format!("{secrets}/hallpass-serving")),
             NoRightAndPolicy(POLICY, no_other),
         ),
         (
@@ -59,6 +67,15 @@ pub(super) fn serving() -> Vec<Row> {
             "has a token made in kube-system",
             Attempt::post("/api/v1/namespaces/kube-system/secrets", token),
             NoRightAndPolicy(POLICY, no_other),
+        ),
+        // of the one that it may write Kubernetes changes no type
+        (
+            "writes into a Secret of a team",
+            Attempt::patch(
+                &place.core("secrets/team"),
+                json!({"data": {"tls.crt": "YQ=="}}),
+            ),
+            Besides(POLICY, "into no Secret of another type"),
         ),
         (
             "reads another Secret",
@@ -195,17 +212,31 @@ pub(super) fn leases(place: &Place, namespace: &str) -> Vec<Row> {
     ]
 }
 
+/// An Event on a policy.
+pub(super) fn event(namespace: &str, name: &str, controller: &str) -> Value {
+    json!({
+        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": name, "namespace": namespace},
+        "type": "Normal", "reason": "Ready", "note": "a", "action": "Report", "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reportingController": controller, "reportingInstance": "hallpass-0",
+        "regarding": {
+            "apiVersion": "hallpass.dev/v1alpha1", "kind": "TokenPolicy", "namespace": namespace, "name": "orders",
+        },
+    })
+}
+
 pub(super) fn events(namespace: &str) -> Vec<Row> {
     const POLICY: &str = "hallpass-events";
     let group = format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events");
     let event = |controller: &str, version: &str, kind: &str| {
-        json!({
-            "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "a.1", "namespace": namespace},
-            "type": "Normal", "reason": "Ready", "note": "a", "action": "Report", "eventTime": "2026-01-01T00:00:00.000000Z",
-            "reportingController": controller, "reportingInstance": "hallpass-0",
-            "regarding": {"apiVersion": version, "kind": kind, "namespace": namespace, "name": "orders"},
-        })
+        let mut event = event(namespace, "a.1", controller);
+        event["regarding"] =
+            json!({"apiVersion": version, "kind": kind, "namespace": namespace, "name": "orders"});
+        event
     };
+    let (told, untouched) = (
+        format!("{group}/told"),
+        "neither changes nor deletes Events",
+    );
     let old = json!({
         "apiVersion": "v1", "kind": "Event", "metadata": {"name": "a.1", "namespace": namespace},
         "type": "Normal", "reason": "Ready", "message": "a", "source": {"component": "kubelet"},
@@ -241,9 +272,14 @@ pub(super) fn events(namespace: &str) -> Vec<Row> {
             NoRightAndPolicy(POLICY, "reports as hallpass-operator only"),
         ),
         (
-            "deletes an event",
-            Attempt::delete(&format!("{group}/a.1")),
-            NoRight,
+            "changes what was told",
+            Attempt::patch(&told, json!({"metadata": {"labels": {"a": "b"}}})),
+            NoRightAndPolicy(POLICY, untouched),
+        ),
+        (
+            "deletes what was told",
+            Attempt::delete(&told),
+            NoRightAndPolicy(POLICY, untouched),
         ),
     ]
 }
@@ -304,8 +340,14 @@ pub(super) fn trust(place: &Place) -> Vec<Row> {
         ),
         (
             "publishes another one",
-            Attempt::post(bundles, other),
+            Attempt::post(bundles, other.clone()),
             NoRightAndPolicy(POLICY, no_other),
+        ),
+        // the name of its own one Kubernetes lets no other signer have
+        (
+            "publishes in the name of another signer",
+            Attempt::post(bundles, other),
+            Besides(POLICY, "of the signer hallpass.dev/serving only"),
         ),
         (
             "deletes the bundle",

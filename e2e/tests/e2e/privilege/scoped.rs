@@ -9,7 +9,7 @@ use hallpass_e2e::{
     wait::until,
 };
 
-use super::{Allowed, NoRight, Place, Row, judge, operator};
+use super::{Allowed, NoRight, Place, Row, judge, mints::mints, operator};
 
 const SECONDS: Duration = Duration::from_secs(30);
 
@@ -20,7 +20,7 @@ async fn helm(args: &[&str]) -> Result<()> {
 
 /// The first row of what it mints is what it is for.
 fn minting(place: &Place) -> Result<Row> {
-    let row = operator::mints(place).into_iter().next();
+    let row = mints(place).into_iter().next();
     row.context("what it is for")
 }
 
