@@ -11,7 +11,10 @@ use tempfile::{NamedTempFile, TempDir};
 use crate::{
     cluster::{Cluster, RELEASE},
     command::{kubectl, run},
-    operator::replicas,
+    local::LocalPod,
+    operator::{Replica, replicas},
+    pod::Answer,
+    process::Process,
     state,
 };
 
@@ -35,8 +38,9 @@ pub struct Found {
 pub const REVIEWS: &str = "audit-of-reviews";
 
 impl Hay {
-    /// Reads all logs of Hallpass and of the test's pods, all events, policies and pods; and, of a
-    /// cluster of our own, what the API server and etcd keep in files.
+    /// Reads all logs of Hallpass and of the test's pods, what both programs say of themselves, all events, policies and
+    /// pods; and, of a cluster of our own, what the API server and etcd keep in files, and the environments of both
+    /// programs.
     ///
     /// # Errors
     /// One of them could not be read.
@@ -48,6 +52,12 @@ impl Hay {
         };
         for replica in replicas().await? {
             hay.logs("operator", RELEASE, &replica.pod).await?;
+            hay.of_replica(&replica).await?;
+        }
+        let injected = ["get", "pods", "-l", INJECTED, "-o", "name"];
+        for pod in cluster.kubectl(&injected).await?.success()?.lines() {
+            let pod = pod.trim_start_matches("pod/");
+            hay.of_sidecar(cluster, pod).await?;
         }
         let pods = cluster.kubectl(&["get", "pods", "-o", "name"]).await?;
         for pod in pods.success()?.split_whitespace() {
@@ -91,14 +101,23 @@ impl Hay {
         self.grep(&["-F", "-f", patterns]).await
     }
 
-    /// Whatever looks like a JWT with an object for its claims.
+    /// Whatever looks like a JWT with an object for its claims, or like an opaque token of Hallpass.
     ///
     /// # Errors
     /// The search failed.
     pub async fn tokens(&self) -> Result<Vec<Found>> {
         let part = "eyJ[A-Za-z0-9_-]+";
         let jwt = format!("{part}\\.{part}\\.[A-Za-z0-9_-]*");
-        self.grep(&["-E", "-e", &jwt]).await
+        let opaque = "hpo_[a-z2-7]{8}_[A-Za-z0-9_-]{84,}";
+        self.grep(&["-E", "-e", &jwt, "-e", opaque]).await
+    }
+
+    /// Keeps what somebody was answered.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn answer(&self, source: &str, answer: &Answer) -> Result<()> {
+        self.put(source, &answer.body)
     }
 
     async fn grep(&self, what: &[&str]) -> Result<Vec<Found>> {
@@ -122,6 +141,36 @@ impl Hay {
                 text: text.to_owned(),
             })
             .collect())
+    }
+
+    async fn of_replica(&self, replica: &Replica) -> Result<()> {
+        for path in SAYS {
+            let answer = replica.health(path).await?;
+            self.says(&replica.pod, path, &answer)?;
+        }
+        if self.etcd.is_some() {
+            let environment = Process::of(replica).await?.environment()?;
+            self.put(&format!("environment-{}", replica.pod), &environment)?;
+        }
+        Ok(())
+    }
+
+    async fn of_sidecar(&self, cluster: &Cluster, pod: &str) -> Result<()> {
+        for path in SAYS {
+            let answer = cluster.get(pod, "app", path).await?;
+            self.says(pod, path, &answer)?;
+        }
+        if self.etcd.is_some() {
+            let sidecar = LocalPod::find(cluster, pod).await?.sidecar()?;
+            self.put(&format!("environment-{pod}"), &sidecar.environment()?)?;
+        }
+        Ok(())
+    }
+
+    fn says(&self, who: &str, path: &str, answer: &Answer) -> Result<()> {
+        ensure!(answer.status == 200, "{who} {path}: {answer:?}");
+        let path = path.trim_start_matches('/');
+        self.answer(&format!("{path}-{who}"), answer)
     }
 
     async fn logs(&self, source: &str, namespace: &str, pod: &str) -> Result<()> {
@@ -166,9 +215,25 @@ pub fn blocks_of_signature(token: &str) -> Result<Vec<String>> {
     Ok(split(signature))
 }
 
+/// The same of an opaque token: of what is sealed, since its head is the same for every token of a key and an audience.
+///
+/// # Errors
+/// It is none.
+pub fn blocks_of_opaque(token: &str) -> Result<Vec<String>> {
+    let payload = token.strip_prefix("hpo_").and_then(|rest| rest.get(9..));
+    let sealed = payload.and_then(|payload| payload.get(HEAD..));
+    Ok(split(sealed.context("an opaque token has a payload")?))
+}
+
 fn split(text: &str) -> Vec<String> {
     let blocks = text.as_bytes().chunks_exact(20);
     blocks
         .map(|block| String::from_utf8_lossy(block).into_owned())
         .collect()
 }
+
+const INJECTED: &str = "hallpass.dev/injected=true";
+/// What both programs say of themselves.
+const SAYS: [&str; 2] = ["/metrics", "/readyz"];
+/// The 17 bytes that tell the key and the audience, in base64.
+const HEAD: usize = 24;

@@ -1,7 +1,7 @@
 //! Processes that are sent signals: replicas, sidecars, the cluster's own. Only a cluster of our own shows
 //! them.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
@@ -65,6 +65,16 @@ impl Process {
     #[must_use]
     pub fn runs(&self) -> bool {
         Path::new(&format!("/proc/{}", self.0)).exists()
+    }
+
+    /// The environment that it was started with.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn environment(&self) -> Result<String> {
+        let environment = fs::read(format!("/proc/{}/environ", self.0));
+        let environment = environment.context("the environment of a process")?;
+        Ok(String::from_utf8_lossy(&environment).into_owned())
     }
 
     async fn signal(&self, signal: &str) -> Result<()> {
