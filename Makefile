@@ -36,7 +36,7 @@ test-e2e: ## the whole on a real Kubernetes of its own
 test-reproducible: ## both programs built a second time elsewhere: the same bytes
 	e2e/reproducible
 
-test-compat: ## the whole on Kubernetes 1.35, where the operator's webhook injects; not a part of `make test`
+test-compat: ## the whole on Kubernetes 1.35, where the operator's webhook injects, and faults of that; not a part of `make test`
 	HALLPASS_KUBERNETES=1.35 HALLPASS_E2E_ENGINE=Webhook E2E_FLAGS="$(E2E_FLAGS)" e2e/run
 
 test-faults: ## what is promised for when something breaks, while it breaks: usually an hour

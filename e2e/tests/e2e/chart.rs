@@ -5,6 +5,7 @@ mod monitoring;
 mod network;
 mod restricted;
 mod values;
+mod webhooks;
 
 use std::collections::BTreeSet;
 

@@ -5,7 +5,7 @@ use hallpass_e2e::{
     cluster::{Engine, engine},
     command::kubectl_with,
     manifest::pod,
-    operator::scaled,
+    operator::{scaled, settled},
     remark::remark,
     wait::{not_yet, until},
 };
@@ -26,6 +26,8 @@ async fn f13_while_there_is_no_operator_no_pod_is_created_bare_and_no_other_is_h
         return Ok(());
     };
     scaled(0).await?;
+    // one that is on its way out still answers
+    settled().await?;
     let created = created_meanwhile(&apps.shop.namespace).await;
     let waits = pod("waits").injected().under("orders");
     let tried = apps.shop.try_apply(&waits.to_string()).await?;

@@ -12,6 +12,7 @@ mod f10_silent;
 mod f11_storm;
 mod f12_authority;
 mod f13_no_operator;
+mod f13_webhook;
 mod f14_node;
 mod f18_upgraded;
 mod f19_crowded;
