@@ -7,6 +7,7 @@ mod address;
 mod connect;
 mod error;
 mod hedge;
+mod question;
 mod renew;
 mod sighting;
 
@@ -18,12 +19,9 @@ use std::{
 use hallpass_core::{
     name::TokenName,
     secret::Secret,
-    wire::{Assignments, PATIENCE, Problem, TokenEntry, TokensRequest, TokensResponse},
+    wire::{Assignments, TokenEntry, TokensRequest, TokensResponse},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body as _, Bytes, Incoming};
-use tokio::time::timeout;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use crate::{
     config::Config, identity::Identity, surroundings::Clock, telemetry::Counters, trust::Trust,
@@ -32,8 +30,8 @@ use crate::{
 use self::{
     address::Addresses,
     connect::{Connection, Connector, Drivers},
-    error::Step,
     hedge::hedged,
+    question::{Answer, Question},
 };
 pub(crate) use self::{
     error::UpstreamError,
@@ -167,24 +165,32 @@ impl Upstream {
         // Read before anything is sent, and each time: the kubelet replaces it.
         let mut bearer = bearer(&self.identity.token()?)?;
         bearer.set_sensitive(true);
-        let request = || request(&method, path, &self.host, &bearer, extra.clone(), body);
+        let question = Question {
+            method,
+            path,
+            host: &self.host,
+            bearer,
+            extra,
+            body,
+            clock: &self.clock,
+        };
         let dialer = self.connector.dialer()?;
-        let (clock, drivers) = (&self.clock, &self.drivers);
+        let drivers = &self.drivers;
         let kept = self.connection.take();
         let peer = Mutex::new(kept.as_ref().map(|kept| kept.peer));
         let note = |address| *peer.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
         let operator = &mut self.operator;
         let first = async {
             // The operator may have closed a connection that was kept: that is no answer of its.
-            if let Some(mut kept) = kept {
-                match exchange(&mut kept.sender, request(), clock).await {
+            if let Some(kept) = kept {
+                match question.put(kept).await {
                     Err(UpstreamError::Exchange(_)) => {}
-                    answer => return Ok::<_, UpstreamError>((answer?, kept)),
+                    answer => return answer,
                 }
             }
-            let mut fresh = dialer.open(operator, drivers, note).await?;
-            let answer = exchange(&mut fresh.sender, request(), clock).await?;
-            Ok((answer, fresh))
+            question
+                .put(dialer.open(operator, drivers, note).await?)
+                .await
         };
         let asked = match &mut self.replicas {
             None => first.await,
@@ -192,9 +198,8 @@ impl Upstream {
                 let second = async {
                     self.counters.hedges.add();
                     let not = *peer.lock().unwrap_or_else(PoisonError::into_inner);
-                    let mut fresh = dialer.race(replicas, not, drivers).await?;
-                    let answer = exchange(&mut fresh.sender, request(), clock).await?;
-                    Ok((answer, fresh))
+                    let fresh = dialer.race(replicas, not, drivers).await?;
+                    question.put(fresh).await
                 };
                 let is_away = |(answer, _): &(Answer, _)| answer.status.is_server_error();
                 let is_refusal = |(answer, _): &(Answer, _)| answer.status.is_client_error();
@@ -209,98 +214,6 @@ impl Upstream {
         self.connection = Some(connection);
         Ok(answer)
     }
-}
-
-fn request(
-    method: &Method,
-    path: &'static str,
-    host: &str,
-    bearer: &HeaderValue,
-    extra: Option<(HeaderName, HeaderValue)>,
-    body: &[u8],
-) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(Bytes::copy_from_slice(body)));
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = http::Uri::from_static(path);
-    let headers = request.headers_mut();
-    headers.insert(header::AUTHORIZATION, bearer.clone());
-    if let Ok(host) = HeaderValue::from_str(host) {
-        headers.insert(header::HOST, host);
-    }
-    headers.extend(extra);
-    if !body.is_empty() {
-        headers.insert(header::CONTENT_TYPE, JSON);
-    }
-    request
-}
-
-/// A whole answer. Its body may hold tokens.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Secret<Vec<u8>>,
-    sighting: Option<Sighting>,
-}
-
-impl Answer {
-    fn refusal(&self) -> UpstreamError {
-        let retry_after = seconds(self.headers.get(header::RETRY_AFTER));
-        // An answer that is no problem document comes from something in between.
-        let problem = serde_json::from_slice::<Problem>(self.body.expose()).ok();
-        match problem.filter(|problem| !problem.code.is_empty()) {
-            Some(problem) => UpstreamError::Refused {
-                retry_after: retry_after.or(problem.retry_after_seconds),
-                problem: Box::new(problem),
-            },
-            None => UpstreamError::Unexplained {
-                status: self.status,
-                retry_after,
-            },
-        }
-    }
-}
-
-async fn exchange(
-    connection: &mut connect::Sender,
-    request: Request<Full<Bytes>>,
-    clock: &Clock,
-) -> Result<Answer, UpstreamError> {
-    let exchange = async {
-        connection.ready().await.map_err(UpstreamError::Exchange)?;
-        let asked = clock.now();
-        let response = connection.send_request(request).await;
-        let mut answer = collect(response.map_err(UpstreamError::Exchange)?).await?;
-        answer.sighting = Sighting::of(&answer.headers, asked, clock.now());
-        Ok(answer)
-    };
-    timeout(PATIENCE, exchange)
-        .await
-        .unwrap_or(Err(UpstreamError::TooSlow {
-            step: Step::Request,
-            limit: PATIENCE,
-        }))
-}
-
-async fn collect(response: Response<Incoming>) -> Result<Answer, UpstreamError> {
-    let (parts, mut incoming) = response.into_parts();
-    let expected = usize::try_from(incoming.size_hint().lower()).unwrap_or(BODY);
-    let mut body = Vec::with_capacity(expected.min(BODY));
-    while let Some(frame) = incoming.frame().await {
-        let frame = frame.map_err(UpstreamError::Exchange)?;
-        let Some(data) = frame.data_ref() else {
-            continue;
-        };
-        if body.len() + data.len() > BODY {
-            return Err(UpstreamError::AnswerTooLarge { limit: BODY });
-        }
-        body.extend_from_slice(data);
-    }
-    Ok(Answer {
-        status: parts.status,
-        headers: parts.headers,
-        body: Secret::new(body),
-        sighting: None,
-    })
 }
 
 fn parse<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, UpstreamError> {
@@ -331,20 +244,13 @@ fn max_age(headers: &HeaderMap) -> Duration {
         .clamp(Duration::from_secs(1), Duration::from_secs(300))
 }
 
-/// `Retry-After` in its form of seconds (RFC 9110 §10.2.3); the operator writes no dates.
-fn seconds(value: Option<&HeaderValue>) -> Option<u32> {
-    value?.to_str().ok()?.trim().parse().ok()
-}
-
 /// What is not answered by then is asked of another replica too.
 const HEDGE: Duration = Duration::from_millis(300);
 /// The same for tokens of which the pod has some that are good for longer than [`PLENTY`].
 const MINT: Duration = Duration::from_secs(2);
 const PLENTY: Duration = Duration::from_secs(60);
 const MAX_AGE: Duration = Duration::from_secs(30);
-const BODY: usize = 1 << 20;
 const EXPIRES_IN: HeaderName = HeaderName::from_static("hallpass-expires-in");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 #[cfg(test)]
 mod tests {
