@@ -30,8 +30,7 @@ use crate::{
 use self::{
     address::Addresses,
     connect::{Connection, Connector, Drivers},
-    hedge::hedged,
-    question::{Answer, Question},
+    question::{Answer, Question, either},
 };
 pub(crate) use self::{
     error::UpstreamError,
@@ -151,8 +150,8 @@ impl Upstream {
         self.connection = None;
     }
 
-    /// Asks, and asks another replica too where the first one does not answer soon. `POST /v1/tokens` may
-    /// then be done twice: the tokens that nobody takes expire by themselves, and each replica counts for
+    /// Asks, and asks other replicas too where the first one does not answer soon. `POST /v1/tokens` may
+    /// then be done several times: the tokens that nobody takes expire by themselves, and each replica counts for
     /// itself how often a pod asks.
     async fn ask(
         &mut self,
@@ -198,12 +197,10 @@ impl Upstream {
                 let second = async {
                     self.counters.hedges.add();
                     let not = *peer.lock().unwrap_or_else(PoisonError::into_inner);
-                    let fresh = dialer.race(replicas, not, drivers).await?;
-                    question.put(fresh).await
+                    let race = dialer.race(replicas, not).await?;
+                    question.put_to_each(race, drivers, patience).await
                 };
-                let is_away = |(answer, _): &(Answer, _)| answer.status.is_server_error();
-                let is_refusal = |(answer, _): &(Answer, _)| answer.status.is_client_error();
-                hedged(first, second, patience, is_away, is_refusal).await
+                either(first, second, patience).await
             }
         };
         if matches!(asked, Err(UpstreamError::Handshake { .. })) {

@@ -62,6 +62,15 @@ pub(super) struct Dialer {
     tls: TlsConnector,
 }
 
+/// Addresses that are dialed, each once, until enough of them were heard of.
+pub(super) struct Race {
+    dialer: Dialer,
+    left: std::vec::IntoIter<SocketAddr>,
+    dials: JoinSet<Result<Opened, UpstreamError>>,
+    /// Why nobody was reached.
+    last: UpstreamError,
+}
+
 /// The halves of connections that hyper drives. Those whose [`Sender`] is gone say goodbye and end.
 #[derive(Debug, Default)]
 pub(super) struct Drivers(Mutex<JoinSet<()>>);
@@ -143,46 +152,24 @@ impl Dialer {
         Err(last.unwrap_or_else(|| addresses.none()))
     }
 
-    /// A connection to whichever of these addresses, but `not` that one, agrees on TLS first; each has a
-    /// head start over the next. The kernel of a stopped process goes on connecting, so that TLS is the
-    /// first sign of life.
+    /// All of these addresses, but `not` that one, unless it is the only one.
     pub(super) async fn race(
         &self,
         addresses: &mut Addresses,
         not: Option<SocketAddr>,
-        drivers: &Drivers,
-    ) -> Result<Connection, UpstreamError> {
+    ) -> Result<Race, UpstreamError> {
         // The replicas' addresses change with each of their restarts.
         addresses.doubt();
-        let known = addresses.resolve().await?.to_vec();
-        let only = known.len() == 1;
-        let mut left = known
-            .into_iter()
-            .filter(|address| only || not != Some(*address));
-        let mut dials = JoinSet::new();
-        let mut last = None;
-        let mut next = left.next();
-        loop {
-            if let Some(address) = next.take() {
-                let dialer = self.clone();
-                dials.spawn(async move {
-                    let tcp = dialer.connect(address, CONNECT).await?;
-                    dialer.agree(tcp, address).await
-                });
-                next = left.next();
-            }
-            tokio::select! {
-                biased;
-                Some(dialed) = dials.join_next() => match dialed {
-                    Ok(Ok(opened)) => return Ok(drivers.drive(opened)),
-                    Ok(Err(error)) => last = Some(error),
-                    // It panicked, and the log has the place: there is no connection.
-                    Err(_panicked) => {}
-                },
-                () = sleep(HEAD_START), if next.is_some() => {}
-                else => return Err(last.unwrap_or_else(|| addresses.none())),
-            }
+        let mut left = addresses.resolve().await?.to_vec();
+        if left.len() > 1 {
+            left.retain(|address| not != Some(*address));
         }
+        Ok(Race {
+            dialer: self.clone(),
+            left: left.into_iter(),
+            dials: JoinSet::new(),
+            last: addresses.none(),
+        })
     }
 
     async fn connect(
@@ -212,6 +199,37 @@ impl Dialer {
             .await
             .map_err(UpstreamError::Exchange)?;
         Ok((Connection { sender, peer }, driver))
+    }
+}
+
+impl Race {
+    /// A connection to whichever address agrees on TLS first, and the race of the others; each has a head
+    /// start over the next. The kernel of a stopped process goes on connecting, so that TLS is the first
+    /// sign of life.
+    pub(super) async fn next(
+        mut self,
+        drivers: &Drivers,
+    ) -> Result<(Connection, Self), UpstreamError> {
+        loop {
+            if let Some(address) = self.left.next() {
+                let dialer = self.dialer.clone();
+                self.dials.spawn(async move {
+                    let tcp = dialer.connect(address, CONNECT).await?;
+                    dialer.agree(tcp, address).await
+                });
+            }
+            tokio::select! {
+                biased;
+                Some(dialed) = self.dials.join_next() => match dialed {
+                    Ok(Ok(opened)) => return Ok((drivers.drive(opened), self)),
+                    Ok(Err(error)) => self.last = error,
+                    // It panicked, and the log has the place: there is no connection.
+                    Err(_panicked) => {}
+                },
+                () = sleep(HEAD_START), if self.left.len() > 0 => {}
+                else => return Err(self.last),
+            }
+        }
     }
 }
 

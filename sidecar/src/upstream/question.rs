@@ -1,5 +1,7 @@
 //! One question to the operator, and a whole answer.
 
+use std::time::Duration;
+
 use hallpass_core::{
     secret::Secret,
     wire::{PATIENCE, Problem},
@@ -10,8 +12,9 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::time::timeout;
 
 use super::{
-    connect::Connection,
+    connect::{Connection, Drivers, Race},
     error::{Step, UpstreamError},
+    hedge::hedged,
     sighting::Sighting,
 };
 use crate::surroundings::Clock;
@@ -57,6 +60,20 @@ impl Question<'_> {
         Ok((answer, to))
     }
 
+    /// Asks the first of these that agrees on TLS and, where it does not answer in time, the next one too.
+    /// The address that leads to any replica may have led to the first: so one that is silent is not the
+    /// only one that is asked.
+    pub(super) async fn put_to_each(
+        &self,
+        race: Race,
+        drivers: &Drivers,
+        patience: Duration,
+    ) -> Result<Answered, UpstreamError> {
+        let (fresh, others) = race.next(drivers).await?;
+        let next = Box::pin(self.put_to_each(others, drivers, patience));
+        either(self.put(fresh), next, patience).await
+    }
+
     fn request(&self) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(Bytes::copy_from_slice(self.body)));
         *request.method_mut() = self.method.clone();
@@ -72,6 +89,17 @@ impl Question<'_> {
         }
         request
     }
+}
+
+/// The answer of the one that was asked first or, where it is not there in time, of the other one too.
+pub(super) async fn either(
+    first: impl Future<Output = Result<Answered, UpstreamError>>,
+    second: impl Future<Output = Result<Answered, UpstreamError>>,
+    patience: Duration,
+) -> Result<Answered, UpstreamError> {
+    let is_away = |(answer, _): &Answered| answer.status.is_server_error();
+    let is_refusal = |(answer, _): &Answered| answer.status.is_client_error();
+    hedged(first, second, patience, is_away, is_refusal).await
 }
 
 impl Answer {

@@ -3,11 +3,16 @@
 use std::{net::Ipv6Addr, time::Duration};
 
 use jiff::Timestamp;
+use tokio::time::{Instant, advance, interval};
 
 use crate::support::{
-    Plan, Pod, eventually,
+    Plan, Pod,
+    clock::TestClock,
+    eventually,
     operator::{FakeOperator, problem},
     pass,
+    program::{Library, Program},
+    read,
 };
 
 /// A pod that knows of both replicas; the first one is stopped where that is so.
@@ -81,6 +86,33 @@ async fn f10_a_connection_that_falls_silent_costs_a_third_of_a_second() {
     assert_eq!(hedges(&pod).await, "1");
 }
 
+#[tokio::test]
+async fn f10_a_replica_that_falls_silent_behind_the_service_is_not_the_only_one_that_is_asked() {
+    let clock = TestClock::new();
+    let operator = FakeOperator::on_one_port(clock.clone()).await;
+    operator.assign("vault", "a", 600);
+    operator.silence(0);
+    let library = Library::compile();
+    let mut program = Program::new(&library, &operator, clock);
+    // Its own address is the first one of the name, and nothing says that the Service led there too.
+    program.ask(operator.service().await, operator.replicas());
+    program.start();
+    let mut beat = interval(Duration::from_millis(10));
+    let mut asked = None;
+    while !program.file("vault").exists() {
+        beat.tick().await;
+        if operator.unanswered() > 0 {
+            let asked = asked.get_or_insert_with(Instant::now);
+            let waited = asked.elapsed();
+            assert!(waited < Duration::from_secs(5), "{}", program.log());
+        }
+    }
+    assert_eq!(read(&program.file("vault")), "planted.vault.1");
+    let answered = operator.asked("/v1/tokens");
+    let answered: Vec<_> = answered.iter().map(|asked| asked.replica).collect();
+    assert_eq!(answered, [1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn f09_where_every_replica_is_stopped_what_is_valid_is_served_and_each_is_asked_once_at_a_time()
  {
@@ -99,6 +131,37 @@ async fn f09_where_every_replica_is_stopped_what_is_valid_is_served_and_each_is_
     pod.operator.stop(1, false);
     pass(Duration::from_secs(40)).await;
     eventually("fresh", async || pod.state("vault").await == "fresh").await;
+}
+
+/// Claims that the refresh of a token that lives so long, at half of its life, is asked of another replica
+/// after that time without an answer, and not before.
+async fn refresh_is_asked_again_after(life: u32, wait: Duration) {
+    let plan = Plan {
+        replicas: true,
+        ..Plan::default()
+    };
+    let pod = Pod::planned(plan, |operator| operator.assign("vault", "a", life)).await;
+    pod.token("vault").await;
+    pod.operator.silence(0);
+    pass(Duration::from_secs(u64::from(life) / 2 - 1)).await;
+    assert_eq!(pod.operator.unanswered(), 0, "{life}");
+    advance(Duration::from_secs(1)).await;
+    eventually("asked", async || pod.operator.unanswered() == 1).await;
+    advance(wait - Duration::from_millis(1)).await;
+    assert_eq!(hedges(&pod).await, "0", "{life}");
+    pass(Duration::from_millis(2)).await;
+    eventually("answered", async || replicas(&pod, "/v1/tokens") == [0, 1]).await;
+    assert_eq!(hedges(&pod).await, "1", "{life}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_has_a_minute_left_is_asked_of_another_replica_after_a_third_of_a_second() {
+    refresh_is_asked_again_after(100, Duration::from_millis(300)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_has_more_than_a_minute_left_is_asked_of_another_replica_after_two_seconds() {
+    refresh_is_asked_again_after(600, Duration::from_secs(2)).await;
 }
 
 #[tokio::test(start_paused = true)]

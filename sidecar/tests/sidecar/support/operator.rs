@@ -1,6 +1,7 @@
 //! An operator that does what a test says, over real TLS.
 
 pub(crate) mod recorded;
+mod service;
 mod tls;
 
 use std::{
@@ -86,14 +87,23 @@ impl FakeOperator {
 
     /// One that has addresses like that alone.
     pub(crate) async fn at(address: IpAddr, clock: TestClock, from: Timestamp) -> Self {
+        let first = TcpListener::bind((address, 0)).await.unwrap();
+        let second = TcpListener::bind((address, 0)).await.unwrap();
+        Self::on([first, second], clock, from)
+    }
+
+    /// One whose replicas differ in the address alone, as those of a cluster do.
+    pub(crate) async fn on_one_port(clock: TestClock) -> Self {
+        Self::on(service::same_port().await, clock, Timestamp::UNIX_EPOCH)
+    }
+
+    fn on(listeners: [TcpListener; 2], clock: TestClock, from: Timestamp) -> Self {
         let (ca, config) = certificates(from);
         let (next_ca, next) = certificates(from);
         let tls = [config, next].map(|config| TlsAcceptor::from(Arc::new(config)));
         let script = Arc::new(Mutex::new(Script::default()));
-        let mut addresses = Vec::new();
-        for replica in 0..2 {
-            let tcp = TcpListener::bind((address, 0)).await.unwrap();
-            addresses.push(tcp.local_addr().unwrap());
+        let addresses = listeners.each_ref().map(|tcp| tcp.local_addr().unwrap());
+        for (replica, tcp) in listeners.into_iter().enumerate() {
             let listener = Listener {
                 tcp,
                 tls: tls.clone(),
@@ -119,11 +129,21 @@ impl FakeOperator {
             tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
         }
         Self {
-            addresses: addresses.try_into().unwrap(),
+            addresses,
             ca,
             next_ca,
             script,
         }
+    }
+
+    /// Where each replica listens.
+    pub(crate) const fn replicas(&self) -> [SocketAddr; 2] {
+        self.addresses
+    }
+
+    /// An address that leads to the first replica and is not its own, as that of a Service.
+    pub(crate) async fn service(&self) -> SocketAddr {
+        service::service(self.addresses[0]).await
     }
 
     pub(crate) fn address(&self) -> String {

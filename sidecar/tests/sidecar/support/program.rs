@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    net::SocketAddr,
     os::unix::fs::FileExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -29,6 +30,7 @@ pub(crate) struct Program {
     directory: TempDir,
     library: PathBuf,
     operator: String,
+    replicas: Option<String>,
     process: Option<Child>,
 }
 
@@ -97,8 +99,17 @@ impl Program {
             directory,
             library: library.0.path().join(LIBRARY),
             operator: operator.address(),
+            replicas: None,
             process: None,
         }
+    }
+
+    /// Has it ask at that address, and know the replicas, which listen on one port, by a name.
+    pub(crate) fn ask(&mut self, service: SocketAddr, replicas: [SocketAddr; 2]) {
+        let lines = replicas.map(|replica| format!("{} {REPLICAS}\n", replica.ip()));
+        fs::write(self.directory.path().join("hosts"), lines.concat()).unwrap();
+        self.operator = service.to_string();
+        self.replicas = Some(format!("{REPLICAS}:{}", replicas[0].port()));
     }
 
     /// Starts it where its fixed paths lead into this pod.
@@ -120,6 +131,7 @@ impl Program {
             .args([env!("CARGO_BIN_EXE_hallpass-sidecar"), "serve"])
             .env("HALLPASS_OPERATOR", &self.operator)
             .env_remove("HALLPASS_REPLICAS")
+            .envs(self.replicas.iter().map(|name| ("HALLPASS_REPLICAS", name)))
             .env_remove("HALLPASS_CA")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -176,11 +188,13 @@ impl Drop for Program {
 }
 
 const LIBRARY: &str = "wall_clock.so";
+const REPLICAS: &str = "replicas.hallpass.test";
 /// `/var/run` leads to `/run` on most systems.
 const MOUNTED: &str = r#"
 mount --bind "$1/run" /run
 [ -L /var/run ] || mount --bind "$1/run" /var/run
 mount --bind "$1/cache" /var/cache
+[ ! -e "$1/hosts" ] || mount --bind "$1/hosts" /etc/hosts
 shift
 exec "$@"
 "#;
