@@ -98,6 +98,24 @@ impl UpstreamError {
             line.push_str(&error.to_string());
             cause = error.source();
         }
+        if self.is_unreached() {
+            line.push_str(LIKELY);
+        }
         line
     }
+
+    /// No connection came about.
+    const fn is_unreached(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. }
+                | Self::TooSlow {
+                    step: Step::Connect,
+                    ..
+                }
+        )
+    }
 }
+
+/// What the network does not say of itself.
+const LIKELY: &str = "; where the operator's pods are Ready, a NetworkPolicy of this namespace does not let this pod out to them (docs/operations.md#the-network)";

@@ -48,4 +48,9 @@ mod trust;
     clippy::unwrap_used,
     reason = "a helper of tests that fails is a test that fails"
 )]
+mod unreached;
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests that fails is a test that fails"
+)]
 mod wire;

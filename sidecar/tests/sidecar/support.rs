@@ -7,6 +7,7 @@ pub(crate) mod request;
 
 use std::{
     future::poll_fn,
+    net::SocketAddr,
     path::{Path, PathBuf},
     pin::pin,
     sync::{Arc, mpsc},
@@ -50,6 +51,8 @@ pub(crate) struct Plan {
     pub(crate) given: bool,
     /// Whether it knows of the other replica.
     pub(crate) replicas: bool,
+    /// Where it looks for the operator, if that is somewhere else.
+    pub(crate) elsewhere: Option<SocketAddr>,
 }
 
 impl Default for Plan {
@@ -62,6 +65,7 @@ impl Default for Plan {
             cached: false,
             given: false,
             replicas: false,
+            elsewhere: None,
         }
     }
 }
@@ -127,8 +131,9 @@ impl Pod {
     ) -> Self {
         let Plan { clock, jitter, .. } = plan;
         let address = |text: String| Operator::parse(&text).unwrap();
+        let elsewhere = plan.elsewhere.map(|elsewhere| elsewhere.to_string());
         let config = Config {
-            operator: address(operator.address()),
+            operator: address(elsewhere.unwrap_or_else(|| operator.address())),
             replicas: plan.replicas.then(|| address(operator.other())),
             containers: directory.path().join("run"),
             identity: directory.path().join("token"),
