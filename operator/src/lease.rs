@@ -2,8 +2,10 @@
 //!
 //! Every write of the Lease names the resourceVersion that it was read at, so that of two replicas
 //! that try at once one is refused. When the leader has not renewed in time it stops on its own, before
-//! another may begin; [`candidate`] holds that reasoning. What a leader writes elsewhere is idempotent:
-//! a write that was on its way when it stopped does no harm.
+//! another may begin; [`candidate`] holds that reasoning, and [`tenure`] what whoever writes looks at. A write that
+//! was on its way when its leader stopped changes nothing of what another wrote since: it names the
+//! resourceVersion that it was decided from. Where it does not, as the status of a revocation, the next leader
+//! writes over what it finds to be otherwise.
 
 use std::{pin::pin, time::Duration};
 
@@ -19,7 +21,10 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::candidate::{Candidate, DURATION, Record, Step};
+use self::{
+    candidate::{Candidate, DURATION, Record, Step},
+    tenure::{Tenure, suspended},
+};
 use crate::{
     clock,
     restore::Restores,
@@ -29,6 +34,7 @@ use crate::{
 mod candidate;
 #[cfg(test)]
 mod model;
+pub mod tenure;
 #[cfg(test)]
 mod tests;
 
@@ -38,7 +44,7 @@ pub struct Elector {
     api: Api<Lease>,
     name: String,
     identity: String,
-    leads: watch::Sender<bool>,
+    leads: watch::Sender<Tenure>,
     restores: Restores,
     metrics: Metrics,
 }
@@ -73,15 +79,15 @@ impl Elector {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
             identity: identity.to_owned(),
-            leads: watch::Sender::new(false),
+            leads: watch::Sender::new(Tenure::default()),
             restores,
             metrics,
         }
     }
 
-    /// Whether this replica leads, now and whenever that changes.
+    /// Whether this replica leads, now and whenever that changes. That it renewed is no change.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<bool> {
+    pub fn watch(&self) -> watch::Receiver<Tenure> {
         self.leads.subscribe()
     }
 
@@ -107,15 +113,21 @@ impl Elector {
                     due = Instant::now() + pause(&candidate, outcome.is_ok(), rand::random());
                 }
             }
-            self.publish(candidate.leads(Instant::now()));
+            self.publish(candidate.tenure(Instant::now()));
         }
-        self.publish(false);
+        self.publish(Tenure::default());
         self.release(&candidate).await;
     }
 
     /// Reads the Lease when it is due, and writes it if that is the step.
     async fn round(&self, candidate: &mut Candidate, due: Instant) -> Result<(), ElectionError> {
         sleep_until(due).await;
+        let led = *self.leads.borrow();
+        if led.leads() && !led.may_write() {
+            // The machine was suspended: whoever worked begins anew, by what is read from now on.
+            candidate.resign();
+            self.publish(Tenure::default());
+        }
         let lease = self.read().await?;
         self.restores.see(&lease, clock::now());
         candidate.see(Record::from(&lease), Instant::now());
@@ -132,11 +144,11 @@ impl Elector {
         if !candidate.leads(Instant::now()) {
             spec["acquireTime"] = json!(now);
         }
-        let sent = Instant::now();
+        let (sent, slept) = (Instant::now(), suspended());
         let written = self.write(&lease, &spec).await?;
         self.restores.see(&written, clock::now());
         candidate.see(Record::from(&written), Instant::now());
-        candidate.hold(sent);
+        candidate.hold(sent, slept);
         Ok(())
     }
 
@@ -191,10 +203,11 @@ impl Elector {
         }
     }
 
-    fn publish(&self, leads: bool) {
+    fn publish(&self, tenure: Tenure) {
+        let leads = tenure.leads();
         let changed = self.leads.send_if_modified(|led| {
-            let changed = *led != leads;
-            *led = leads;
+            let changed = led.leads() != leads;
+            *led = tenure;
             changed
         });
         if changed {

@@ -30,6 +30,7 @@ use crate::{
     call::CallError,
     clock,
     config::{Engine, Names},
+    lease::tenure::Tenure,
     telemetry::{Metrics, log::Chain},
 };
 
@@ -180,9 +181,9 @@ impl Authority {
     }
 
     /// Looks after the certificate for ever. `leader` tells whether this replica writes.
-    pub async fn run(self: Arc<Self>, mut leader: watch::Receiver<bool>) {
+    pub async fn run(self: Arc<Self>, mut leader: watch::Receiver<Tenure>) {
         loop {
-            let leads = *leader.borrow_and_update();
+            let leads = leader.borrow_and_update().may_write();
             let outcome = self.tend(leads, clock::now).await;
             let pause = self.settle(outcome);
             tokio::select! {

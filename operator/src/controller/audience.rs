@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     index::{Index, Snapshot},
+    lease::tenure::Tenure,
     telemetry::Metrics,
 };
 
@@ -37,7 +38,7 @@ pub async fn run(
     index: Index,
     keys: KeyReports,
     client: Client,
-    leader: watch::Receiver<bool>,
+    leader: watch::Receiver<Tenure>,
     context: Context,
     metrics: Metrics,
 ) {

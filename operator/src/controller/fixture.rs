@@ -242,6 +242,7 @@ impl Server {
 pub(super) fn stored(mut applied: Value) -> Value {
     let spec = json!({"f:hallpass": {"f:issuerURL": {}}});
     applied["metadata"]["uid"] = json!("uid--hallpass");
+    applied["metadata"]["resourceVersion"] = json!("7");
     applied["metadata"]["managedFields"] = json!([
         {"manager": "hallpass-operator", "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": spec}},
         {"manager": "x", "operation": "Update", "subresource": "status", "fieldsType": "FieldsV1",

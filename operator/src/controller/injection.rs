@@ -39,6 +39,7 @@ use super::{
 };
 use crate::{
     index::Index,
+    lease::tenure::Tenure,
     telemetry::{Metrics, label::Uninjected, log::Chain},
 };
 
@@ -64,7 +65,7 @@ pub use self::evict::Evictions;
 pub async fn run(
     index: Index,
     client: Client,
-    leader: watch::Receiver<bool>,
+    leader: watch::Receiver<Tenure>,
     context: Context,
     metrics: Metrics,
     evictions: Option<Evictions>,

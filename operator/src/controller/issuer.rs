@@ -25,6 +25,7 @@ use super::{
 use crate::{
     config::{DefaultIssuer, Names},
     index::{Index, Snapshot},
+    lease::tenure::Tenure,
     telemetry::Metrics,
 };
 
@@ -52,14 +53,14 @@ pub async fn run(
     keys: KeyReports,
     release: Release,
     client: Client,
-    leader: watch::Receiver<bool>,
+    leader: watch::Receiver<Tenure>,
     context: Context,
     metrics: Metrics,
 ) {
     let work = || async {
         let pod = &context.pod;
         let writer = Writer::new(client.clone(), pod, leader.clone(), metrics.clone());
-        let mut chart = ChartIssuer::new(client.clone(), &release);
+        let mut chart = ChartIssuer::new(client.clone(), &release, leader.clone());
         let mut memories = Memories::default();
         let mut rounds = Rounds::new([told(index.consents()), told(keys.changes())]);
         loop {

@@ -59,6 +59,8 @@ pub(super) struct Write<S> {
     pub(super) namespace: Box<str>,
     pub(super) name: Arc<str>,
     pub(super) uid: Arc<str>,
+    /// The version from which it was decided, where that is kept.
+    pub(super) resource_version: Option<Box<str>>,
     pub(super) status: S,
     /// Whether an event tells of it.
     pub(super) transition: bool,
@@ -216,6 +218,7 @@ impl<S: Kept> Memories<S> {
                     namespace: namespace.into(),
                     name: record.name,
                     uid: record.uid,
+                    resource_version: Some(record.resource_version),
                     status,
                     transition,
                 }),

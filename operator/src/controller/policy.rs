@@ -34,6 +34,7 @@ use super::{
 };
 use crate::{
     index::{Index, PodRecord, PolicyRecord},
+    lease::tenure::Tenure,
     telemetry::Metrics,
 };
 
@@ -49,7 +50,7 @@ mod tests;
 pub async fn run(
     index: Index,
     client: Client,
-    leader: watch::Receiver<bool>,
+    leader: watch::Receiver<Tenure>,
     context: Context,
     metrics: Metrics,
 ) {

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     index::{Index, Snapshot, revocations::NotInForce},
     keys::Keys,
+    lease::tenure::Tenure,
     telemetry::Metrics,
 };
 
@@ -62,7 +63,7 @@ pub async fn run(
     keys: Keys,
     agreement: watch::Receiver<Agreement>,
     client: Client,
-    leader: watch::Receiver<bool>,
+    leader: watch::Receiver<Tenure>,
     context: Context,
     metrics: Metrics,
 ) {
@@ -105,7 +106,7 @@ struct Term<'a> {
     keys: &'a Keys,
     agreement: watch::Receiver<Agreement>,
     client: &'a Client,
-    leader: watch::Receiver<bool>,
+    leader: watch::Receiver<Tenure>,
     context: &'a Context,
     writer: Writer,
     pauses: Pauses,

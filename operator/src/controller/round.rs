@@ -11,18 +11,21 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use crate::lease::tenure::Tenure;
+
 /// Does `work` whenever this replica leads. Never returns.
 ///
 /// # Guarantees
-/// The work is dropped, wherever it is, once `leader` says that this replica does not lead.
+/// The work is dropped, wherever it is, once `leader` says that this replica does not lead. That may be late: what
+/// the work sends it sends if [`Tenure::may_write`] right then.
 pub(super) async fn while_leading<W: Future<Output = ()>>(
-    mut leader: watch::Receiver<bool>,
+    mut leader: watch::Receiver<Tenure>,
     work: impl Fn() -> W,
 ) {
-    while leader.wait_for(|leads| *leads).await.is_ok() {
+    while leader.wait_for(Tenure::leads).await.is_ok() {
         let over = tokio::select! {
             biased;
-            over = leader.wait_for(|leads| !*leads) => over.map(drop),
+            over = leader.wait_for(|tenure| !tenure.leads()) => over.map(drop),
             () = work() => Ok(()),
         };
         if over.is_err() {

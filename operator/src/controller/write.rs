@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     clock,
+    lease::tenure::Tenure,
     telemetry::{Metrics, label::StatusWrite, log::Chain},
 };
 
@@ -48,7 +49,7 @@ pub(super) trait Remember<S> {
 pub(super) struct Writer {
     client: Client,
     pod: Box<str>,
-    leader: watch::Receiver<bool>,
+    leader: watch::Receiver<Tenure>,
     metrics: Metrics,
     events: Mutex<Events>,
 }
@@ -56,8 +57,8 @@ pub(super) struct Writer {
 /// Why a status was not stored.
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
-    /// The object is gone, or it is another one of that name now.
-    #[error("the object is gone")]
+    /// The object is gone, another one of that name, or another version of it than was looked at.
+    #[error("the object is gone or changed")]
     Gone,
     /// The API server refused.
     #[error("write the status")]
@@ -72,7 +73,7 @@ impl Writer {
     pub(super) fn new(
         client: Client,
         pod: &str,
-        leader: watch::Receiver<bool>,
+        leader: watch::Receiver<Tenure>,
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -91,7 +92,7 @@ impl Writer {
         memories: &mut impl Remember<S>,
     ) -> Option<Instant> {
         let store = |write: Write<S>| async move {
-            if !*self.leader.borrow() {
+            if !self.may_write() {
                 return None;
             }
             let stored = self.status(&write).await;
@@ -108,28 +109,43 @@ impl Writer {
         memories.retry(Instant::now())
     }
 
+    /// Whether this replica may write right now.
+    pub(super) fn may_write(&self) -> bool {
+        self.leader.borrow().may_write()
+    }
+
+    /// Whether there may be one more event in that namespace, now.
     fn may_tell(&self, namespace: &str) -> bool {
+        if !self.may_write() {
+            return false;
+        }
         // Whatever a panic leaves behind is a count.
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.take(namespace)
     }
 
-    /// Stores the status of exactly that object: the uid is a precondition, not a name of it.
+    /// Stores the status of exactly that object, as it was when the status was decided: the uid and the
+    /// resourceVersion are preconditions. So what another leader wrote meanwhile stays.
     async fn status<S: Status>(&self, write: &Write<S>) -> Result<(), WriteError> {
         let Write {
             namespace,
             name,
             uid,
+            resource_version,
             status,
             ..
         } = write;
         let api = S::api(self.client.clone(), namespace);
-        let patch = Patch::Apply(json!({
+        let mut patch = json!({
             "apiVersion": S::Kind::api_version(&()),
             "kind": S::Kind::kind(&()),
             "metadata": {"name": &**name, "uid": &**uid},
             "status": status,
-        }));
+        });
+        if let Some(version) = resource_version {
+            patch["metadata"]["resourceVersion"] = json!(version);
+        }
+        let patch = Patch::Apply(patch);
         let params = PatchParams::apply(S::MANAGER).force();
         let written = timeout(LIMIT, api.patch_status(name, &params, &patch)).await;
         match written.map_err(|_elapsed| WriteError::NoAnswer(LIMIT))? {
@@ -176,7 +192,7 @@ impl Writer {
 
     /// Tells an object that is none of ours of a condition, if there may be one more event in its namespace.
     pub(super) async fn tell(&self, object: ObjectReference, condition: &Condition) {
-        if *self.leader.borrow() && self.may_tell(home(&object)) {
+        if self.may_tell(home(&object)) {
             self.send(object, condition).await;
         }
     }
@@ -210,7 +226,8 @@ fn note<S: Status>(
             memories.wrote(&uid, status, Instant::now());
             StatusWrite::Written
         }
-        // The watch tells what has become of it; until then it is not tried at every change.
+        // The watch tells what has become of it: the next try is decided from that. Not at every change: one that
+        // changes all the time costs no more than one that fails.
         Err(WriteError::Gone) => {
             memories.failed(&uid, Instant::now(), rand::random());
             StatusWrite::Gone
@@ -237,3 +254,6 @@ const AT_ONCE: usize = 8;
 
 /// How long one call may take.
 const LIMIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

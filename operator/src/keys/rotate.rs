@@ -18,10 +18,13 @@ use super::{
     shelf::{Issuer, Shelf},
     store::{CallError, Store, Written},
 };
-use crate::telemetry::{
-    Metrics,
-    label::{KeyStep, StepOutcome},
-    log::Chain,
+use crate::{
+    lease::tenure::Tenure,
+    telemetry::{
+        Metrics,
+        label::{KeyStep, StepOutcome},
+        log::Chain,
+    },
 };
 
 /// What every issuer that counts wants of its keys.
@@ -47,19 +50,19 @@ enum StepError {
 /// Rotates keys whenever this replica leads. Never returns.
 ///
 /// # Guarantees
-/// No write begins once `leader` says that this replica does not lead, and none is made from what was
+/// No write begins once the tenure that `leader` tells of is over, and none is made from what was
 /// read before another write. A write that is overtaken changes nothing.
 pub async fn run(
     keys: Keys,
     client: Client,
     namespace: String,
-    mut leader: watch::Receiver<bool>,
+    mut leader: watch::Receiver<Tenure>,
     plans: watch::Receiver<Plans>,
     clock: fn() -> Timestamp,
     metrics: Metrics,
 ) {
     let store = Store::new(client, &namespace);
-    while leader.wait_for(|leads| *leads).await.is_ok() {
+    while leader.wait_for(Tenure::leads).await.is_ok() {
         let rotator = Rotator {
             store: store.clone(),
             leader: leader.clone(),
@@ -73,7 +76,7 @@ pub async fn run(
         };
         let over = tokio::select! {
             biased;
-            over = leader.wait_for(|leads| !*leads) => over.map(drop),
+            over = leader.wait_for(|tenure| !tenure.leads()) => over.map(drop),
             () = term.work(keys.changes()) => Ok(()),
         };
         if over.is_err() {
@@ -163,7 +166,7 @@ impl Term {
 /// Takes the steps of one issuer after another.
 struct Rotator {
     store: Store,
-    leader: watch::Receiver<bool>,
+    leader: watch::Receiver<Tenure>,
     clock: fn() -> Timestamp,
     metrics: Metrics,
 }
@@ -184,7 +187,7 @@ impl Rotator {
             if let Step::Nothing { look_again_at } = step {
                 return Ok(until(look_again_at, now));
             }
-            if !*self.leader.borrow() {
+            if !self.leader.borrow().may_write() {
                 break;
             }
             self.carry_out(issuer, plan, &known, step, seen).await?;
@@ -227,7 +230,7 @@ impl Rotator {
             Step::Create { .. } => Some(self.make(plan.algorithm).await?),
             Step::Nothing { .. } | Step::Activate { .. } | Step::Remove { .. } => None,
         };
-        if seen.elapsed() > FRESH || !*self.leader.borrow() {
+        if seen.elapsed() > FRESH || !self.leader.borrow().may_write() {
             return Ok(());
         }
         let now = (self.clock)();

@@ -10,6 +10,7 @@ use super::{
     rotate::Plans,
     *,
 };
+use crate::lease::tenure::Tenure;
 
 /// The time of day of the leader's clock.
 static CLOCK: AtomicI64 = AtomicI64::new(0);
@@ -22,7 +23,7 @@ struct Running {
     cluster: Cluster,
     keys: Keys,
     restores: Restores,
-    leads: Sender<bool>,
+    leads: Sender<Tenure>,
     plans: Sender<Plans>,
     tasks: [JoinHandle<()>; 2],
 }
@@ -36,7 +37,7 @@ impl Drop for Running {
 fn start(cluster: &Cluster, clock: fn() -> Timestamp, leads: bool) -> Running {
     let metrics = Metrics::new();
     let (keys, restores) = (Keys::new(metrics.clone()), Restores::default());
-    let (leads, leader) = tokio::sync::watch::channel(leads);
+    let (leads, leader) = tokio::sync::watch::channel(Tenure::of(leads));
     let (plans, wanted) = tokio::sync::watch::channel(Plans::default());
     let rotate = rotate::run(
         keys.clone(),
@@ -136,10 +137,10 @@ async fn who_does_not_lead_writes_nothing() {
     running.plan(plan());
     seconds(400).await;
     assert_eq!(running.cluster.writes(), [] as [&str; 0]);
-    running.leads.send_replace(true);
+    running.leads.send_replace(Tenure::of(true));
     seconds(2).await;
     assert_eq!(running.names(), ["abcdefgh-1", "abcdefgh-2"]);
-    running.leads.send_replace(false);
+    running.leads.send_replace(Tenure::of(false));
     let emergency = Plan {
         rotate_now: Some(now() + Duration::from_millis(1)),
         ..plan()

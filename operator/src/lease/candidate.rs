@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use tokio::time::Instant;
 
+use super::tenure::Tenure;
+
 /// What a Lease says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
@@ -41,7 +43,8 @@ pub(super) enum Step {
 pub(super) struct Candidate {
     identity: String,
     seen: Option<(Record, Instant)>,
-    held: Option<Instant>,
+    /// When the last write was sent that made it hold the Lease, and how long the machine was suspended before.
+    held: Option<(Instant, Duration)>,
 }
 
 impl From<&Lease> for Record {
@@ -108,9 +111,10 @@ impl Candidate {
         }
     }
 
-    /// A write of this replica into the Lease succeeded. It was sent at `sent` at the earliest.
-    pub(super) const fn hold(&mut self, sent: Instant) {
-        self.held = Some(sent);
+    /// A write of this replica into the Lease succeeded. It was sent at `sent` at the earliest, when the machine had
+    /// been `suspended` for so long.
+    pub(super) const fn hold(&mut self, sent: Instant, suspended: Duration) {
+        self.held = Some((sent, suspended));
     }
 
     /// Gives up leading.
@@ -120,12 +124,20 @@ impl Candidate {
 
     /// Until when this replica leads, unless it renews.
     pub(super) fn leads_until(&self) -> Option<Instant> {
-        self.held.map(|sent| sent + TENURE)
+        self.held.map(|(sent, _)| sent + TENURE)
     }
 
     /// Whether this replica leads.
     pub(super) fn leads(&self, now: Instant) -> bool {
         self.leads_until().is_some_and(|end| now < end)
+    }
+
+    /// The tenure of this replica, if it leads.
+    pub(super) fn tenure(&self, now: Instant) -> Tenure {
+        match self.held {
+            Some((sent, suspended)) if self.leads(now) => Tenure::until(sent + TENURE, suspended),
+            Some(_) | None => Tenure::default(),
+        }
     }
 }
 
@@ -202,7 +214,7 @@ mod tests {
         let start = Instant::now();
         let mut candidate = Candidate::new("me".to_owned());
         assert!(!candidate.leads(start));
-        candidate.hold(start);
+        candidate.hold(start, Duration::ZERO);
         assert!(candidate.leads(start + Duration::from_millis(9_999)));
         assert!(!candidate.leads(start + TENURE));
     }
@@ -211,7 +223,7 @@ mod tests {
     fn ends_at_once_when_another_holds_the_lease() {
         let start = Instant::now();
         let mut candidate = Candidate::new("me".to_owned());
-        candidate.hold(start);
+        candidate.hold(start, Duration::ZERO);
         candidate.see(record(Some("other")), start);
         assert!(!candidate.leads(start));
     }

@@ -101,7 +101,7 @@ impl World {
                 };
                 if !lost {
                     replica.candidate.see(self.record.clone(), now);
-                    replica.candidate.hold(sent);
+                    replica.candidate.hold(sent, Duration::ZERO);
                 }
             }
         }

@@ -79,7 +79,7 @@ fn client(server: &Shared, cut: &Arc<AtomicBool>) -> Client {
 /// An elector that runs, and can be cut off from the server.
 struct Running {
     cut: Arc<AtomicBool>,
-    leads: watch::Receiver<bool>,
+    leads: watch::Receiver<Tenure>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
     restores: Restores,
@@ -120,11 +120,11 @@ async fn of_two_replicas_one_leads_and_goes_on_leading() {
     let (a, b) = (start(&server, "a"), start(&server, "b"));
     for _ in 0..60 {
         seconds(1).await;
-        assert_ne!(*a.leads.borrow(), *b.leads.borrow());
+        assert_ne!(a.leads.borrow().leads(), b.leads.borrow().leads());
     }
     assert_eq!(server.lock().unwrap().spec["leaseTransitions"], 1);
     assert_eq!(server.lock().unwrap().spec["leaseDurationSeconds"], 15);
-    let leader = if *a.leads.borrow() { a } else { b };
+    let leader = if a.leads.borrow().leads() { a } else { b };
     let metrics = leader.metrics.encode().unwrap();
     assert!(metrics.contains("hallpass_leader 1"));
 }
@@ -136,14 +136,14 @@ async fn a_leader_that_stops_hands_over_within_seconds() {
     seconds(1).await;
     let b = start(&server, "b");
     seconds(20).await;
-    assert!(*a.leads.borrow());
+    assert!(a.leads.borrow().leads());
     a.stop.send(()).unwrap();
     a.task.await.unwrap();
-    assert!(!*a.leads.borrow());
+    assert!(!a.leads.borrow().leads());
     assert_eq!(server.lock().unwrap().spec["holderIdentity"], "");
     assert_eq!(server.lock().unwrap().spec["leaseDurationSeconds"], 1);
     seconds(5).await;
-    assert!(*b.leads.borrow());
+    assert!(b.leads.borrow().leads());
     assert_eq!(server.lock().unwrap().spec["leaseTransitions"], 2);
 }
 
@@ -151,31 +151,31 @@ async fn a_leader_that_stops_hands_over_within_seconds() {
 async fn a_leader_that_is_cut_off_ends_before_another_begins() {
     let server = Shared::default();
     let mut a = start(&server, "a");
-    a.leads.wait_for(|leads| *leads).await.unwrap();
+    a.leads.wait_for(|tenure| tenure.leads()).await.unwrap();
     let mut b = start(&server, "b");
     seconds(7).await;
     a.cut.store(true, Ordering::Relaxed);
-    a.leads.wait_for(|leads| !*leads).await.unwrap();
-    assert!(!*b.leads.borrow());
+    a.leads.wait_for(|tenure| !tenure.leads()).await.unwrap();
+    assert!(!b.leads.borrow().leads());
     let ended = Instant::now();
-    b.leads.wait_for(|leads| *leads).await.unwrap();
+    b.leads.wait_for(|tenure| tenure.leads()).await.unwrap();
     let gap = ended.elapsed().as_secs();
     assert!((4..=13).contains(&gap), "nobody led for {gap} s");
     a.cut.store(false, Ordering::Relaxed);
     seconds(30).await;
-    assert!(*b.leads.borrow() && !*a.leads.borrow());
+    assert!(b.leads.borrow().leads() && !a.leads.borrow().leads());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crashed_leader_is_followed_after_the_lease_has_run_out() {
     let server = Shared::default();
     let mut a = start(&server, "a");
-    a.leads.wait_for(|leads| *leads).await.unwrap();
+    a.leads.wait_for(|tenure| tenure.leads()).await.unwrap();
     let mut b = start(&server, "b");
     seconds(6).await;
     a.task.abort();
     let crashed = Instant::now();
-    b.leads.wait_for(|leads| *leads).await.unwrap();
+    b.leads.wait_for(|tenure| tenure.leads()).await.unwrap();
     let took = crashed.elapsed().as_secs();
     assert!((9..=20).contains(&took), "{took} s");
 }
@@ -184,11 +184,11 @@ async fn a_crashed_leader_is_followed_after_the_lease_has_run_out() {
 async fn a_write_of_somebody_else_costs_one_try() {
     let server = Shared::default();
     let mut a = start(&server, "a");
-    a.leads.wait_for(|leads| *leads).await.unwrap();
+    a.leads.wait_for(|tenure| tenure.leads()).await.unwrap();
     for _ in 0..20 {
         seconds(1).await;
         server.lock().unwrap().version += 1;
-        assert!(*a.leads.borrow());
+        assert!(a.leads.borrow().leads());
     }
 }
 
@@ -198,20 +198,20 @@ async fn nobody_leads_without_the_lease_object() {
     server.lock().unwrap().missing = true;
     let mut a = start(&server, "a");
     seconds(30).await;
-    assert!(!*a.leads.borrow());
+    assert!(!a.leads.borrow().leads());
     server.lock().unwrap().missing = false;
-    a.leads.wait_for(|leads| *leads).await.unwrap();
+    a.leads.wait_for(|tenure| tenure.leads()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_replica_that_came_back_leads_on_under_its_own_name() {
     let server = Shared::default();
     let mut a = start(&server, "a");
-    a.leads.wait_for(|leads| *leads).await.unwrap();
+    a.leads.wait_for(|tenure| tenure.leads()).await.unwrap();
     a.task.abort();
     let mut again = start(&server, "a");
     let started = Instant::now();
-    again.leads.wait_for(|leads| *leads).await.unwrap();
+    again.leads.wait_for(|tenure| tenure.leads()).await.unwrap();
     assert!(started.elapsed() < Duration::from_secs(1));
     assert_eq!(server.lock().unwrap().spec["leaseTransitions"], 1);
 }
@@ -250,7 +250,7 @@ async fn a_lease_that_is_older_than_before_tells_every_replica_of_a_restore() {
 async fn a_successor_that_had_not_read_the_last_renewal_hides_a_restore_from_everybody() {
     let server = Shared::default();
     let mut a = start(&server, "a");
-    a.leads.wait_for(|leads| *leads).await.unwrap();
+    a.leads.wait_for(|tenure| tenure.leads()).await.unwrap();
     let mut b = start(&server, "b");
     seconds(9).await;
     b.cut.store(true, Ordering::Relaxed);
@@ -267,7 +267,7 @@ async fn a_successor_that_had_not_read_the_last_renewal_hides_a_restore_from_eve
         (server.version, server.spec) = backup;
     }
     b.cut.store(false, Ordering::Relaxed);
-    b.leads.wait_for(|leads| *leads).await.unwrap();
+    b.leads.wait_for(|tenure| tenure.leads()).await.unwrap();
     a.cut.store(false, Ordering::Relaxed);
     seconds(60).await;
     // That is why each replica has a Lease of its own as well.

@@ -13,6 +13,7 @@ use super::{super::task::TaskError, *};
 use crate::{
     config::{DefaultIssuer, Engine, Names},
     index::fixture::{self, namespace, pod, service_account},
+    lease::tenure::Tenure,
 };
 
 fn config() -> Config {
@@ -178,7 +179,7 @@ async fn f22_a_panic_in_what_the_leader_does_is_told_to_who_watches_over_it() {
     let namespaces = vec![namespace("shop"), namespace("payments")];
     let audiences = vec![fixture::audience("payments", "JWT")];
     index.allow(audiences, vec![fixture::issuer()], namespaces);
-    let (_leads, leader) = watch::channel(true);
+    let (_leads, leader) = watch::channel(Tenure::of(true));
     let of = || {
         let parts = Parts::new(&config(), injected(""), Metrics::new());
         let (reports, release) = (key_reports(&parts.keys), parts.release);

@@ -15,7 +15,7 @@ use crate::index::Stored;
 struct Running {
     server: Shared,
     index: Index,
-    leader: watch::Sender<bool>,
+    leader: watch::Sender<Tenure>,
     /// Whether the issuers have keys.
     keys: watch::Sender<bool>,
     /// Whether the keys have been read.
@@ -31,7 +31,7 @@ fn start(leads: bool, has_keys: bool) -> Running {
         vec![issuer("hallpass")],
         vec![shop],
     );
-    let (leader, leading) = watch::channel(leads);
+    let (leader, leading) = watch::channel(Tenure::of(leads));
     let (keys, have) = watch::channel(has_keys);
     let changes = watch::Sender::new(0);
     let look = move |issuer: &_, now| match *have.borrow() {
@@ -101,9 +101,9 @@ async fn a_status_is_written_once_with_one_event() {
 async fn only_the_leader_writes() {
     let running = start(false, true);
     assert_eq!(after(&running.server, 60).await, [] as [&str; 0]);
-    running.leader.send_replace(true);
+    running.leader.send_replace(Tenure::of(true));
     assert_eq!(after(&running.server, 1).await, ["payments True Ready"]);
-    running.leader.send_replace(false);
+    running.leader.send_replace(Tenure::of(false));
     running.ask("sender");
     assert_eq!(after(&running.server, 60).await, [] as [&str; 0]);
 }
@@ -127,11 +127,11 @@ async fn f03_a_new_leader_takes_nothing_back_before_it_has_read_the_keys() {
     sleep(Duration::from_secs(1)).await;
     running.bring_back();
     assert_eq!(after(&running.server, 0).await, ["payments True Ready"]);
-    running.leader.send_replace(false);
+    running.leader.send_replace(Tenure::of(false));
     running.keys.send_replace(false);
     running.read.send_replace(false);
     sleep(Duration::from_secs(1)).await;
-    running.leader.send_replace(true);
+    running.leader.send_replace(Tenure::of(true));
     assert_eq!(after(&running.server, 60).await, [] as [&str; 0]);
     // Of what is new it is said what is known.
     running.index.deliver_audience(audience("invoices"));

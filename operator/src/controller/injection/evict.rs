@@ -148,6 +148,10 @@ impl Evictor {
         lister.each(&which, look).await?;
         if runs {
             lister.turn().await;
+            // To look took a while.
+            if !writer.may_write() {
+                return Ok(false);
+            }
             self.evict(pod, writer).await;
         } else {
             self.past.stays(&namespace, &pod.age);

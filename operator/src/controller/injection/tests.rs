@@ -54,7 +54,7 @@ fn namespaces(names: &[&str], inject: &str) -> Vec<PartialObjectMeta<NamespaceOb
 struct Running {
     server: Shared,
     index: Index,
-    leader: watch::Sender<bool>,
+    leader: watch::Sender<Tenure>,
     metrics: Metrics,
 }
 
@@ -70,7 +70,7 @@ fn start_with(
     let server = Shared::default();
     server.lock().unwrap().pods.stored = pods;
     let index = Index::filled(policies, vec![], vec![]);
-    let (leader, leads) = watch::channel(true);
+    let (leader, leads) = watch::channel(Tenure::of(true));
     let metrics = Metrics::default();
     let task = run(
         index.clone(),
@@ -306,7 +306,7 @@ async fn who_does_not_lead_looks_for_nothing_and_counts_nothing() {
     let lacking = vec![pod("shop", "orders-5d9-x", "orders", json!({}))];
     let running = start(vec![policy("shop", "orders", "orders", &[])], lacking);
     assert_eq!(running.writes(1).await.len(), 1);
-    running.leader.send_replace(false);
+    running.leader.send_replace(Tenure::of(false));
     sleep(Duration::from_millis(1)).await;
     running.lists();
     assert_eq!(running.writes(200).await, [] as [&str; 0]);

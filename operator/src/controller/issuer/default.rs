@@ -14,7 +14,7 @@ use kube::{
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info, warn};
 
 use super::{Release, desired::algorithm};
@@ -23,6 +23,7 @@ use crate::{
     config::DefaultIssuer,
     controller::{plan::Backoff, round::FULL, write::MANAGER},
     index::{Described, IssuerRecord, Snapshot},
+    lease::tenure::Tenure,
     owner::{OwnerError, owner},
     telemetry::log::Chain,
 };
@@ -31,6 +32,7 @@ use crate::{
 pub(super) struct ChartIssuer<'a> {
     client: Client,
     release: &'a Release,
+    leader: watch::Receiver<Tenure>,
     /// The object of which the last look knew, by uid and generation, and when that was.
     seen: Option<(Option<Version>, Instant)>,
     outcome: Option<Outcome>,
@@ -63,15 +65,22 @@ enum LookError {
     Read(#[source] CallError),
     #[error("find the owner of the TokenIssuer")]
     Owner(#[source] OwnerError),
+    #[error("the tenure of this leader is over")]
+    Over,
     #[error("write the TokenIssuer")]
     Write(#[source] CallError),
 }
 
 impl<'a> ChartIssuer<'a> {
-    pub(super) fn new(client: Client, release: &'a Release) -> Self {
+    pub(super) fn new(
+        client: Client,
+        release: &'a Release,
+        leader: watch::Receiver<Tenure>,
+    ) -> Self {
         Self {
             client,
             release,
+            leader,
             seen: None,
             outcome: None,
             backoff: Backoff::default(),
@@ -134,12 +143,16 @@ impl<'a> ChartIssuer<'a> {
             "spec": spec,
         });
         if let Some(found) = found {
-            // Not another one that was made meanwhile.
+            // Not another one that was made meanwhile, nor what another leader made of it.
             patch["metadata"]["uid"] = json!(found.metadata.uid);
+            patch["metadata"]["resourceVersion"] = json!(found.metadata.resource_version);
         }
         // Not forced: whoever was faster keeps what they said.
         let (params, patch) = (PatchParams::apply(MANAGER), Patch::Apply(patch));
         let api: Api<Described<TokenIssuer>> = Api::all(self.client.clone());
+        if !self.leader.borrow().may_write() {
+            return Err(LookError::Over);
+        }
         let written = within(api.patch(NAME, &params, &patch)).await;
         written.map_err(LookError::Write)?;
         Ok(Outcome::Written)
@@ -222,6 +235,7 @@ struct Found {
 #[serde(rename_all = "camelCase")]
 struct Metadata {
     uid: Option<String>,
+    resource_version: Option<String>,
     deletion_timestamp: Option<Time>,
     owner_references: Option<Vec<OwnerReference>>,
     managed_fields: Option<Vec<Managed>>,

@@ -17,7 +17,7 @@ use crate::{
 struct Running {
     server: Shared,
     index: Index,
-    leader: watch::Sender<bool>,
+    leader: watch::Sender<Tenure>,
     changes: watch::Sender<u64>,
     /// Whether the issuers have keys.
     keys: watch::Sender<bool>,
@@ -40,7 +40,7 @@ fn release(url: &str) -> Release {
 
 fn start(server: &Shared, leads: bool) -> Running {
     let index = Index::filled(vec![], vec![], vec![]);
-    let (leader, leading) = watch::channel(leads);
+    let (leader, leading) = watch::channel(Tenure::of(leads));
     let (keys, have) = watch::channel(true);
     let changes = watch::Sender::new(0);
     let look = move |issuer: &_, now| {
@@ -147,6 +147,8 @@ async fn it_is_kept_in_step_with_the_chart_and_remains_the_same_object() {
         let server = storing(change);
         let mut expected = desired_object();
         expected["metadata"]["uid"] = json!("uid--hallpass");
+        // What another leader made of it since it was read is left alone.
+        expected["metadata"]["resourceVersion"] = json!("7");
         let running = start(&server, true);
         assert_eq!(running.writes(1).await, [expected], "change {i}");
     }
@@ -237,15 +239,25 @@ async fn a_failed_write_is_tried_again_ever_more_rarely() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f03_a_leader_whose_tenure_is_over_makes_nothing_although_nobody_told_it() {
+    let running = start(&Shared::default(), false);
+    running.deliver(1);
+    running.leader.send_replace(Tenure::over());
+    assert_eq!(running.writes(400).await, [] as [Value; 0]);
+    assert_eq!(after(&running.server, 0).await, [] as [&str; 0]);
+    assert!(running.server.lock().unwrap().reads > 0, "it looks");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_the_leader_writes() {
     let running = start(&Shared::default(), false);
     running.deliver(1);
     assert_eq!(running.writes(60).await, [] as [Value; 0]);
     assert_eq!(after(&running.server, 0).await, [] as [&str; 0]);
-    running.leader.send_replace(true);
+    running.leader.send_replace(Tenure::of(true));
     assert_eq!(running.writes(1).await, [desired_object()]);
     assert_eq!(after(&running.server, 0).await, ["hallpass True Ready"]);
-    running.leader.send_replace(false);
+    running.leader.send_replace(Tenure::of(false));
     running.deliver(2);
     assert_eq!(running.writes(60).await, [] as [Value; 0]);
     assert_eq!(after(&running.server, 0).await, [] as [&str; 0]);
@@ -278,12 +290,12 @@ async fn f03_a_new_leader_takes_nothing_back_before_it_has_read_the_keys() {
     let mut reported = issuer("hallpass");
     reported.status = serde_json::from_value(written["body"]["status"].clone()).unwrap();
     assert_eq!(after(&running.server, 0).await, ["hallpass True Ready"]);
-    running.leader.send_replace(false);
+    running.leader.send_replace(Tenure::of(false));
     running.keys.send_replace(false);
     running.read.send_replace(false);
     running.index.allow(vec![], vec![reported], vec![]);
     sleep(Duration::from_secs(1)).await;
-    running.leader.send_replace(true);
+    running.leader.send_replace(Tenure::of(true));
     assert_eq!(after(&running.server, 60).await, [] as [&str; 0]);
     running.read.send_replace(true);
     running.changes.send_replace(1);

@@ -148,7 +148,7 @@ fn client(server: &Shared) -> Client {
 struct Running {
     server: Shared,
     index: Index,
-    leader: watch::Sender<bool>,
+    leader: watch::Sender<Tenure>,
     metrics: Metrics,
 }
 
@@ -157,7 +157,7 @@ fn noon() -> Timestamp {
 }
 
 fn start(server: &Shared, index: &Index, leads: bool) -> Running {
-    let (leader, leads) = watch::channel(leads);
+    let (leader, leads) = watch::channel(Tenure::of(leads));
     let context = Context {
         operator: OperatorId {
             namespace: "hallpass-system".to_owned(),
@@ -256,7 +256,7 @@ async fn a_status_is_written_once_and_then_left_alone() {
         [json!({
             "apiVersion": "hallpass.dev/v1alpha1",
             "kind": "TokenPolicy",
-            "metadata": {"name": "orders", "uid": "uid-shop-orders"},
+            "metadata": {"name": "orders", "uid": "uid-shop-orders", "resourceVersion": "1"},
             "status": {
                 "observedGeneration": 1,
                 "pods": 1,
@@ -281,9 +281,9 @@ async fn only_the_leader_writes() {
     let running = start(&Server::granting(&["*"]), &shop(), false);
     assert_eq!(running.after(60).await, [] as [Value; 0]);
     assert_eq!(running.server.lock().unwrap().reviews, 0);
-    running.leader.send_replace(true);
+    running.leader.send_replace(Tenure::of(true));
     assert_eq!(running.after(1).await.len(), 1);
-    running.leader.send_replace(false);
+    running.leader.send_replace(Tenure::of(false));
     running.index.deliver_pod(pod("shop", "orders-2", "orders"));
     assert_eq!(running.after(60).await, [] as [Value; 0]);
 }
@@ -316,9 +316,9 @@ async fn a_right_that_can_not_be_told_leaves_the_last_status() {
     running.server.lock().unwrap().mute = true;
     assert_eq!(running.after(120).await, [] as [Value; 0]);
     // A new leader knows no more than that.
-    running.leader.send_replace(false);
+    running.leader.send_replace(Tenure::of(false));
     sleep(Duration::from_millis(1)).await;
-    running.leader.send_replace(true);
+    running.leader.send_replace(Tenure::of(true));
     assert_eq!(running.after(120).await, [] as [Value; 0]);
     running.server.lock().unwrap().mute = false;
     assert_eq!(running.after(60).await, [] as [Value; 0]);

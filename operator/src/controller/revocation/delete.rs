@@ -18,6 +18,7 @@ use super::{kind::StatusOf, pause::Pauses};
 use crate::{
     call::{CallError, within},
     controller::status::Status,
+    lease::tenure::Tenure,
     telemetry::log::Chain,
 };
 
@@ -34,12 +35,12 @@ pub(super) struct Deletion {
 /// Deletes, a few at a time, while this replica leads.
 pub(super) async fn carry_out(
     client: &Client,
-    leader: &watch::Receiver<bool>,
+    leader: &watch::Receiver<Tenure>,
     deletions: Vec<Deletion>,
     pauses: &mut Pauses,
 ) {
     let delete = |deletion: Deletion| async move {
-        if !*leader.borrow() {
+        if !leader.borrow().may_write() {
             return None;
         }
         let outcome = match deletion.kind {

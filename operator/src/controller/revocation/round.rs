@@ -41,11 +41,14 @@ impl Round {
             Reported::Nothing | Reported::Pending | Reported::Expired => false,
         };
         let (namespace, name) = (namespace.unwrap_or_default().into(), name.into());
+        // Of each there may be thousands in memory, without their versions: what is said twice, or late, is looked
+        // at again when the watch brings it back.
         match kind {
             Kind::Namespaced => self.own.push(Write {
                 namespace,
                 name,
                 uid: uid.into(),
+                resource_version: None,
                 status: StatusOf::new(report.status),
                 transition,
             }),
@@ -53,6 +56,7 @@ impl Round {
                 namespace,
                 name,
                 uid: uid.into(),
+                resource_version: None,
                 status: StatusOf::new(report.status),
                 transition,
             }),

@@ -33,7 +33,7 @@ struct Running {
     server: Shared,
     index: Index,
     keys: Keys,
-    leader: watch::Sender<bool>,
+    leader: watch::Sender<Tenure>,
     agreement: watch::Sender<Agreement>,
 }
 
@@ -54,7 +54,7 @@ fn start(leads: bool, index: Index) -> Running {
     clock();
     let keys = Keys::of(&["https://id.example"]);
     let server = Shared::default();
-    let (leader, leading) = watch::channel(leads);
+    let (leader, leading) = watch::channel(Tenure::of(leads));
     let (agreement, agreed) = watch::channel(read(1_000_000));
     let (client, metrics) = (client(&server), Metrics::default());
     let context = Context { clock, ..context() };
@@ -165,9 +165,9 @@ async fn only_the_leader_writes() {
     let running = start(false, index());
     running.deliver(&revocation("inc-1", 7, &account()));
     assert_eq!(running.sent(60).await, 0);
-    running.leader.send_replace(true);
+    running.leader.send_replace(Tenure::of(true));
     assert_eq!(after(&running.server, 1).await, ["inc-1 True Enforced"]);
-    running.leader.send_replace(false);
+    running.leader.send_replace(Tenure::of(false));
     running.deliver(&revocation("inc-2", 8, &account()));
     assert_eq!(running.sent(60).await, 0);
 }
@@ -232,7 +232,17 @@ async fn what_asked_for_it_is_deleted_once_its_time_has_come_and_its_status_says
         [],
         "no status says yet that it has expired"
     );
+    running.leader.send_replace(Tenure::over());
     running.bring_back(&mut own);
+    sleep(Duration::from_secs(400)).await;
+    assert_eq!(
+        running.deletions(),
+        [],
+        "its tenure is over: nobody told it"
+    );
+    running.leader.send_replace(Tenure::of(false));
+    sleep(Duration::from_secs(1)).await;
+    running.leader.send_replace(Tenure::of(true));
     sleep(Duration::from_secs(2)).await;
     let path = "/apis/hallpass.dev/v1alpha1/namespaces/shop/tokenrevocations/inc-1";
     let uid = json!({"uid": "0f2f4b9c-7c1c-4c5e-9f43-000000000007"});

@@ -173,7 +173,7 @@ async fn where_the_first_of_all_comes_back_as_it_was_it_is_the_last() {
     assert_eq!(running.evictions(3600).await, NONE);
     assert_eq!(running.told("evicted"), 0);
     assert_eq!(running.outcomes("Evicted"), 1);
-    running.leader.send_replace(false);
+    running.leader.send_replace(Tenure::of(false));
     assert_eq!(running.evictions(1).await, NONE);
     assert_eq!(running.stopped(), 0, "another replica tells");
 }
@@ -284,16 +284,18 @@ async fn what_changes_while_a_namespace_is_looked_at_counts() {
 async fn only_the_leader_evicts_and_another_one_remembers_nothing() {
     let running = evicting(vec![]);
     sleep(Duration::from_secs(1)).await;
-    running.leader.send_replace(false);
+    running.leader.send_replace(Tenure::over());
     let pods = ["orders-0", "orders-1"].map(|name| old(name, "orders", json!({})));
     running.pods(pods.into());
+    assert_eq!(running.evictions(200).await, NONE, "it was not told yet");
+    running.leader.send_replace(Tenure::of(false));
     assert_eq!(running.evictions(200).await, NONE);
-    running.leader.send_replace(true);
+    running.leader.send_replace(Tenure::of(true));
     assert_eq!(running.evictions(59).await, NONE, "not in the first look");
     assert_eq!(running.evictions(200).await, ["orders-0"]);
-    running.leader.send_replace(false);
+    running.leader.send_replace(Tenure::of(false));
     assert_eq!(running.evictions(200).await, NONE);
-    running.leader.send_replace(true);
+    running.leader.send_replace(Tenure::of(true));
     assert_eq!(running.evictions(200).await, ["orders-1"]);
 }
 

@@ -15,7 +15,7 @@ struct Cluster {
     /// The policies, by name.
     stored: BTreeMap<String, Value>,
     index: Index,
-    leader: watch::Sender<bool>,
+    leader: watch::Sender<Tenure>,
 }
 
 /// What is stored after that apply: a condition that somebody else applied stays, and so do the other fields.
@@ -50,11 +50,11 @@ fn read(stored: &Value) -> TokenPolicy {
 }
 
 /// What the index of a replica has read, and a leader that just began.
-fn lead(server: &Shared, stored: &BTreeMap<String, Value>) -> (Index, watch::Sender<bool>) {
+fn lead(server: &Shared, stored: &BTreeMap<String, Value>) -> (Index, watch::Sender<Tenure>) {
     let accounts = stored.keys().map(|name| service_account("shop", name));
     let policies = stored.values().map(read).collect();
     let index = Index::filled(policies, vec![], accounts.collect());
-    let (leader, leads) = watch::channel(true);
+    let (leader, leads) = watch::channel(Tenure::of(true));
     tokio::spawn(other::run(
         index.clone(),
         client(server),
@@ -93,7 +93,7 @@ impl Cluster {
 
     /// Another replica begins to lead.
     fn change_leader(&mut self) {
-        self.leader.send_replace(false);
+        self.leader.send_replace(Tenure::of(false));
         (self.index, self.leader) = lead(&self.server, &self.stored);
     }
 
@@ -119,6 +119,8 @@ impl Cluster {
                     sent["body"]["metadata"]["name"].as_str().unwrap(),
                 );
                 let stored = self.stored.get_mut(name).unwrap();
+                let version = &body["metadata"]["resourceVersion"];
+                assert_eq!(*version, stored["metadata"]["resourceVersion"], "{name}");
                 apply(stored, &body["status"]);
                 self.index.deliver(Stored(Ok(read(stored))));
                 let conditions = body["status"]["conditions"].as_array().unwrap().iter();
