@@ -97,7 +97,7 @@ impl Issuance {
         names: Option<Vec<TokenName>>,
     ) -> Result<Outcomes, Refusal> {
         let snapshot = self.index.snapshot()?;
-        self.may_decide()?;
+        self.may_issue()?;
         // Who asks for too much has nothing looked up.
         self.admit(ask, names.as_ref().map_or(1, Vec::len))?;
         let holding = Holding::new(snapshot.rules(), &ask.subject);
@@ -130,7 +130,7 @@ impl Issuance {
         scopes: Option<&ScopeSet>,
     ) -> Result<Audited<IssuedToken>, Refusal> {
         let snapshot = self.index.snapshot()?;
-        let outdated = self.may_decide()?;
+        let outdated = self.may_issue()?;
         self.admit(ask, 1)?;
         let grant = snapshot.decide(ask.now(), |scene| {
             decide_for(scene, &ask.subject, issuer, audience, scopes)
@@ -188,7 +188,7 @@ impl Issuance {
     ) -> Result<Audited<IssuedToken>, Refusal> {
         let decide = || -> Result<_, Refusal> {
             // The names before it took their time.
-            let outdated = self.may_decide()?;
+            let outdated = self.may_issue()?;
             let grant = snapshot.decide(ask.now(), |scene| {
                 holding.decide(scene.revocations, name, scene.now)
             })?;
@@ -213,9 +213,9 @@ impl Issuance {
     }
 
     /// How old what is decided on is, where that is more than counts as current.
-    fn may_decide(&self) -> Result<Option<Duration>, Refusal> {
+    fn may_issue(&self) -> Result<Option<Duration>, Refusal> {
         let (standing, now) = (self.index.standing(), Instant::now());
-        standing.may_decide(now)?;
+        standing.may_issue(now)?;
         Ok(standing.outdated(now))
     }
 

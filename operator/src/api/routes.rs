@@ -44,7 +44,7 @@ pub(super) async fn assignments(
 ) -> Result<Response, Refused> {
     api.issuance.look(who.subject(), arrival.at)?;
     let snapshot = api.index.snapshot().map_err(Refusal::from)?;
-    let current = api.index.standing().may_decide(Instant::now());
+    let current = api.index.standing().may_issue(Instant::now());
     current.map_err(Refusal::from)?;
     let body = encode(&assignments_of(&snapshot, who.subject(), arrival.at))?;
     let answer = Document::json(body, pace(snapshot.how_many_pods())).answer(&headers);

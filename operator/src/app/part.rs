@@ -153,7 +153,7 @@ impl Parts {
                 index.snapshot().map(drop).map_err(|e| e.to_string())
             })
             .with("current", move || {
-                let current = standing.may_decide(Instant::now());
+                let current = standing.may_issue(Instant::now());
                 current.map_err(|e| e.to_string())
             })
             .with("keys", move || {

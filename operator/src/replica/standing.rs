@@ -1,4 +1,4 @@
-//! Whether this replica may decide on what it knows.
+//! Whether this replica may act on what it knows.
 //!
 //! It may while what it knows is current. When the API server does not answer it, something that it does
 //! not know of may be in force: it may go on only if nobody else knows more, that is, if the API server
@@ -80,12 +80,27 @@ impl Standing {
         age.filter(|age| *age > LONGEST_LAG)
     }
 
-    /// Whether this replica may decide on what it knows. It looks at stamps alone.
+    /// Whether this replica may tell what holds by what it knows: whether a token is active, and who may give
+    /// one back. It looks at stamps alone.
     ///
     /// # Errors
     /// [`Behind`], unless what is known is current, or no older than [`LONGEST_OUTAGE`] and every other
     /// replica that lived then has said within [`ANSWER_COUNTS`] that it is behind as well.
-    pub fn may_decide(&self, now: Instant) -> Result<(), Behind> {
+    pub fn may_tell(&self, now: Instant) -> Result<(), Behind> {
+        self.may_go_on(LONGEST_OUTAGE, now)
+    }
+
+    /// Whether this replica may issue by what it knows. In an outage that ends when the pods' identities do, which
+    /// nobody renews then: 24 minutes after it began at the earliest, since a kubelet renews them when a fifth of
+    /// their time is left.
+    ///
+    /// # Errors
+    /// As of [`may_tell`](Self::may_tell), but what is known may be as old as [`IDENTITY_LIFE`].
+    pub fn may_issue(&self, now: Instant) -> Result<(), Behind> {
+        self.may_go_on(IDENTITY_LIFE, now)
+    }
+
+    fn may_go_on(&self, longest: Duration, now: Instant) -> Result<(), Behind> {
         let proven = self.0.freshness.proven().ok_or(Behind::Unread)?;
         let age = now.saturating_duration_since(proven);
         if age <= LONGEST_LAG {
@@ -94,7 +109,7 @@ impl Standing {
         if !self.is_known_down(proven, now) {
             return Err(Behind::Alone(age));
         }
-        if age > LONGEST_OUTAGE {
+        if age > longest {
             return Err(Behind::TooLong(age));
         }
         Ok(())
@@ -123,7 +138,7 @@ impl Standing {
             }
             let now = Instant::now();
             metrics.state_age(self.0.freshness.age(now));
-            outage.tell(self.is_behind(now), self.may_decide(now));
+            outage.tell(self.is_behind(now), self.may_tell(now), self.may_issue(now));
         }
     }
 
@@ -169,21 +184,22 @@ async fn ask_one(door: &Door, peer: &Peer) -> Result<bool, PeerError> {
 #[derive(Debug, Default)]
 struct Outage {
     going_on: bool,
+    silent: bool,
     refusing: bool,
 }
 
 impl Outage {
-    fn tell(&mut self, behind: bool, may_decide: Result<(), Behind>) {
-        match may_decide {
+    fn tell(&mut self, behind: bool, may_tell: Result<(), Behind>, may_issue: Result<(), Behind>) {
+        match (may_tell, may_issue) {
             // Before the first list there is nothing to lose.
-            Err(Behind::Unread) => {}
-            Ok(()) if !behind => {
-                if self.going_on || self.refusing {
+            (_, Err(Behind::Unread)) => {}
+            (Ok(()), Ok(())) if !behind => {
+                if self.going_on || self.silent || self.refusing {
                     info!("the API server answers again: what is known is current");
                 }
                 *self = Self::default();
             }
-            Ok(()) => {
+            (Ok(()), Ok(())) => {
                 if !std::mem::replace(&mut self.going_on, true) {
                     error!(
                         outage.longest_seconds = LONGEST_OUTAGE.as_secs(),
@@ -191,7 +207,12 @@ impl Outage {
                     );
                 }
             }
-            Err(behind) => {
+            (Err(behind), Ok(())) => {
+                if !std::mem::replace(&mut self.silent, true) {
+                    error!(error = %behind, "no token is called active any more: issuing goes on while pods have identities");
+                }
+            }
+            (_, Err(behind)) => {
                 if !std::mem::replace(&mut self.refusing, true) {
                     error!(error = %behind, "this replica is behind: it decides nothing");
                 }
@@ -206,8 +227,11 @@ const PACE: Duration = Duration::from_secs(1);
 /// For how long after it was asked for an answer counts.
 const ANSWER_COUNTS: Duration = Duration::from_secs(5);
 
-/// How long after the last proof it goes on at most when no replica is answered.
+/// How long after the last proof it tells at most what holds, when no replica is answered.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(15 * 60);
+
+/// How long the token lives by which a pod says who it is: whoever asks after that was given one since.
+const IDENTITY_LIFE: Duration = Duration::from_secs(7200);
 
 #[cfg(test)]
 mod tests;

@@ -54,7 +54,7 @@ pub(super) async fn introspect(
         )
     })?;
     let snapshot = api.index.snapshot().map_err(Refusal::from)?;
-    let current = api.index.standing().may_decide(Instant::now());
+    let current = api.index.standing().may_tell(Instant::now());
     current.map_err(Refusal::from)?;
     if let Some(ahead) = api.keys.clock_fault() {
         let detail = MintError::Clock(ahead).to_string();

@@ -81,7 +81,7 @@ fn meant(
     now: Timestamp,
 ) -> Result<Option<Arc<Verified<Claims>>>, Refusal> {
     let snapshot = api.index.snapshot()?;
-    api.index.standing().may_decide(Instant::now())?;
+    api.index.standing().may_tell(Instant::now())?;
     if let Some(ahead) = api.keys.clock_fault() {
         let detail = MintError::Clock(ahead).to_string();
         return Err(Refusal::new(Code::Unavailable, detail));

@@ -166,7 +166,7 @@ impl Evictor {
             Evict::Labelled => pod.reason != Uninjected::Policy,
         };
         let old = pod.age.created + AGE <= (self.clock)() && !pod.age.uid.is_empty();
-        let knows = self.standing.may_decide(Instant::now()).is_ok();
+        let knows = self.standing.may_tell(Instant::now()).is_ok();
         let fit = self.evictions.fit.borrow().is_ok();
         self.may && asked && old && knows && fit && self.past.allows(&pod.namespace)
     }

@@ -21,8 +21,8 @@ impl Cut {
         self.start + Duration::from_secs(seconds)
     }
 
-    fn may_decide(&self, seconds: u64) -> Result<(), Behind> {
-        self.standing.may_decide(self.at(seconds))
+    fn may_tell(&self, seconds: u64) -> Result<(), Behind> {
+        self.standing.may_tell(self.at(seconds))
     }
 
     fn answers(&self, pod: &str, asked: u64, behind: bool) {
@@ -31,17 +31,17 @@ impl Cut {
 
     fn alone(&self, seconds: u64) -> bool {
         let age = Duration::from_secs(seconds);
-        self.may_decide(seconds) == Err(Behind::Alone(age))
+        self.may_tell(seconds) == Err(Behind::Alone(age))
     }
 }
 
 #[test]
 fn decides_while_it_is_current_and_not_before_it_was() {
     let standing = Standing::default();
-    assert_eq!(standing.may_decide(Instant::now()), Err(Behind::Unread));
+    assert_eq!(standing.may_tell(Instant::now()), Err(Behind::Unread));
     assert!(standing.is_behind(Instant::now()));
     let cut = cut();
-    assert_eq!(cut.may_decide(10), Ok(()));
+    assert_eq!(cut.may_tell(10), Ok(()));
     assert!(!cut.standing.is_behind(cut.at(10)));
     assert!(cut.standing.is_behind(cut.at(11)));
 }
@@ -53,12 +53,12 @@ fn is_alone_until_every_other_replica_says_that_it_is_behind_too() {
     cut.answers("b", 12, true);
     assert!(cut.alone(12), "c may know more");
     cut.answers("c", 12, true);
-    assert_eq!(cut.may_decide(12), Ok(()));
-    assert_eq!(cut.may_decide(17), Ok(()));
+    assert_eq!(cut.may_tell(12), Ok(()));
+    assert_eq!(cut.may_tell(17), Ok(()));
     assert!(cut.alone(18), "an answer counts for 5 s");
     cut.answers("b", 18, true);
     cut.answers("c", 18, true);
-    assert_eq!(cut.may_decide(18), Ok(()));
+    assert_eq!(cut.may_tell(18), Ok(()));
     cut.answers("c", 19, false);
     assert!(cut.alone(19), "c knows more now");
 }
@@ -78,7 +78,7 @@ fn who_lived_no_more_when_the_api_server_was_last_heard_is_not_asked() {
     replicas.deliver(lease("b", [0, 0], 5), cut.at(5));
     freshness.stamp(Kind::Pod).proven(cut.at(16));
     cut.answers("b", 30, true);
-    assert_eq!(cut.may_decide(30), Ok(()), "c was last renewed 16 s before");
+    assert_eq!(cut.may_tell(30), Ok(()), "c was last renewed 16 s before");
 }
 
 #[test]
@@ -93,26 +93,43 @@ fn nobody_else_is_nobody_to_ask_once_the_leases_are_read() {
     let (standing, start) = (Standing::default(), Instant::now());
     let later = start + Duration::from_secs(60);
     standing.freshness().stamp(Kind::Pod).proven(start);
-    assert!(matches!(standing.may_decide(later), Err(Behind::Alone(_))));
+    assert!(matches!(standing.may_tell(later), Err(Behind::Alone(_))));
     standing.replicas().be("a");
     standing
         .replicas()
         .take(listed([lease("a", [0, 0], 0)]), start);
-    assert_eq!(standing.may_decide(later), Ok(()));
+    assert_eq!(standing.may_tell(later), Ok(()));
 }
 
 #[test]
-fn goes_on_for_a_quarter_of_an_hour_and_says_how_old_it_is() {
+fn tells_what_holds_for_a_quarter_of_an_hour_and_says_how_old_it_is() {
     let cut = cut();
     let both = |seconds| {
         cut.answers("b", seconds, true);
         cut.answers("c", seconds, true);
-        cut.may_decide(seconds)
+        cut.may_tell(seconds)
     };
     assert_eq!(both(900), Ok(()));
     let refused = both(901).unwrap_err();
     assert_eq!(refused, Behind::TooLong(Duration::from_secs(901)));
     assert!(refused.to_string().contains("is 901 s old"), "{refused}");
+}
+
+#[test]
+fn f01_issues_for_as_long_as_an_identity_of_before_the_outage_lives() {
+    let cut = cut();
+    let both = |seconds| {
+        cut.answers("b", seconds, true);
+        cut.answers("c", seconds, true);
+        cut.standing.may_issue(cut.at(seconds))
+    };
+    assert_eq!(both(7200), Ok(()));
+    let refused = both(7201).unwrap_err();
+    assert_eq!(refused, Behind::TooLong(Duration::from_secs(7201)));
+    // however long it might: nobody issues who may be the only one to be cut off
+    cut.answers("b", 100, false);
+    let alone = cut.standing.may_issue(cut.at(100)).unwrap_err();
+    assert!(matches!(alone, Behind::Alone(_)), "{alone}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -125,7 +142,7 @@ async fn who_cannot_be_reached_is_not_known_to_be_behind() {
     cut.answers("c", 0, true);
     sleep(Duration::from_millis(12_500)).await;
     assert!(matches!(
-        cut.standing.may_decide(Instant::now()),
+        cut.standing.may_tell(Instant::now()),
         Err(Behind::Alone(_))
     ));
     let text = metrics.encode().unwrap();
