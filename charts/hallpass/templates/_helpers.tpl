@@ -26,8 +26,20 @@
 {{ end -}}
 helm.sh/chart: {{ include "hallpass.chart" . }}
 {{ include "hallpass.selectorLabels" . }}
+app.kubernetes.io/component: {{ include "hallpass.component" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/* What the object that is being rendered belongs to, by its template. No selector of what is there already may name it. */}}
+{{- define "hallpass.component" -}}
+{{- if regexMatch "/templates/(admission/|webhook)" .Template.Name -}}
+admission
+{{- else if regexMatch "/templates/(service-metrics|servicemonitor|podmonitor|prometheusrule|configmap-dashboard)[.]" .Template.Name -}}
+metrics
+{{- else -}}
+operator
+{{- end }}
 {{- end }}
 
 {{/* The same with further ones, which win over commonLabels. Takes root and labels. */}}

@@ -86,6 +86,34 @@ async fn every_template_renders_an_object() -> Result<()> {
 }
 
 #[tokio::test]
+async fn every_object_but_the_definitions_says_what_it_belongs_to() -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for monitor in ["serviceMonitor", "podMonitor"] {
+        let on = format!(
+            "injection.byPolicy=true,networkPolicy.enabled=true,priorityClassName=system-cluster-critical,\
+            prometheus.{monitor}.enabled=true,prometheus.prometheusRule.enabled=true,prometheus.grafanaDashboard.enabled=true"
+        );
+        let kinds = "--api-versions=monitoring.coreos.com/v1";
+        let chart = rendered(&["--set", &on, kinds]).await?;
+        for object in chart.split("\n---\n") {
+            let mut lines = object.lines();
+            let label = "    app.kubernetes.io/component: ";
+            let said = lines.find_map(|line| line.strip_prefix(label));
+            let definition = object.contains("kind: CustomResourceDefinition");
+            ensure!(said.is_some() != definition, "{object}");
+            seen.extend(said.map(str::to_owned));
+        }
+        // what is there cannot be selected by anything else
+        let selector = "  selector:\n    matchLabels:\n      app.kubernetes.io/name: hallpass\n      \
+            app.kubernetes.io/instance: hallpass\n  template:\n";
+        ensure!(chart.contains(selector), "{chart}");
+    }
+    let named = ["admission", "metrics", "operator", "test"];
+    assert_eq!(seen, named.map(str::to_owned).into());
+    Ok(())
+}
+
+#[tokio::test]
 async fn every_object_is_valid_under_every_name() -> Result<()> {
     let cluster = Cluster::shared("valid").await?;
     let long = "x".repeat(63);
