@@ -7,8 +7,8 @@ use hallpass_crds::{manifest, reference};
 
 fn main() -> anyhow::Result<()> {
     for manifest in manifest::all() {
-        for path in manifest.paths() {
-            write(&path, &manifest.yaml)?;
+        for (path, text) in manifest.copies() {
+            write(&path, &text)?;
         }
     }
     write(&reference::path(), &reference::markdown())

@@ -1,7 +1,7 @@
-//! The CRDs as YAML: what `crds/yaml` and the chart hold, byte by byte the same.
+//! The CRDs as YAML: what `crds/yaml` and the chart hold.
 //!
-//! The program of this crate writes it and a test compares it. It is plain YAML and never a helm
-//! template, so it can also be applied with kubectl.
+//! The program of this crate writes it and a test compares it. In `crds/yaml` it is plain, so it can be applied
+//! with kubectl; the chart has the same between the conditions of its values `crds`.
 
 use std::path::{Path, PathBuf};
 
@@ -23,14 +23,15 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Where the text is kept in this repository.
+    /// Where it is kept in this repository, and how.
     #[must_use]
-    pub fn paths(&self) -> [PathBuf; 2] {
+    pub fn copies(&self) -> [(PathBuf, String); 2] {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let Self { plural, .. } = self;
+        let Self { plural, yaml } = self;
+        let template = format!("../charts/hallpass/templates/crd-{plural}.yaml");
         [
-            root.join(format!("yaml/{plural}.yaml")),
-            root.join(format!("../charts/hallpass/templates/crd-{plural}.yaml")),
+            (root.join(format!("yaml/{plural}.yaml")), yaml.clone()),
+            (root.join(template), templated(yaml)),
         ]
     }
 }
@@ -105,6 +106,15 @@ fn unwrap_descriptions(value: &mut Value) {
     });
 }
 
+/// The chart leaves it out, or lets it go with the release, where its values say so.
+fn templated(yaml: &str) -> String {
+    let kept = yaml.replace(
+        KEPT,
+        &format!("  {{{{- if .Values.crds.keep }}}}\n{KEPT}  {{{{- end }}}}\n"),
+    );
+    format!("{{{{- if .Values.crds.enabled }}}}\n{kept}{{{{- end }}}}\n")
+}
+
 fn visit_objects(value: &mut Value, visit: &mut impl FnMut(&mut serde_json::Map<String, Value>)) {
     match value {
         Value::Object(object) => {
@@ -120,5 +130,6 @@ fn visit_objects(value: &mut Value, visit: &mut impl FnMut(&mut serde_json::Map<
     }
 }
 
+const KEPT: &str = "  annotations:\n    helm.sh/resource-policy: keep\n";
 const HEADER: &str =
     "# Written by `cargo run -p hallpass-crds` from crds/src; a test fails when they differ.\n";

@@ -22,13 +22,27 @@ fn every_kind_is_looked_at() {
 #[test]
 fn the_copies_beside_the_types_and_in_the_chart_are_current() {
     for manifest in manifest::all() {
-        for path in manifest.paths() {
+        for (path, text) in manifest.copies() {
             let kept = fs::read_to_string(&path).unwrap_or_default();
             assert!(
-                kept == manifest.yaml,
+                kept == text,
                 "{} differs from the types: run `cargo run -p hallpass-crds`",
                 path.display()
             );
+        }
+    }
+}
+
+#[test]
+fn the_chart_lets_each_of_them_stay_where_its_values_say_so() {
+    for manifest in manifest::all() {
+        let [plain, (_, template)] = manifest.copies();
+        assert!(!plain.1.contains("{{"), "{}", manifest.plural);
+        for line in [
+            "{{- if .Values.crds.enabled }}\n# Written by",
+            "\n  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n  name: ",
+        ] {
+            assert!(template.contains(line), "{}: {line}", manifest.plural);
         }
     }
 }

@@ -22,6 +22,8 @@ const ROWS: &[Row] = &[
     ("image.tag", &[], "v1"),
     ("image.digest", &[], "sha256:0000000000000000000000000000000000000000000000000000000000000000"),
     ("image.pullPolicy", &[], "Always"),
+    ("crds.enabled", &[], "false"),
+    ("crds.keep", &[], "false"),
     ("imagePullSecrets", &[], "[{\"name\":\"pull\"}]"),
     ("sidecar.image.registry", &[], "registry.example"),
     ("sidecar.image.repository", &[], "other"),
