@@ -11,7 +11,7 @@ use hallpass_e2e::{
 };
 use serde_json::{Value, json};
 
-use injector::{Change, Injector};
+use injector::{CASES, Change, Injector, Kind, Order};
 
 const POLICY: &str = "hallpass-injected";
 const BEHIND: &str =
@@ -65,52 +65,102 @@ async fn the_sidecar_comes_right_after_the_mesh_that_is_there() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_injector_after_ours_may_put_its_sidecar_in_front() -> Result<()> {
-    let cluster = Cluster::shared("after").await?;
-    let Some(mesh) = Injector::new(&cluster, &[Change::ProxyAt("0")]).await? else {
-        return Ok(());
-    };
-    let seen = mesh.seen(&cluster, &shape().injected()).await?;
-    let expected = ["istio-proxy", "hallpass", "migrate"];
-    ensure!(inits(&seen) == expected, "{:?}", inits(&seen));
-    // ours was called again after that, and added nothing twice
-    let ours = |list: &str| {
-        let list = seen["spec"][list].as_array().into_iter().flatten();
-        let names = list.filter_map(|v| v["name"].as_str());
-        names.filter(|name| name.starts_with("hallpass")).count()
-    };
-    ensure!(
-        (ours("initContainers"), ours("volumes")) == (1, 4),
-        "{seen}"
-    );
-    mesh.gone().await
+async fn an_injector_before_or_after_ours_may_put_its_sidecar_in_front() -> Result<()> {
+    let cluster = Cluster::shared("front").await?;
+    let pod = shape().injected();
+    for case in CASES {
+        let Some(mesh) = Injector::new(&cluster, case, &[Change::ProxyAt("0")]).await? else {
+            continue;
+        };
+        let seen = mesh.seen(&cluster, &pod).await;
+        let seen = seen.with_context(|| format!("{case:?}"))?;
+        let expected = ["istio-proxy", "hallpass", "migrate"];
+        ensure!(inits(&seen) == expected, "{case:?}: {:?}", inits(&seen));
+        added_once(&seen).with_context(|| format!("{case:?}"))?;
+        let proxy = &seen["spec"]["initContainers"][0]["volumeMounts"];
+        let has = directory(proxy).is_some();
+        let first = mesh.comes_first()?;
+        ensure!(
+            first.is_none_or(|first| first == has),
+            "{case:?}: it has tokens where it was there already: {proxy}"
+        );
+        mesh.gone(&cluster, &pod).await?;
+    }
+    Ok(())
 }
 
-#[tokio::test]
-async fn an_injector_after_ours_may_not_put_its_sidecar_behind() -> Result<()> {
-    let cluster = Cluster::shared("wrong").await?;
-    let Some(mesh) = Injector::new(&cluster, &[Change::ProxyAt("-")]).await? else {
-        return Ok(());
+/// Ours may have been called twice: a directory for each container that it saw, and two volumes of the sidecar's own.
+fn added_once(pod: &Value) -> Result<()> {
+    let list = |list: &str| pod["spec"][list].as_array().cloned().unwrap_or_default();
+    let ours = |named: &&Value| {
+        let name = named["name"].as_str().unwrap_or_default();
+        name.starts_with("hallpass")
     };
-    mesh.refused(&cluster, &shape().injected(), POLICY, &[BEHIND])
-        .await?;
-    mesh.gone().await
+    let (inits, volumes) = (list("initContainers"), list("volumes"));
+    ensure!(inits.iter().filter(ours).count() == 1, "{inits:?}");
+    let others = inits.iter().filter(|init| init["name"] != "hallpass");
+    let containers = list("containers");
+    let mounts = others
+        .chain(&containers)
+        .filter_map(|container| directory(&container["volumeMounts"]));
+    ensure!(
+        volumes.iter().filter(ours).count() == mounts.count() + 2,
+        "{volumes:?}"
+    );
+    Ok(())
+}
+
+/// The mount by which a container reads its tokens.
+fn directory(mounts: &Value) -> Option<&Value> {
+    let mut mounts = mounts.as_array().into_iter().flatten();
+    mounts.find(|mount| mount["mountPath"] == "/var/run/hallpass")
+}
+
+/// Ours comes behind one that is there; one that is not there yet may not come behind ours.
+#[tokio::test]
+async fn an_injector_may_not_put_its_sidecar_behind_ours() -> Result<()> {
+    let cluster = Cluster::shared("wrong").await?;
+    let pod = shape().injected();
+    for case in CASES {
+        let Some(mesh) = Injector::new(&cluster, case, &[Change::ProxyAt("-")]).await? else {
+            continue;
+        };
+        let context = || format!("{case:?}");
+        let first = mesh.comes_first()?;
+        let refused = async || mesh.refused(&cluster, &pod, POLICY, &[BEHIND]).await;
+        match first {
+            Some(false) => refused().await.with_context(context)?,
+            None if refused().await.is_ok() => {}
+            Some(true) | None => {
+                let seen = mesh.seen(&cluster, &pod).await.with_context(context)?;
+                let expected = ["migrate", "istio-proxy", "hallpass"];
+                ensure!(inits(&seen) == expected, "{case:?}: {:?}", inits(&seen));
+                added_once(&seen).with_context(context)?;
+            }
+        }
+        mesh.gone(&cluster, &pod).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
 async fn t27_an_injector_after_ours_may_not_damage_the_sidecar() -> Result<()> {
     let cluster = Cluster::shared("damage").await?;
+    let pod = shape().injected();
     let damage = Change::Remove("/spec/initContainers/0/startupProbe");
-    let Some(mesh) = Injector::new(&cluster, &[damage]).await? else {
-        return Ok(());
-    };
     let why = [
         "the startupProbe of init container hallpass",
         "a mutating webhook after injection changed it",
     ];
-    mesh.refused(&cluster, &shape().injected(), POLICY, &why)
-        .await?;
-    mesh.gone().await
+    for case in after_ours() {
+        let Some(mesh) = Injector::new(&cluster, case, &[damage]).await? else {
+            continue;
+        };
+        let refused = mesh.refused(&cluster, &pod, POLICY, &why).await;
+        refused.with_context(|| format!("{case:?}"))?;
+        mesh.gone(&cluster, &pod).await?;
+    }
+    Ok(())
 }
 
 /// What is taken out altogether is put in again: our policy, or the operator, is asked once more.
@@ -123,17 +173,27 @@ async fn t27_an_injector_after_ours_that_drops_the_sidecar_has_it_put_in_again()
         "/spec/containers/0/volumeMounts",
         "/spec/initContainers/0/volumeMounts",
     ];
-    let Some(mesh) = Injector::new(&cluster, &undo.map(Change::Remove)).await? else {
-        return Ok(());
-    };
     let pod = shape()
         .injected()
         .with("/spec/automountServiceAccountToken", json!(false));
-    let seen = mesh.seen(&cluster, &pod).await?;
-    ensure!(
-        inits(&seen) == ["hallpass", "migrate"],
-        "{:?}",
-        inits(&seen)
-    );
-    mesh.gone().await
+    for case in after_ours() {
+        let Some(mesh) = Injector::new(&cluster, case, &undo.map(Change::Remove)).await? else {
+            continue;
+        };
+        let seen = mesh.seen(&cluster, &pod).await;
+        let seen = seen.with_context(|| format!("{case:?}"))?;
+        ensure!(
+            inits(&seen) == ["hallpass", "migrate"],
+            "{case:?}: {:?}",
+            inits(&seen)
+        );
+        mesh.gone(&cluster, &pod).await?;
+    }
+    Ok(())
+}
+
+fn after_ours() -> impl Iterator<Item = (Kind, Order)> {
+    CASES
+        .into_iter()
+        .filter(|(_, order)| *order == Order::After)
 }

@@ -1,9 +1,9 @@
-//! An injector of somebody else's, for the pods of one namespace. It is of the sort that ours is, a policy of the API
-//! server or a webhook, and comes after ours.
+//! An injector of somebody else's, for the pods of one namespace: a policy of the API server or a webhook, which comes before
+//! ours or after it.
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use axum::{Json, Router, extract::State, routing::post};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hallpass_e2e::{
@@ -11,6 +11,7 @@ use hallpass_e2e::{
     command::{kubectl, kubectl_with},
     https::{Https, Serving},
     manifest::Manifest,
+    remark::remark,
     state,
     wait::{not_yet, until},
 };
@@ -25,23 +26,82 @@ pub(super) enum Change {
     Remove(&'static str),
 }
 
+/// Of what sort it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Policy,
+    /// As those of meshes are.
+    Webhook,
+}
+
+/// When it does its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As soon as it is asked: before ours, where the API server asks in that order.
+    Before,
+    /// Once the sidecar is there.
+    After,
+}
+
+pub(super) const CASES: [(Kind, Order); 4] = [
+    (Kind::Policy, Order::Before),
+    (Kind::Policy, Order::After),
+    (Kind::Webhook, Order::Before),
+    (Kind::Webhook, Order::After),
+];
+
 pub(super) struct Injector {
+    kind: Kind,
+    order: Order,
     /// Its objects, each with its kind.
     objects: Vec<(&'static str, String)>,
     _server: Option<Serving>,
 }
 
+/// What it does, to whose pods.
+#[derive(Debug, Clone)]
+struct Work {
+    name: String,
+    namespace: String,
+    mark: String,
+    order: Order,
+    changes: Arc<[Change]>,
+}
+
 impl Injector {
-    /// [`None`], with a remark, where the API server cannot ask this process.
-    pub(super) async fn new(cluster: &Cluster, changes: &[Change]) -> Result<Option<Self>> {
-        let namespace = &cluster.namespace;
-        let (objects, server) = match engine()? {
-            Engine::AdmissionPolicy => (policy(namespace, changes).to_vec(), None),
-            Engine::Webhook => {
-                if state::folder("an injector after ours").is_none() {
+    /// [`None`], with a remark, where the API server has no such policies or cannot ask this process.
+    pub(super) async fn new(
+        cluster: &Cluster,
+        (kind, order): (Kind, Order),
+        changes: &[Change],
+    ) -> Result<Option<Self>> {
+        let (namespace, mark) = (&cluster.namespace, mark(kind, order));
+        // webhooks are asked in the order of their names, and ours is hallpass-inject
+        let first = if order == Order::Before { "a-" } else { "" };
+        let work = Work {
+            name: format!("{first}mesh-{mark}-{namespace}"),
+            namespace: namespace.clone(),
+            mark,
+            order,
+            changes: changes.into(),
+        };
+        let (objects, server) = match kind {
+            Kind::Policy => {
+                let version = ["get", "--raw", "/apis/admissionregistration.k8s.io/v1"];
+                let resources = kubectl(&version).await?.success()?;
+                if !resources.contains("\"mutatingadmissionpolicies\"") {
+                    remark(
+                        "skipped on a cluster that has no such policies: an injector that is one",
+                    );
                     return Ok(None);
                 }
-                let (object, server) = webhook(namespace, changes).await?;
+                (policy(&work).to_vec(), None)
+            }
+            Kind::Webhook => {
+                if state::folder("an injector that is a webhook").is_none() {
+                    return Ok(None);
+                }
+                let (object, server) = webhook(&work).await?;
                 (vec![object], Some(server))
             }
         };
@@ -49,24 +109,35 @@ impl Injector {
         for (kind, object) in objects {
             let said = kubectl_with(&["create", "-f", "-"], &object.to_string()).await?;
             said.success()?;
-            created.push((kind, name(namespace)));
+            created.push((kind, work.name.clone()));
         }
         Ok(Some(Self {
+            kind,
+            order,
             objects: created,
             _server: server,
         }))
+    }
+
+    /// Whether it has done its work when ours is asked first; [`None`] where that is left to the API server.
+    pub(super) fn comes_first(&self) -> Result<Option<bool>> {
+        Ok(match (self.order, self.kind, engine()?) {
+            (Order::After, _, _) => Some(false),
+            // policies come in no order
+            (Order::Before, Kind::Policy, Engine::AdmissionPolicy) => None,
+            // and all of them before any webhook
+            (Order::Before, Kind::Webhook, Engine::AdmissionPolicy) => Some(false),
+            (Order::Before, _, Engine::Webhook) => Some(true),
+        })
     }
 
     /// The pod as it is once this injector is in force.
     pub(super) async fn seen(&self, cluster: &Cluster, pod: &Manifest) -> Result<Value> {
         until(WHILE, "the other injector", || async {
             let seen = cluster.create(pod).accepted().await?;
-            let mark = seen["metadata"]["labels"]["mesh"].clone();
-            if mark == "seen" {
-                Ok(seen)
-            } else {
-                Err(not_yet(mark))
-            }
+            let found = seen["metadata"]["labels"]["mesh"].clone();
+            ensure!(found == mark(self.kind, self.order), not_yet(found));
+            Ok(seen)
         })
         .await
     }
@@ -85,34 +156,47 @@ impl Injector {
         .await
     }
 
-    pub(super) async fn gone(self) -> Result<()> {
+    /// Takes it away, and waits until that pod is none of its business.
+    pub(super) async fn gone(self, cluster: &Cluster, pod: &Manifest) -> Result<()> {
         for (kind, name) in self.objects.iter().rev() {
             kubectl(&["delete", kind, name]).await?.success()?;
         }
-        Ok(())
+        until(WHILE, "the other injector is gone", || async {
+            let seen = cluster.create(pod).accepted().await?;
+            let found = &seen["metadata"]["labels"]["mesh"];
+            ensure!(found.is_null(), not_yet(found));
+            Ok(())
+        })
+        .await
     }
 }
 
-/// Of its objects. Webhooks are asked in the order of their names: this one's comes after ours.
-fn name(namespace: &str) -> String {
-    format!("mesh-{namespace}")
+/// The value of the label by which it is known.
+fn mark(kind: Kind, order: Order) -> String {
+    format!("{kind:?}-{order:?}").to_lowercase()
 }
 
-/// Policies come in no order, so this one waits for the sidecar: then it comes after ours.
-fn policy(namespace: &str, changes: &[Change]) -> [(&'static str, Value); 2] {
-    let name = name(namespace);
-    let mark = "JSONPatch{op: 'add', path: '/metadata/labels/mesh', value: 'seen'}";
+/// Policies come in no order, so one that is to come after ours waits for the sidecar.
+fn policy(work: &Work) -> [(&'static str, Value); 2] {
+    let name = &work.name;
+    let mark = format!(
+        "JSONPatch{{op: 'add', path: '/metadata/labels/mesh', value: '{}'}}",
+        work.mark
+    );
     let done = "object.metadata.?labels[?'mesh'].hasValue()";
-    let early = "!object.spec.initContainers.exists(c, c.name == 'hallpass')";
-    let steps = changes.iter().map(|change| change.in_cel());
-    let steps: Vec<_> = [mark.to_owned()].into_iter().chain(steps).collect();
+    let early = match work.order {
+        Order::Before => "false",
+        Order::After => "!object.spec.initContainers.exists(c, c.name == 'hallpass')",
+    };
+    let steps = work.changes.iter().map(|change| change.in_cel());
+    let steps: Vec<_> = [mark].into_iter().chain(steps).collect();
     let expression = format!("{done} || {early} ? [] : [{}]", steps.join(", "));
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy",
         "metadata": {"name": name},
         "spec": {
             "failurePolicy": "Fail", "reinvocationPolicy": "IfNeeded",
-            "matchConstraints": {"namespaceSelector": only(namespace), "resourceRules": pods()},
+            "matchConstraints": {"namespaceSelector": only(&work.namespace), "resourceRules": pods()},
             "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}],
         },
     });
@@ -127,35 +211,35 @@ fn policy(namespace: &str, changes: &[Change]) -> [(&'static str, Value); 2] {
 }
 
 /// It answers from this process.
-async fn webhook(namespace: &str, changes: &[Change]) -> Result<((&'static str, Value), Serving)> {
+async fn webhook(work: &Work) -> Result<((&'static str, Value), Serving)> {
     let https = Https::open().await?;
     let (url, authority) = (format!("https://{}/", https.address), &https.authority);
     let object = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
-        "metadata": {"name": name(namespace)},
+        "metadata": {"name": work.name},
         "webhooks": [{
             "name": "mesh.injector.example", "admissionReviewVersions": ["v1"], "sideEffects": "None",
             "failurePolicy": "Fail", "reinvocationPolicy": "IfNeeded",
             "clientConfig": {"url": url, "caBundle": STANDARD.encode(authority)},
-            "namespaceSelector": only(namespace), "rules": pods(),
+            "namespaceSelector": only(&work.namespace), "rules": pods(),
         }],
     });
-    let changes: Arc<[Change]> = changes.into();
-    let router = Router::new().route("/", post(review)).with_state(changes);
+    let router = Router::new().route("/", post(review));
     Ok((
         ("mutatingwebhookconfiguration", object),
-        https.serve(router),
+        https.serve(router.with_state(work.clone())),
     ))
 }
 
-async fn review(State(changes): State<Arc<[Change]>>, Json(review): Json<Value>) -> Json<Value> {
+async fn review(State(work): State<Work>, Json(review): Json<Value>) -> Json<Value> {
     let pod = &review["request"]["object"];
     let inits = pod["spec"]["initContainers"].as_array();
-    let early = !inits.into_iter().flatten().any(|c| c["name"] == "hallpass");
+    let there = inits.into_iter().flatten().any(|c| c["name"] == "hallpass");
+    let early = work.order == Order::After && !there;
     let mut response = json!({"uid": review["request"]["uid"], "allowed": true});
     if pod["metadata"]["labels"]["mesh"].is_null() && !early {
-        let mark = json!({"op": "add", "path": "/metadata/labels/mesh", "value": "seen"});
-        let steps = changes.iter().map(|change| change.in_json());
+        let mark = json!({"op": "add", "path": "/metadata/labels/mesh", "value": work.mark});
+        let steps = work.changes.iter().map(|change| change.in_json());
         let patch: Vec<_> = [mark].into_iter().chain(steps).collect();
         response["patchType"] = json!("JSONPatch");
         response["patch"] = json!(STANDARD.encode(json!(patch).to_string()));
