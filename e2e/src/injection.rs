@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, Engine, IDENTITY_AUDIENCE, RELEASE, engine},
+    comparable::{comparable, remove, tidy},
     manifest::Manifest,
 };
 
@@ -17,7 +18,10 @@ pub struct Injection<'a> {
     own_socket: &'a [&'a str],
     resources: Option<Value>,
     position: usize,
-    user: u32,
+    user: Option<u32>,
+    image: Option<&'a str>,
+    pulled: &'a str,
+    pull_secrets: &'a [&'a str],
 }
 
 impl Default for Injection<'_> {
@@ -28,7 +32,10 @@ impl Default for Injection<'_> {
             own_socket: &[],
             resources: None,
             position: 0,
-            user: 65532,
+            user: Some(65532),
+            image: None,
+            pulled: "IfNotPresent",
+            pull_secrets: &[],
         }
     }
 }
@@ -69,10 +76,25 @@ impl<'a> Injection<'a> {
         self
     }
 
-    /// The sidecar runs as that user and group.
+    /// The sidecar runs as that user and group; with none, as the cluster says.
     #[must_use]
-    pub const fn running_as(mut self, user: u32) -> Self {
+    pub const fn running_as(mut self, user: Option<u32>) -> Self {
         self.user = user;
+        self
+    }
+
+    /// The sidecar has exactly that image.
+    #[must_use]
+    pub const fn image(mut self, image: &'a str) -> Self {
+        self.image = Some(image);
+        self
+    }
+
+    /// It is pulled so, with the pod's own secrets and these.
+    #[must_use]
+    pub const fn pulled(mut self, policy: &'a str, secrets: &'a [&'a str]) -> Self {
+        self.pulled = policy;
+        self.pull_secrets = secrets;
         self
     }
 
@@ -135,6 +157,7 @@ impl<'a> Injection<'a> {
         .collect();
         same("the volumes", &json!(ours), &json!(volumes))?;
         take_evictable(&mut pod, &mut plain, &ours)?;
+        self.take_pull_secrets(&mut pod, &mut plain)?;
         self.check_sidecar(sidecar, mounts)?;
         for pod in [&mut pod, &mut plain] {
             tidy(pod);
@@ -157,6 +180,21 @@ impl<'a> Injection<'a> {
             same(key, &remove(&mut pod["metadata"][map], key), &json!(value))?;
         }
         Ok(())
+    }
+
+    /// Those of the pod come first, and none comes twice.
+    fn take_pull_secrets(&self, pod: &mut Value, plain: &mut Value) -> Result<()> {
+        let mut expected = remove(&mut plain["spec"], "imagePullSecrets");
+        let seen = remove(&mut pod["spec"], "imagePullSecrets");
+        for name in self.pull_secrets {
+            let secret = json!({"name": name});
+            match &mut expected {
+                Value::Array(there) if there.contains(&secret) => {}
+                Value::Array(there) => there.push(secret),
+                nothing => *nothing = json!([secret]),
+            }
+        }
+        same("the secrets for pulling", &seen, &expected)
     }
 
     fn take_directory(&self, container: &mut Value, volume: &str) -> Result<()> {
@@ -221,21 +259,29 @@ impl<'a> Injection<'a> {
             );
         }
         let image = remove(&mut sidecar, "image");
-        ensure!(image.to_string().contains("/hallpass-sidecar"), "{image}");
-        let expected = json!({
-            "name": "hallpass", "imagePullPolicy": "IfNotPresent", "restartPolicy": "Always", "args": ["serve"],
+        match self.image {
+            Some(expected) => same("the image", &image, &json!(expected))?,
+            None => ensure!(image.to_string().contains("/hallpass-sidecar"), "{image}"),
+        }
+        let mut expected = json!({
+            "name": "hallpass", "imagePullPolicy": self.pulled, "restartPolicy": "Always", "args": ["serve"],
             "env": [
                 {"name": "HALLPASS_OPERATOR", "value": format!("hallpass.{RELEASE}.svc:443")},
                 {"name": "HALLPASS_REPLICAS", "value": format!("hallpass-replicas.{RELEASE}.svc:8443")},
             ],
             "securityContext": {
                 "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "privileged": false,
-                "readOnlyRootFilesystem": true, "runAsNonRoot": true, "runAsUser": self.user, "runAsGroup": self.user,
+                "readOnlyRootFilesystem": true, "runAsNonRoot": true,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "FallbackToLogsOnError",
             "volumeMounts": mounts,
         });
+        if let Some(user) = self.user {
+            for member in ["runAsUser", "runAsGroup"] {
+                expected["securityContext"][member] = json!(user);
+            }
+        }
         same("the sidecar", &sidecar, &expected)
     }
 }
@@ -305,63 +351,6 @@ fn take(list: &mut Value, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
     let list = list.as_array_mut()?;
     let at = list.iter().position(wanted)?;
     Some(list.remove(at))
-}
-
-fn remove(object: &mut Value, key: &str) -> Value {
-    let members = object.as_object_mut();
-    members
-        .and_then(|members| members.remove(key))
-        .unwrap_or_default()
-}
-
-/// The pod without what is different each time it is created, and without what asks for injection.
-///
-/// # Errors
-/// It has no JSON form.
-pub fn comparable(pod: &Value) -> Result<Value> {
-    let token = |v: &&Value| {
-        v["name"]
-            .as_str()
-            .is_some_and(|n| n.starts_with("kube-api-access-"))
-    };
-    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
-    let mut text = pod.to_string();
-    if let Some(name) = volumes
-        .filter(token)
-        .find_map(|volume| volume["name"].as_str())
-    {
-        text = text.replace(name, "kube-api-access");
-    }
-    let mut pod: Value = serde_json::from_str(&text)?;
-    for key in ["uid", "creationTimestamp", "name", "managedFields"] {
-        remove(&mut pod["metadata"], key);
-    }
-    remove(&mut pod["metadata"]["labels"], "hallpass.dev/inject");
-    Ok(pod)
-}
-
-/// Empty lists and absent ones are the same, and mounts have no order among themselves.
-pub fn tidy(pod: &mut Value) {
-    let empty = |value: &Value| {
-        value.is_null()
-            || value.as_array().is_some_and(Vec::is_empty)
-            || value.as_object().is_some_and(serde_json::Map::is_empty)
-    };
-    for part in ["metadata", "spec"] {
-        if let Some(members) = pod[part].as_object_mut() {
-            members.retain(|_, value| !empty(value));
-        }
-    }
-    for list in ["containers", "initContainers"] {
-        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
-            if let Some(mounts) = container["volumeMounts"].as_array_mut() {
-                mounts.sort_by_key(ToString::to_string);
-            }
-            if let Some(members) = container.as_object_mut() {
-                members.retain(|_, value| !empty(value));
-            }
-        }
-    }
 }
 
 fn same(what: &str, seen: &Value, expected: &Value) -> Result<()> {

@@ -13,6 +13,7 @@ pub mod authority;
 pub mod caller;
 pub mod cluster;
 pub mod command;
+pub mod comparable;
 pub mod create;
 pub mod daemon;
 pub mod etcd;

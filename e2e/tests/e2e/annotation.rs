@@ -89,7 +89,7 @@ async fn an_annotation_names_the_user_of_the_sidecar() -> Result<()> {
     for user in [1, 1000, 2_147_483_647] {
         let pod = pod("shape").annotation("hallpass.dev/run-as-user", &user.to_string());
         Injection::default()
-            .running_as(user)
+            .running_as(Some(user))
             .of(&cluster, &pod)
             .await?;
     }

@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use hallpass_e2e::{
     cluster::{Cluster, Engine, RELEASE, checkout, engine},
     command::run,
+    comparable::{comparable, tidy},
     create::Verdict,
     generated_pods::generated_pods,
-    injection::{comparable, tidy},
     manifest::Manifest,
     remark::remark,
 };

@@ -39,6 +39,7 @@ mod refresh;
 mod revocation;
 mod robustness;
 mod rotation;
+mod sidecar_values;
 mod slow;
 mod supply;
 mod token;
