@@ -9,8 +9,17 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
+use tokio::time::{Instant, interval};
 
-use crate::support::{Plan, Pod, eventually, operator::problem, pass, read};
+use crate::support::{
+    Plan, Pod,
+    clock::TestClock,
+    eventually,
+    operator::{FakeOperator, problem},
+    pass,
+    program::{Library, Program},
+    read,
+};
 
 /// A pod with a cache.
 async fn cached() -> Pod {
@@ -179,6 +188,47 @@ async fn f08_a_cache_that_is_not_ours_whole_and_regular_is_passed_over_and_repla
         good,
         "nothing was written through the link"
     );
+}
+
+#[tokio::test]
+async fn f08_a_cache_that_is_passed_over_costs_one_line_of_the_log() {
+    let clock = TestClock::new();
+    let operator = FakeOperator::start(clock.clone()).await;
+    operator.assign("vault", "a", 600);
+    let library = Library::compile();
+    let bad: [(&str, fn(&Path)); 3] = [
+        ("empty", |file| fs::write(file, "").unwrap()),
+        ("torn", |file| fs::write(file, sealed("{}") + "!").unwrap()),
+        ("a directory", |file| fs::create_dir(file).unwrap()),
+    ];
+    for (issued, (case, write)) in (1..).zip(bad) {
+        let mut program = Program::new(&library, &operator, clock.clone());
+        write(&program.cache());
+        program.start();
+        replaced(&program, &format!("planted.vault.{issued}")).await;
+        let log = program.log();
+        let lines = log.lines().filter(|line| line.contains("cache"));
+        let lines: Vec<Value> = lines.map(|l| serde_json::from_str(l).unwrap()).collect();
+        let said: Vec<_> = lines
+            .iter()
+            .map(|line| &line["fields"]["message"])
+            .collect();
+        assert_eq!(said, ["cache ignored"], "{case}: {log}");
+    }
+}
+
+/// Waits until that token is in the cache.
+async fn replaced(program: &Program, token: &str) {
+    let mut beat = interval(Duration::from_millis(10));
+    let since = Instant::now();
+    while !program.keeps(token) {
+        beat.tick().await;
+        assert!(
+            since.elapsed() < Duration::from_secs(20),
+            "{}",
+            program.log()
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -161,10 +161,14 @@ impl Program {
         self.container().join("tokens").join(name)
     }
 
+    /// The file that outlives it.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.directory.path().join("cache/hallpass/tokens.json")
+    }
+
     /// Whether what outlives it has that in it.
     pub(crate) fn keeps(&self, token: &str) -> bool {
-        let cache = self.directory.path().join("cache/hallpass/tokens.json");
-        fs::read_to_string(cache).is_ok_and(|cache| cache.contains(token))
+        fs::read_to_string(self.cache()).is_ok_and(|cache| cache.contains(token))
     }
 
     /// What it has said.
