@@ -1,10 +1,11 @@
 //! The program as a process, on a machine whose wall clock is set while it runs.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use tokio::{
     net::UnixStream,
@@ -50,6 +51,51 @@ async fn f06_a_process_whose_clock_is_off_or_set_fails_no_read_and_serves_nothin
         cases.spawn(async move { Run::begin(&library, case).await.through(case).await });
     }
     cases.join_all().await;
+}
+
+#[tokio::test]
+async fn f07_a_process_reads_and_waits_by_the_clock_that_runs_through_a_suspend() {
+    let truth = TestClock::new();
+    let operator = FakeOperator::start(truth.clone()).await;
+    operator.assign("vault", "a", 600);
+    let library = Library::compile();
+    let mut program = Program::new(&library, &operator, truth);
+    program.suspended(SUSPENDED);
+    let before = since_boot();
+    program.start();
+    let mut beat = interval(PACE);
+    let since = Instant::now();
+    while !program.keeps("planted.vault.1") || timers(&program).is_empty() {
+        beat.tick().await;
+        assert!(since.elapsed() < PATIENCE, "{}", program.log());
+    }
+    let cache = read(&program.cache());
+    let cache: Value = serde_json::from_str(cache.lines().nth(1).unwrap()).unwrap();
+    let told = Duration::from_millis(cache["written"]["boot_millis"].as_u64().unwrap());
+    let counted = before + SUSPENDED..=since_boot() + SUSPENDED;
+    assert!(counted.contains(&told), "{told:?} is not in {counted:?}");
+    for clock in timers(&program) {
+        assert_eq!(clock, ClockId::Boottime as u32);
+    }
+}
+
+/// The boot time of the machine that runs the test, in whole milliseconds.
+fn since_boot() -> Duration {
+    let read = clock_gettime(ClockId::Boottime);
+    let read = SignedDuration::new(read.tv_sec, read.tv_nsec.try_into().unwrap());
+    Duration::from_millis(read.as_millis().try_into().unwrap())
+}
+
+/// The clock of each timer that the process has.
+fn timers(program: &Program) -> Vec<u32> {
+    let folder = fs::read_dir(format!("/proc/{}/fdinfo", program.pid())).unwrap();
+    // A descriptor may be closed meanwhile.
+    let each = folder.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok());
+    let clock = |info: String| {
+        info.lines()
+            .find_map(|l| l.strip_prefix("clockid: ")?.parse().ok())
+    };
+    each.filter_map(clock).collect()
 }
 
 /// One sidecar, and an application that reads its token all the time.
@@ -247,6 +293,8 @@ async fn get(socket: &Path, target: &str) -> (u16, String) {
 const LIFE: u32 = 7;
 /// The operator's clock tells whole seconds, and what it leaves of one is not counted on.
 const EARLY: SignedDuration = SignedDuration::from_millis(1_500);
+/// What a machine that slept for a day counts on one of its two clocks alone.
+const SUSPENDED: Duration = Duration::from_secs(86_400);
 const PACE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// As in the operator's `tls::certificate`.

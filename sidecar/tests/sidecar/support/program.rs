@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use jiff::SignedDuration;
@@ -31,6 +32,7 @@ pub(crate) struct Program {
     library: PathBuf,
     operator: String,
     replicas: Option<String>,
+    suspended: Option<Duration>,
     process: Option<Child>,
 }
 
@@ -100,6 +102,7 @@ impl Program {
             library: library.0.path().join(LIBRARY),
             operator: operator.address(),
             replicas: None,
+            suspended: None,
             process: None,
         }
     }
@@ -112,6 +115,11 @@ impl Program {
         self.replicas = Some(format!("{REPLICAS}:{}", replicas[0].port()));
     }
 
+    /// Has it start on a machine that was suspended for so long since it booted.
+    pub(crate) const fn suspended(&mut self, time: Duration) {
+        self.suspended = Some(time);
+    }
+
     /// Starts it where its fixed paths lead into this pod.
     pub(crate) fn start(&mut self) {
         let root = self.directory.path();
@@ -121,6 +129,9 @@ impl Program {
         let mut command = Command::new("unshare");
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--map-root-user"]);
+        }
+        if let Some(time) = self.suspended {
+            command.args(["--time", "--boottime", &time.as_secs().to_string()]);
         }
         let command = command
             .args(["--mount", "sh", "-ec", MOUNTED, "sh"])
