@@ -30,6 +30,7 @@ use self::{
     store::Store,
 };
 use crate::{
+    index::freshness::Freshness,
     restore::Restores,
     telemetry::{Metrics, label::Kind},
 };
@@ -56,7 +57,7 @@ struct Shared {
     issuers: ArcSwap<BTreeMap<IssuerId, Issuer>>,
     synced: AtomicBool,
     changes: Sender<u64>,
-    heard: Mutex<Option<Instant>>,
+    heard: Freshness,
     /// How far this replica's clock is ahead of the API server's.
     ahead: Mutex<Option<SignedDuration>>,
     metrics: Metrics,
@@ -81,11 +82,13 @@ impl Keys {
     /// No keys yet.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
+        let heard = Freshness::default();
+        heard.stamp(Kind::SigningKey);
         Self(Arc::new(Shared {
             issuers: ArcSwap::default(),
             synced: AtomicBool::new(false),
             changes: Sender::new(0),
-            heard: Mutex::new(None),
+            heard,
             ahead: Mutex::new(None),
             metrics,
         }))
@@ -120,8 +123,14 @@ impl Keys {
     /// and gone since, and what is known here is not to be kept by others.
     #[must_use]
     pub fn are_behind(&self, now: Instant) -> bool {
-        let heard = *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.is_none_or(|heard| now.saturating_duration_since(heard) > LONGEST_LAG)
+        let age = self.0.heard.age(now);
+        age.is_none_or(|age| age > LONGEST_LAG)
+    }
+
+    /// The proofs that the watch lives. They are shown with those of the other watches, and no decision waits for
+    /// them: a replica signs with the key that it holds, as the others would if none could read any.
+    pub(crate) fn freshness(&self) -> &Freshness {
+        &self.0.heard
     }
 
     /// Every key of that issuer, by number.
@@ -210,8 +219,7 @@ impl Keys {
     }
 
     fn heard(&self, at: Instant) {
-        let mut heard = self.0.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        *heard = Some(at);
+        self.0.heard.stamp(Kind::SigningKey).proven(at);
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,6 +43,8 @@ pub(super) struct Server {
     pub(super) budget: Option<usize>,
     /// Every answer to a read is this.
     pub(super) garbage: Option<&'static str>,
+    /// Set once those watches have fallen silent that were open then.
+    silent: Arc<AtomicBool>,
 }
 
 type Frames = StreamBody<BoxStream<'static, Result<Frame<Bytes>, BoxError>>>;
@@ -59,6 +64,7 @@ impl Cluster {
             date: None,
             budget: None,
             garbage: None,
+            silent: Arc::default(),
         })))
     }
 
@@ -102,7 +108,12 @@ impl Cluster {
             .calls
             .push(format!("{} {}", head.method, head.uri.path()));
         if query.contains("watch=true") {
-            return Ok(dated(watch(&server.events), server.date.as_deref()));
+            let seconds = query
+                .split('&')
+                .find_map(|part| part.strip_prefix("timeoutSeconds="));
+            let end = Duration::from_secs(seconds.unwrap().parse().unwrap());
+            let frames = watch(&server.events, end, Arc::clone(&server.silent));
+            return Ok(dated(frames, server.date.as_deref()));
         }
         let (code, text) = match (&head.method, server.garbage) {
             (&Method::GET, Some(garbage)) => (200, garbage.to_owned()),
@@ -158,6 +169,11 @@ impl Server {
             self.events
                 .send(json!({"type": "DELETED", "object": secret})),
         );
+    }
+
+    /// Nothing comes of the open watches any more, not even their end.
+    pub(super) fn fall_silent(&mut self) {
+        std::mem::take(&mut self.silent).store(true, Ordering::Relaxed);
     }
 
     pub(super) fn say(&self, line: Value) {
@@ -234,17 +250,24 @@ fn status(code: u16, reason: &str) -> (u16, Value) {
     )
 }
 
-/// A watch that ends after 10 s.
-fn watch(events: &broadcast::Sender<Value>) -> Response<Frames> {
+/// A watch that ends in time, unless it falls silent.
+fn watch(
+    events: &broadcast::Sender<Value>,
+    end: Duration,
+    silent: Arc<AtomicBool>,
+) -> Response<Frames> {
     let mut events = events.subscribe();
     let (sender, receiver) = futures::channel::mpsc::unbounded();
     tokio::spawn(async move {
-        let end = tokio::time::sleep(Duration::from_secs(10));
+        let end = tokio::time::sleep(end);
         tokio::pin!(end);
         loop {
             tokio::select! {
-                () = &mut end => break,
+                () = &mut end, if !silent.load(Ordering::Relaxed) => break,
                 Ok(event) = events.recv() => {
+                    if silent.load(Ordering::Relaxed) {
+                        continue;
+                    }
                     let line = Bytes::from(format!("{event}\n"));
                     // In two pieces: a line need not come at once.
                     let pieces = [line.slice(..7), line.slice(7..)];

@@ -13,7 +13,7 @@ use jiff::{Timestamp, fmt::rfc2822};
 use kube::{Client, client::Body};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::secret::{ACTIVATED, LABEL, Object, Version};
 
@@ -114,6 +114,7 @@ impl Store {
             escape(resource_version)
         );
         let request = self.request(Method::GET, None, &query);
+        let end = Instant::now() + SILENCE;
         // A stream that is compressed comes late.
         let request = request.header(header::ACCEPT_ENCODING, "identity");
         let response = self.send(request, Body::empty()).await?;
@@ -121,6 +122,7 @@ impl Store {
         if head.status.is_success() {
             return Ok(Lines {
                 date: date(&head.headers),
+                end,
                 body,
                 rest: Vec::new(),
             });
@@ -236,6 +238,8 @@ impl Store {
 pub(super) struct Lines {
     /// When the API server began to answer, by its own clock.
     pub(super) date: Option<Timestamp>,
+    /// It has died if it goes on until then.
+    end: Instant,
     body: Body,
     rest: Vec<u8>,
 }
@@ -251,7 +255,7 @@ impl Lines {
             if self.rest.len() > LONGEST_ANSWER {
                 return Err(CallError::Unreadable);
             }
-            let frame = timeout(SILENCE, self.body.frame()).await;
+            let frame = timeout_at(self.end, self.body.frame()).await;
             let frame = frame.ok().ok_or(CallError::Silence(SILENCE))?;
             let Some(frame) = frame else {
                 return Ok(None);
@@ -380,11 +384,12 @@ const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 /// to lag.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the API server lets a watch run.
-const WATCH_SECONDS: u64 = 10;
+/// How long the API server lets a watch run: as all the others, so that one whose connection died in silence is
+/// back within 10 s.
+const WATCH_SECONDS: u64 = 5;
 
-/// The longest time without a byte that is not a fault: a quiet watch ends before.
-const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS + 5);
+/// The longest time that a watch may take: one that the API server has not ended by then has died in silence.
+const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS + 3);
 
 /// Objects in one answer to a list: each has about 4 kB, and what people add to it.
 const PAGE: usize = 20;

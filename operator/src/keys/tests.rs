@@ -314,7 +314,7 @@ async fn a_secret_that_cannot_be_read_does_not_stop_the_others() {
 async fn the_watch_goes_on_after_its_end_and_a_change_is_told() {
     let cluster = stored(&[secret(1, 0, Some(0))]);
     let running = start(&cluster, clock, false);
-    seconds(35).await;
+    seconds(33).await;
     let mut changes = running.keys.changes();
     changes.mark_unchanged();
     cluster.with(|server| server.put(secret(2, 0, None)));

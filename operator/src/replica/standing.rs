@@ -127,8 +127,9 @@ impl Standing {
         })
     }
 
-    /// Asks the others every second while this replica is behind, and tells of it. Never returns.
-    pub async fn run(self, door: Door, metrics: Metrics) {
+    /// Asks the others every second while this replica is behind, and tells of it. Never returns. How old the signing
+    /// `keys` may be is shown too, though nothing is decided by that.
+    pub(crate) async fn run(self, door: Door, keys: Freshness, metrics: Metrics) {
         let mut outage = Outage::default();
         loop {
             sleep(PACE).await;
@@ -137,7 +138,8 @@ impl Standing {
                 self.ask(&door).await;
             }
             let now = Instant::now();
-            metrics.state_age(self.0.freshness.age(now));
+            let ages = [self.0.freshness.age(now), keys.age(now)];
+            metrics.state_age(ages.into_iter().flatten().max());
             outage.tell(self.is_behind(now), self.may_tell(now), self.may_issue(now));
         }
     }

@@ -48,8 +48,9 @@ impl Parts {
             let (standing, authority) = (standing.clone(), Arc::clone(&self.authority));
             let ([name, _], metrics) = (self.release.names.dns(), self.metrics.clone());
             let door = Door::new(name, move || authority.trust());
+            let keys = self.keys.freshness().clone();
             async move {
-                standing.run(door, metrics).await;
+                standing.run(door, keys, metrics).await;
                 Ok(())
             }
         });

@@ -6,7 +6,7 @@ use super::{
     super::fixture::{Cluster, id, namespace, now, secret},
     *,
 };
-use crate::telemetry::Metrics;
+use crate::{index::freshness::LONGEST_LAG, telemetry::Metrics};
 
 struct Running {
     cluster: Cluster,
@@ -125,4 +125,48 @@ async fn a_list_counts_after_a_while_though_nobody_can_look() {
     assert_eq!(running.restores.wanted().now_or_never(), None);
     sleep(Duration::from_secs(16)).await;
     assert_eq!(running.keys(), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn f10_a_watch_that_falls_silent_is_noticed_and_back_within_ten_seconds() {
+    let running = start().await;
+    let restores = running.restores.clone();
+    tokio::spawn(async move {
+        loop {
+            restores.wanted().await;
+            restores.looked();
+        }
+    });
+    // At each point of a watch's life.
+    for wait in [0, 1, 2, 3, 4] {
+        sleep(Duration::from_secs(wait)).await;
+        running.cluster.with(|server| {
+            server.fall_silent();
+            server.put(secret(4, -30, None));
+        });
+        let mut oldest = Duration::ZERO;
+        for _ in 0..200 {
+            let age = running.keys.freshness().age(Instant::now());
+            oldest = oldest.max(age.unwrap());
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(running.keys(), Some(3), "within ten seconds");
+        assert!(oldest <= LONGEST_LAG, "{oldest:?}");
+        running.cluster.with(|server| server.remove("abcdefgh-4"));
+        sleep(Duration::from_millis(50)).await;
+        assert_eq!(running.keys(), Some(2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_old_the_keys_may_be_is_told_while_nothing_answers() {
+    let running = start().await;
+    running.cluster.with(|server| {
+        server.fall_silent();
+        server.budget = Some(0);
+    });
+    sleep(Duration::from_secs(30)).await;
+    let age = running.keys.freshness().age(Instant::now()).unwrap();
+    assert!(age > LONGEST_LAG && running.keys.are_behind(Instant::now()));
+    assert_eq!(running.keys(), Some(2), "they are used meanwhile");
 }

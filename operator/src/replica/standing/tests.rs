@@ -137,7 +137,10 @@ async fn who_cannot_be_reached_is_not_known_to_be_behind() {
     let cut = cut();
     let door = Door::new("hallpass.hallpass-system.svc".into(), || None);
     let metrics = Metrics::new();
-    tokio::spawn(cut.standing.clone().run(door, metrics.clone()));
+    let keys = Freshness::default();
+    let stamp = keys.stamp(Kind::SigningKey);
+    stamp.proven(Instant::now());
+    tokio::spawn(cut.standing.clone().run(door, keys, metrics.clone()));
     cut.answers("b", 0, true);
     cut.answers("c", 0, true);
     sleep(Duration::from_millis(12_500)).await;
@@ -147,4 +150,21 @@ async fn who_cannot_be_reached_is_not_known_to_be_behind() {
     ));
     let text = metrics.encode().unwrap();
     assert!(text.contains("hallpass_state_age_seconds 12\n"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f10_signing_keys_that_grow_old_are_shown_and_stop_no_decision() {
+    let (standing, keys, metrics) = (Standing::default(), Freshness::default(), Metrics::new());
+    keys.stamp(Kind::SigningKey).proven(Instant::now());
+    let door = Door::new("hallpass.hallpass-system.svc".into(), || None);
+    tokio::spawn(standing.clone().run(door, keys, metrics.clone()));
+    let all = standing.freshness().stamp(Kind::Pod);
+    for _ in 0..13 {
+        all.proven(Instant::now());
+        sleep(Duration::from_secs(1)).await;
+    }
+    let text = metrics.encode().unwrap();
+    assert!(text.contains("hallpass_state_age_seconds 12\n"), "{text}");
+    assert_eq!(standing.may_tell(Instant::now()), Ok(()));
+    assert!(!standing.is_behind(Instant::now()), "to the others");
 }
