@@ -207,14 +207,14 @@ async fn f22_a_connection_that_a_panic_ends_gives_back_its_place() {
 }
 
 #[tokio::test]
-async fn cuts_off_who_never_shakes_hands() {
+async fn t39_cuts_off_who_never_shakes_hands() {
     let server = server(short()).await;
     let _silent = server.tcp().await;
     server.answers_another().await;
 }
 
 #[tokio::test]
-async fn cuts_off_who_sends_a_head_slowly() {
+async fn t39_cuts_off_who_sends_a_head_slowly() {
     let server = server(short()).await;
     let mut slow = server.connect().await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nx: ").await.unwrap();
@@ -225,7 +225,7 @@ async fn cuts_off_who_sends_a_head_slowly() {
 }
 
 #[tokio::test]
-async fn cuts_off_who_sends_a_body_slowly() {
+async fn t39_cuts_off_who_sends_a_body_slowly() {
     let server = server(short()).await;
     let mut slow = server.connect().await.unwrap();
     slow.write_all(b"POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nx")
@@ -238,7 +238,7 @@ async fn cuts_off_who_sends_a_body_slowly() {
 }
 
 #[tokio::test]
-async fn cuts_off_who_does_not_read_the_answer() {
+async fn t39_cuts_off_who_does_not_read_the_answer() {
     let server = server(short()).await;
     let mut slow = server.connect().await.unwrap();
     slow.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -252,7 +252,7 @@ async fn cuts_off_who_does_not_read_the_answer() {
 }
 
 #[tokio::test]
-async fn closes_a_connection_that_is_silent_for_too_long() {
+async fn t39_closes_a_connection_that_is_silent_for_too_long() {
     let server = server(ConnectionLimits {
         idle: Duration::from_millis(400),
         ..short()
@@ -304,7 +304,7 @@ async fn t39_one_address_does_not_take_all_connections() {
 }
 
 #[tokio::test]
-async fn refuses_a_head_that_is_too_large() {
+async fn t39_refuses_a_head_that_is_too_large() {
     let server = server(short()).await;
     let mut stream = server.connect().await.unwrap();
     let head = format!(
