@@ -21,8 +21,12 @@ pub(super) async fn tokens_request(body: Body) -> Result<TokensRequest, Refusal>
         return Err(malformed("the body is no JSON object"));
     }
     let request: TokensRequest = serde_json::from_slice(&body).map_err(|e| {
-        let text = format!("the body is not a request for tokens: {e}");
-        malformed(text.chars().take(LONGEST_DETAIL).collect::<String>())
+        // Where and not what: serde quotes, and it may be a token that was sent for a name.
+        malformed(format!(
+            r#"the body is no request for tokens, such as {{"names": ["vault"]}}: look at line {}, column {}"#,
+            e.line(),
+            e.column()
+        ))
     })?;
     match &request.names {
         Some(names) if names.is_empty() => {
@@ -60,4 +64,3 @@ fn malformed(detail: impl Into<String>) -> Refusal {
 const SIZE: usize = 16 * 1024;
 const TIME: Duration = Duration::from_secs(5);
 const NAMES: usize = 64;
-const LONGEST_DETAIL: usize = 300;

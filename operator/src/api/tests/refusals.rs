@@ -81,6 +81,23 @@ async fn refuses_what_it_cannot_read() {
 }
 
 #[tokio::test]
+async fn t36_what_cannot_be_read_is_not_quoted() {
+    let mut operator = Operator::new().await;
+    let router = operator.router();
+    let bearer = operator.bearer("orders-0", "orders");
+    for body in [
+        r#"{"names":"eyJhbGciOi"}"#,
+        r#"{"names":["eyJhbGciOi"]}"#,
+        r#"{"names":[1], "eyJhbGciOi": 1}"#,
+    ] {
+        let answer = send(&router, request("POST", "/v1/tokens", &bearer, body)).await;
+        let detail = answer.problem().detail;
+        assert!(!detail.contains("eyJ"), "{body}: {detail}");
+        assert!(detail.contains("look at line 1, column "), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn refuses_a_body_or_a_list_that_is_too_large() {
     let mut operator = Operator::new().await;
     let router = operator.router();
