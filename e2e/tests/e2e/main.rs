@@ -20,6 +20,7 @@ mod edited_issuer;
 mod engine_gone;
 mod engines;
 mod evicted;
+mod flow;
 mod identity;
 mod injection;
 mod intact;
