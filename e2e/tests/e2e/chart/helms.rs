@@ -10,6 +10,7 @@ use hallpass_e2e::{
     state,
     wait::{not_yet, until},
 };
+use serde_json::Value;
 
 use crate::uninstall::nothing_else_is_left;
 
@@ -88,12 +89,15 @@ async fn lives(cluster: &Cluster) -> Result<()> {
         "another certificate"
     );
     no_difference().await.context("Helm 3 changed the engine")?;
+    the_bundles_are_the_operators().await?;
 
     // by Helm 4, as Helm 3 did and then as Helm 4 does by itself
     for how in ["--server-side=auto", "--server-side=true"] {
         upgrade("helm", &[how, "--set", "podLabels.of=four"]).await?;
         ensure!(Filled::by_the_operator().await? == upgraded, "{how}");
         no_difference().await.with_context(|| how.to_owned())?;
+        let owned = the_bundles_are_the_operators().await;
+        owned.with_context(|| how.to_owned())?;
     }
 
     helm_of("helm3", &["rollback", "hallpass", "1", "--wait"]).await?;
@@ -155,6 +159,26 @@ async fn no_difference() -> Result<()> {
     ] {
         let said = kubectl_with(how, &manifest).await?;
         said.success().with_context(|| format!("{how:?}"))?;
+    }
+    Ok(())
+}
+
+/// The one field manager that says a `caBundle` is the operator, under the name that docs/gitops.md gives.
+async fn the_bundles_are_the_operators() -> Result<()> {
+    let mut webhooks = vec!["get", "mutatingwebhookconfigurations", "-o", "json"];
+    webhooks.extend(["-l", "app.kubernetes.io/instance=hallpass"]);
+    webhooks.push("--show-managed-fields");
+    let list: Value = serde_json::from_str(&kubectl(&webhooks).await?.success()?)?;
+    let configurations = list["items"].as_array().context("a list")?;
+    ensure!(configurations.len() == 2, "{configurations:?}");
+    for configuration in configurations {
+        let fields = configuration["metadata"]["managedFields"].as_array();
+        let says = fields
+            .context("managers")?
+            .iter()
+            .filter(|of| of["fieldsV1"].to_string().contains("\"f:caBundle\""));
+        let says: Vec<_> = says.map(|of| &of["manager"]).collect();
+        ensure!(says == ["hallpass-webhook"], "{says:?} say a caBundle");
     }
     Ok(())
 }
