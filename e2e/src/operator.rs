@@ -56,6 +56,25 @@ pub async fn leader() -> Result<String> {
     kubectl(&args).await?.success()
 }
 
+/// How many pods the replicas say that lack the sidecar, for whatever reason.
+///
+/// # Errors
+/// One of them does not say.
+pub async fn uninjected() -> Result<f64> {
+    let mut sum = 0.0;
+    for replica in replicas().await? {
+        let metrics = replica.health("/metrics").await?.body;
+        let series = |line: &&str| line.starts_with("hallpass_uninjected_pods{");
+        let mut counts = metrics.lines().filter(series).peekable();
+        counts.peek().context("no series of such pods")?;
+        for count in counts {
+            let (_, count) = count.rsplit_once(' ').context("a value")?;
+            sum += count.parse::<f64>()?;
+        }
+    }
+    Ok(sum)
+}
+
 /// Waits until all replicas are ready.
 ///
 /// # Errors

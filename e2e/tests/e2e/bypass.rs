@@ -1,12 +1,16 @@
 //! Ways around the sidecar, for who may create pods in a namespace that asks for it: each of them is
 //! refused with a reason, or the pod has the sidecar.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::{
     cluster::{Cluster, Engine, engine},
     create::namespace_says,
     injection::printed,
     manifest::{Manifest, container, container_with, pod},
+    operator::uninjected,
+    wait::{not_yet, until},
 };
 use serde_json::{Value, json};
 
@@ -69,6 +73,32 @@ async fn t27_every_way_around_the_sidecar_is_refused_or_leads_to_it() -> Result<
                 .and_then(|seen| has_the_sidecar(&seen)),
         };
         judged.with_context(|| (*what).to_owned())?;
+    }
+    // what a test before this one took the sidecar from is gone soon
+    let while_ending = Duration::from_secs(120);
+    until(while_ending, "no pod lacks the sidecar", || async {
+        let count = uninjected().await?;
+        ensure!(count == 0.0, not_yet(count));
+        Ok(())
+    })
+    .await
+}
+
+/// Volumes that are there only once the pod is injected: the sidecar's own, and the directory of another container.
+#[tokio::test]
+async fn t27_no_author_mounts_what_injection_adds() -> Result<()> {
+    let cluster = Cluster::shared("mounted").await?;
+    for volume in ["hallpass-identity", "hallpass-cache", "hallpass-c1"] {
+        let mount = json!({"volumeMounts": [{"name": volume, "mountPath": "/mnt"}]});
+        let both = json!([container_with("app", mount), container("other")]);
+        let pod = spec("containers", both).injected();
+        let why = match engine()? {
+            // the pod is left alone, and then there is no such volume
+            Engine::AdmissionPolicy => format!("Not found: \"{volume}\""),
+            Engine::Webhook => "container app mounts something there already".to_owned(),
+        };
+        let refused = cluster.create(&pod).refused().await.context(volume)?;
+        ensure!(refused.message.contains(&why), "{}", refused.message);
     }
     Ok(())
 }

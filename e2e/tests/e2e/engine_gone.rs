@@ -9,6 +9,7 @@ use hallpass_e2e::{
     command::kubectl,
     injection::check_bare,
     manifest::{Manifest, pod},
+    operator::uninjected,
     wait::{not_yet, until},
 };
 use serde_json::{Value, json};
@@ -92,6 +93,12 @@ async fn is_named(cluster: &Cluster) -> Result<()> {
             message.contains("1 pod that this policy selects") && message.contains("orders-"),
             "{message}"
         );
+        Ok(())
+    })
+    .await?;
+    until(MINUTE, "it is counted", || async {
+        let count = uninjected().await?;
+        ensure!(count == 1.0, not_yet(count));
         Ok(())
     })
     .await?;
