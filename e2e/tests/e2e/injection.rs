@@ -110,6 +110,46 @@ async fn a_pod_of_sixty_containers_and_a_megabyte_is_injected_and_judged() -> Re
     Ok(())
 }
 
+/// A megabyte in one place each; annotations may have a quarter of that.
+#[tokio::test]
+async fn a_pod_that_is_large_in_one_place_is_injected_and_judged() -> Result<()> {
+    let cluster = Cluster::shared("largest").await?;
+    let below = "x".repeat(60);
+    let mounts = (0..9500).map(
+        |i| json!({"name": "data", "mountPath": format!("/srv/hallpass/{i}"), "subPath": below}),
+    );
+    let mounts: Vec<_> = mounts.collect();
+    let mounted = json!([container_with("app", json!({"volumeMounts": mounts}))]);
+    let value = json!([{"name": "LARGE", "value": "x".repeat(1_000_000)}]);
+    let annotated = (0..2500).fold(pod("shape"), |pod, i| {
+        pod.annotation(&format!("a.example/{i}"), &"x".repeat(80))
+    });
+    for (what, least, pod) in [
+        (
+            "mounts of one container",
+            1_000_000,
+            containers(mounted).with("/spec/volumes", data()),
+        ),
+        (
+            "one value",
+            1_000_000,
+            containers(json!([container_with("app", json!({"env": value}))])),
+        ),
+        ("annotations", 240_000, annotated),
+        (
+            "one annotation",
+            240_000,
+            pod("shape").annotation("a.example/large", &"x".repeat(250_000)),
+        ),
+    ] {
+        let size = pod.to_string().len();
+        assert!(size > least, "{what}: {size} bytes");
+        let seen = Injection::default().of(&cluster, &pod).await;
+        seen.with_context(|| format!("the pod with {what}"))?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_restricted_namespace_asks_for_its_pods_and_takes_them() -> Result<()> {
     let cluster = Cluster::shared("labelled").await?;
