@@ -16,7 +16,7 @@ const BOUND: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(500);
 
 #[tokio::test]
-async fn slow_callers_are_cut_off_and_others_are_served_meanwhile() -> Result<()> {
+async fn t39_slow_callers_are_cut_off_and_others_are_served_meanwhile() -> Result<()> {
     let Caller {
         cluster: _cluster,
         api,
