@@ -1,30 +1,128 @@
 //! The two engines of injection: of each pod they make the same, or refuse it in the same words.
 
+use std::{io::Write as _, time::Duration};
+
 use anyhow::{Context as _, Result, bail, ensure};
 use hallpass_e2e::{
     cluster::{Cluster, Engine, RELEASE, checkout, engine},
     command::run,
     comparable::{comparable, tidy},
-    create::Verdict,
+    create::{Verdict, namespace_says},
     generated_pods::generated_pods,
-    manifest::Manifest,
+    manifest::{Manifest, container_with, pod},
     remark::remark,
+    wait::{not_yet, until},
 };
 use hallpass_operator::inject::{Asked, Injection, Patch, Pod, Settings, inject};
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
+
+use crate::sidecar_values::under;
+
+/// What both engines made of pods.
+#[derive(Default)]
+struct Alike {
+    injected: usize,
+    refused: usize,
+    /// No valid pods either way.
+    invalid: usize,
+}
 
 #[tokio::test]
 async fn the_webhook_makes_of_each_pod_what_the_api_server_makes_of_it() -> Result<()> {
-    if engine()? == Engine::Webhook {
-        remark("skipped on a cluster that has no MutatingAdmissionPolicies: both engines on it");
+    if there_is_one_engine()? {
         return Ok(());
     }
     let cluster = Cluster::shared("engines").await?;
-    let settings = settings().await?;
-    let (mut same, mut refused, mut invalid) = (0, 0, 0);
-    for pod in generated_pods(20_261_127, PODS) {
-        let pod = Manifest::from(pod).label("hallpass.dev/inject", "true");
-        let ours = decided(pod.json(), &cluster.namespace, &settings)?;
+    let settings = settings(&json!({})).await?;
+    let pods = generated_pods(SEED, PODS).into_iter().map(asking);
+    let alike = alike(&cluster, &settings, Asked::ByPod, pods).await?;
+    alike.enough(PODS)
+}
+
+#[tokio::test]
+async fn the_webhook_makes_the_same_of_pods_of_a_labelled_namespace() -> Result<()> {
+    if there_is_one_engine()? {
+        return Ok(());
+    }
+    let cluster = Cluster::shared("engines-labelled").await?;
+    namespace_says(&cluster, "true").await?;
+    let settings = settings(&json!({})).await?;
+    let label = "/metadata/labels/hallpass.dev~1inject";
+    let pods = generated_pods(SEED, FEWER).into_iter();
+    let pods = pods.map(|pod| Manifest::from(pod).without(label));
+    let alike = alike(&cluster, &settings, Asked::ByNamespace, pods).await?;
+    alike.enough(FEWER)
+}
+
+#[tokio::test]
+async fn the_webhook_makes_the_same_of_pods_under_other_values() -> Result<()> {
+    if there_is_one_engine()? {
+        return Ok(());
+    }
+    let cluster = Cluster::alone("engines-values").await?;
+    let digest = format!("sha256:{}", "0".repeat(64));
+    for values in [
+        json!({"sidecar": {
+            "image": {"digest": digest, "pullPolicy": "Always"},
+            "imagePullSecrets": [{"name": "pull"}, {"name": "a"}], "runAsUser": null,
+            "guaranteedResources": {"cpu": "51m", "memory": "17Mi"},
+        }}),
+        json!({
+            "sidecar": {"runAsUser": 1000, "resources": {"requests": {"cpu": "20m"}, "limits": null}},
+            "injection": {"after": ["linkerd-proxy"]},
+        }),
+    ] {
+        let settings = settings(&values).await?;
+        let look = async || {
+            let (by, settings) = (Asked::ByPod, &settings);
+            until(MINUTE, "the values are in force", || async {
+                let seen = alike(&cluster, settings, by, [telling()].into_iter()).await?;
+                ensure!(seen.injected == 1, not_yet(seen.refused));
+                Ok(())
+            })
+            .await?;
+            let pods = generated_pods(SEED, FEWER).into_iter().map(asking);
+            alike(&cluster, settings, by, pods).await?.enough(FEWER)
+        };
+        let seen = under(&values, look).await;
+        seen.with_context(|| values.to_string())?;
+    }
+    Ok(())
+}
+
+fn there_is_one_engine() -> Result<bool> {
+    let one = engine()? == Engine::Webhook;
+    if one {
+        remark("skipped on a cluster that has no MutatingAdmissionPolicies: both engines on it");
+    }
+    Ok(one)
+}
+
+fn asking(pod: Value) -> Manifest {
+    Manifest::from(pod).label("hallpass.dev/inject", "true")
+}
+
+/// A pod in which each of those values makes a difference.
+fn telling() -> Manifest {
+    let proxy = container_with("istio-proxy", json!({"restartPolicy": "Always"}));
+    let app = json!({"resources": {"requests": {"cpu": "1m"}}});
+    pod("telling")
+        .injected()
+        .with("/spec/initContainers", json!([proxy]))
+        .with("/spec/containers", json!([container_with("app", app)]))
+}
+
+/// Compares both engines on these pods, or tells of the first that they do not agree on.
+async fn alike(
+    cluster: &Cluster,
+    settings: &Settings,
+    asked: Asked,
+    pods: impl Iterator<Item = Manifest>,
+) -> Result<Alike> {
+    let mut alike = Alike::default();
+    for pod in pods {
+        let ours = decided(pod.json(), &cluster.namespace, asked, settings)?;
         let context = || format!("{}", pod.json());
         match (cluster.create(&pod).verdict().await?, ours) {
             (Verdict::Accepted(seen), Injection::Inject(patch)) => {
@@ -37,7 +135,7 @@ async fn the_webhook_makes_of_each_pod_what_the_api_server_makes_of_it() -> Resu
                     "of {}\nthe policy makes {seen}\nthe webhook makes {again}",
                     pod.json()
                 );
-                same += 1;
+                alike.injected += 1;
             }
             (Verdict::Refused(status), Injection::Deny(denial)) => {
                 ensure!(
@@ -47,7 +145,7 @@ async fn the_webhook_makes_of_each_pod_what_the_api_server_makes_of_it() -> Resu
                     status.message,
                     denial.message
                 );
-                refused += 1;
+                alike.refused += 1;
             }
             (Verdict::Refused(status), Injection::Inject(patch)) => {
                 // what is no valid pod either way is refused by the API server itself, after both
@@ -60,7 +158,7 @@ async fn the_webhook_makes_of_each_pod_what_the_api_server_makes_of_it() -> Resu
                     again.message,
                     status.message
                 );
-                invalid += 1;
+                alike.invalid += 1;
             }
             (verdict, ours) => bail!(
                 "of {}\nthe policy makes {verdict:?}\nthe webhook {ours:?}",
@@ -68,15 +166,22 @@ async fn the_webhook_makes_of_each_pod_what_the_api_server_makes_of_it() -> Resu
             ),
         }
     }
-    // the claim is about all three
-    ensure!(
-        same > PODS / 3 && refused > PODS / 20,
-        "{same} the same, {refused} refused, {invalid} no pods"
-    );
-    remark(&format!(
-        "of {PODS} pods both engines injected {same} alike and refused {refused} alike; {invalid} are no valid pods"
-    ));
-    Ok(())
+    Ok(alike)
+}
+
+impl Alike {
+    /// The claim is about pods of each sort.
+    fn enough(&self, of: usize) -> Result<()> {
+        let (injected, refused, invalid) = (self.injected, self.refused, self.invalid);
+        ensure!(
+            injected > of / 3 && refused > of / 20,
+            "{injected} injected, {refused} refused, {invalid} no pods"
+        );
+        remark(&format!(
+            "of {of} pods both engines injected {injected} alike and refused {refused} alike; {invalid} are no valid pods"
+        ));
+        Ok(())
+    }
 }
 
 /// The README says which Kubernetes has which engine; a wrong one is refused before anything is installed.
@@ -131,10 +236,13 @@ async fn an_engine_that_a_cluster_cannot_have_is_refused() -> Result<()> {
 }
 
 /// What the chart tells the operator to add, where that is what injects.
-async fn settings() -> Result<Settings> {
+async fn settings(values: &Value) -> Result<Settings> {
+    let mut file = NamedTempFile::new()?;
+    file.write_all(values.to_string().as_bytes())?;
+    let file = file.path().to_str().context("a path in UTF-8")?;
     let chart = checkout().join("charts/hallpass");
     let chart = chart.to_str().context("a path in UTF-8")?;
-    let values = "image.registry=registry.local,injection.engine=Webhook";
+    let fixed = "image.registry=registry.local,injection.engine=Webhook";
     let args = [
         "template",
         "hallpass",
@@ -144,7 +252,9 @@ async fn settings() -> Result<Settings> {
         "--show-only",
         "templates/deployment.yaml",
         "--set",
-        values,
+        fixed,
+        "-f",
+        file,
     ];
     let rendered = run("helm", &args, None).await?.success()?;
     let mut lines = rendered.lines().map(str::trim);
@@ -156,9 +266,9 @@ async fn settings() -> Result<Settings> {
     Ok(Settings::parse(&text)?)
 }
 
-fn decided(pod: &Value, namespace: &str, settings: &Settings) -> Result<Injection> {
+fn decided(pod: &Value, namespace: &str, asked: Asked, settings: &Settings) -> Result<Injection> {
     let pod: Pod = serde_json::from_value(pod.clone())?;
-    Ok(inject(&pod, namespace, Asked::ByPod, settings, Some("CA")))
+    Ok(inject(&pod, namespace, asked, settings, Some("CA")))
 }
 
 /// The pod after the patch (RFC 6902 §4.1).
@@ -213,5 +323,8 @@ fn ordered(pod: &Value) -> Result<Value> {
     Ok(pod)
 }
 
-/// Pods that are compared.
+const SEED: u64 = 20_261_127;
+/// Pods that are compared, and those under anything else than the usual.
 const PODS: usize = 300;
+const FEWER: usize = 100;
+const MINUTE: Duration = Duration::from_secs(60);

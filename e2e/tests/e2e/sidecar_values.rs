@@ -20,7 +20,7 @@ const DIGEST: &str = "sha256:000000000000000000000000000000000000000000000000000
 #[tokio::test]
 async fn what_the_values_say_of_the_sidecar_is_what_a_pod_gets() -> Result<()> {
     let cluster = Cluster::alone("sidecar-values").await?;
-    upgraded(json!({
+    let values = json!({
         "sidecar": {
             "image": {"digest": DIGEST, "pullPolicy": "Always"},
             "imagePullSecrets": [{"name": "pull"}, {"name": "mirror"}],
@@ -31,15 +31,8 @@ async fn what_the_values_say_of_the_sidecar_is_what_a_pod_gets() -> Result<()> {
             "guaranteedResources": {"cpu": "51m", "memory": "17Mi"},
         },
         "injection": {"after": []},
-    }))
-    .await?;
-    let judged = judged(&cluster).await;
-    // as it was for the other tests, whatever came of it
-    run("helm", &["rollback", "hallpass", "-n", RELEASE], None)
-        .await?
-        .success()?;
-    settled().await?;
-    judged?;
+    });
+    under(&values, async || judged(&cluster).await).await?;
     let plain = pod("shape").with("/spec/imagePullSecrets", json!([{"name": "own"}]));
     until(MINUTE, "the values of before", || async {
         Injection::default().of(&cluster, &plain).await
@@ -48,8 +41,20 @@ async fn what_the_values_say_of_the_sidecar_is_what_a_pod_gets() -> Result<()> {
     Ok(())
 }
 
+/// Looks at the release with these values beside the others, while no other test runs.
+pub(crate) async fn under(values: &Value, look: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+    upgraded(values).await?;
+    let seen = look().await;
+    // as it was for the other tests, whatever came of it
+    run("helm", &["rollback", "hallpass", "-n", RELEASE], None)
+        .await?
+        .success()?;
+    settled().await?;
+    seen
+}
+
 /// Changes these values and leaves the others. An upgrade that reuses values takes null for one that is not said.
-async fn upgraded(values: Value) -> Result<()> {
+async fn upgraded(values: &Value) -> Result<()> {
     let said = ["get", "values", "hallpass", "-n", RELEASE, "-o", "json"];
     let before = run("helm", &said, None).await?.success()?;
     let (mut changed, mut before_it) = (NamedTempFile::new()?, NamedTempFile::new()?);
