@@ -198,7 +198,8 @@ impl Upstream {
                     self.counters.hedges.add();
                     let not = *peer.lock().unwrap_or_else(PoisonError::into_inner);
                     let race = dialer.race(replicas, not).await?;
-                    question.put_to_each(race, drivers, patience).await
+                    // Boxed: it is large, and seldom made.
+                    Box::pin(question.put_to_each(race, drivers, patience)).await
                 };
                 either(first, second, patience).await
             }

@@ -92,14 +92,14 @@ impl Question<'_> {
 }
 
 /// The answer of the one that was asked first or, where it is not there in time, of the other one too.
-pub(super) async fn either(
+pub(super) fn either(
     first: impl Future<Output = Result<Answered, UpstreamError>>,
     second: impl Future<Output = Result<Answered, UpstreamError>>,
     patience: Duration,
-) -> Result<Answered, UpstreamError> {
+) -> impl Future<Output = Result<Answered, UpstreamError>> {
     let is_away = |(answer, _): &Answered| answer.status.is_server_error();
     let is_refusal = |(answer, _): &Answered| answer.status.is_client_error();
-    hedged(first, second, patience, is_away, is_refusal).await
+    hedged(first, second, patience, is_away, is_refusal)
 }
 
 impl Answer {

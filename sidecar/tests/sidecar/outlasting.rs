@@ -196,7 +196,7 @@ async fn f08_a_cache_that_is_passed_over_costs_one_line_of_the_log() {
     let operator = FakeOperator::start(clock.clone()).await;
     operator.assign("vault", "a", 600);
     let library = Library::compile();
-    let bad: [(&str, fn(&Path)); 3] = [
+    let bad: [(&str, Put); 3] = [
         ("empty", |file| fs::write(file, "").unwrap()),
         ("torn", |file| fs::write(file, sealed("{}") + "!").unwrap()),
         ("a directory", |file| fs::create_dir(file).unwrap()),
@@ -216,6 +216,9 @@ async fn f08_a_cache_that_is_passed_over_costs_one_line_of_the_log() {
         assert_eq!(said, ["cache ignored"], "{case}: {log}");
     }
 }
+
+/// Puts something at a path.
+type Put = fn(&Path);
 
 /// Waits until that token is in the cache.
 async fn replaced(program: &Program, token: &str) {
