@@ -29,6 +29,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 use tracing::{error, warn};
 
 use self::{answer::Body, ours::NotOurs};
@@ -156,7 +157,10 @@ async fn connection<H, F>(
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
         .max_buf_size(BUFFER);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE));
+    let stream = TokioIo::new(Box::pin(stream));
+    let mut connection = pin!(builder.serve_connection(stream, service));
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
@@ -183,6 +187,8 @@ const TEMPORARY: &str = ".hallpass.sock.new";
 const CONNECTIONS: usize = 256;
 /// How long a connection may stay open without a whole request.
 const IDLE: Duration = Duration::from_secs(60);
+/// How long a client may take for a part of its answer.
+const WRITE: Duration = Duration::from_secs(10);
 const BUFFER: usize = 16 * 1024;
 const DRAIN: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);

@@ -24,6 +24,11 @@ mod outlasting;
 mod refreshing;
 mod serving;
 #[expect(
+    clippy::panic,
+    reason = "a helper of tests that fails is a test that fails"
+)]
+mod slow;
+#[expect(
     clippy::unwrap_used,
     reason = "a helper of tests that fails is a test that fails"
 )]
