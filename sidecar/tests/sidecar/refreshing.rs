@@ -54,6 +54,20 @@ async fn the_first_refreshes_lie_between_a_fifth_and_four_fifths_of_the_life() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f11_a_refresh_tells_the_operator_for_how_long_the_token_in_hand_is_good() {
+    let pod = Pod::with_tokens(&["vault"]).await;
+    pod.token("vault").await;
+    pass(Duration::from_secs(299)).await;
+    let left = pod.get("/v1/tokens/vault").await.json()["expires_in"].as_u64();
+    assert_eq!(left, Some(300));
+    pass(Duration::from_secs(1)).await;
+    let asked = || pod.operator.asked("/v1/tokens");
+    eventually("refreshed", async || asked().len() == 2).await;
+    let told: Vec<_> = asked().iter().map(|asked| asked.left).collect();
+    assert_eq!(told, [Some(0), Some(299)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_operator_is_away_what_is_valid_is_served_as_stale_with_the_reason() {
     let pod = Pod::with_tokens(&["vault"]).await;
     pod.token("vault").await;

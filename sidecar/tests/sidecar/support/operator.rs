@@ -1,5 +1,6 @@
 //! An operator that does what a test says, over real TLS.
 
+mod asked;
 pub(crate) mod recorded;
 mod service;
 mod tls;
@@ -24,8 +25,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-pub(crate) use self::tls::foreign_ca;
 use self::tls::{Listener, certificates};
+pub(crate) use self::{asked::Asked, tls::foreign_ca};
 use super::clock::TestClock;
 
 /// A handle to the operator, for the test.
@@ -56,16 +57,6 @@ struct Script {
     refusals: BTreeMap<String, Value>,
     asked: Vec<Asked>,
     requests: Vec<(&'static str, String)>,
-}
-
-/// A request that came in.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Asked {
-    pub(crate) path: &'static str,
-    pub(crate) bearer: String,
-    pub(crate) names: Vec<String>,
-    pub(crate) status: u16,
-    pub(crate) replica: usize,
 }
 
 #[derive(Clone)]
@@ -381,25 +372,5 @@ impl Shared {
         let headers = answer.headers_mut();
         headers.insert(header::DATE, date.parse().unwrap());
         answer
-    }
-}
-
-impl Script {
-    fn log(
-        &mut self,
-        replica: usize,
-        path: &'static str,
-        headers: &HeaderMap,
-        names: Vec<String>,
-        answer: &Response,
-    ) {
-        let bearer = headers[header::AUTHORIZATION].to_str().unwrap();
-        self.asked.push(Asked {
-            path,
-            bearer: bearer.strip_prefix("Bearer ").unwrap().to_owned(),
-            names,
-            status: answer.status().as_u16(),
-            replica,
-        });
     }
 }
