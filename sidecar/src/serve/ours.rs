@@ -23,7 +23,7 @@ pub(crate) enum NotOurs {
     #[error("cannot look at what is there")]
     Look(#[source] io::Error),
     #[error(
-        "{what} of user {user} is there, which no sidecar made, and it stays: see what else in this pod mounts the volume `hallpass`"
+        "{what} of user {user} is there, which no sidecar made, and it stays: see what else in this pod mounts a volume `hallpass-…`"
     )]
     Foreign { what: &'static str, user: u32 },
 }
@@ -86,6 +86,9 @@ mod tests {
             user: me,
         };
         assert_eq!(refused.to_string(), of_me.to_string());
+        let words = refused.to_string();
+        // Each container has one of its own, such as `hallpass-c0`.
+        assert!(words.ends_with(" mounts a volume `hallpass-…`"), "{words}");
     }
 
     #[test]
