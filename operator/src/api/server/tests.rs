@@ -20,6 +20,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
 
+mod protocol;
+
 /// More than the kernel buffers of both sides hold.
 const LARGE: usize = 8 * 1024 * 1024;
 
@@ -94,9 +96,18 @@ async fn server(limits: ConnectionLimits) -> Server {
 }
 
 async fn serving(limits: ConnectionLimits, service: impl Answers) -> Server {
+    let (tls, connector) = tls();
+    serving_over(limits, tls, connector, service).await
+}
+
+async fn serving_over(
+    limits: ConnectionLimits,
+    tls: Arc<ServerConfig>,
+    connector: TlsConnector,
+    service: impl Answers,
+) -> Server {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (tls, connector) = tls();
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(serve_within(limits, listener, tls, service, async {
         drop(stopped.await);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{
         Answers as _, Front, Webhook,
-        fixture::{Answer, Operator, send},
+        fixture::{Answer, Operator, gzipped, send},
     },
     index::{Index, fixture::policy},
     inject::fixture::{CA, pod, settings},
@@ -304,4 +304,18 @@ async fn t31_an_address_that_sends_slowly_keeps_out_itself_alone() {
     assert_eq!(added(&response(&other)), ["hallpass"]);
     let slow = slow.await.unwrap();
     assert_eq!(slow.code(), (400, "MalformedRequest".into()));
+}
+
+#[tokio::test]
+async fn t39_a_compressed_review_is_not_unpacked() {
+    let (operator, router) = starting().await;
+    let review = review(&pod()).to_string();
+    let request = |body: Vec<u8>| {
+        let request = Request::post("/inject/pod").header("content-encoding", "gzip");
+        request.body(Body::from(body)).unwrap()
+    };
+    let answer = send(&router, request(gzipped(review.as_bytes()))).await;
+    assert_eq!(answer.code(), (400, "MalformedRequest".into()));
+    counted(&operator, "Injected", 0);
+    assert_eq!(added(&ask(&router, "/inject/pod", &pod()).await).len(), 1);
 }

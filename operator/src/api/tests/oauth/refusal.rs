@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::fixture::{ASSERTION, EXCHANGE, FIRST, JWT, LEDGER, PAYMENTS, Shop, claims, form, raw};
 use crate::{
-    api::fixture::{Answer, Operator, identity, send},
+    api::fixture::{Answer, Operator, gzipped, identity, send},
     issuer::fixture::{START, mint},
     keys::Keys,
     telemetry::Metrics,
@@ -362,4 +362,33 @@ async fn f01_long_into_an_outage_tokens_are_issued_and_none_is_called_active() {
         let seen = (exchanged.status.as_u16(), introspected.status.as_u16());
         assert_eq!(seen, expected, "after {minutes} minutes");
     }
+}
+
+#[tokio::test]
+async fn t39_a_compressed_form_is_not_unpacked() {
+    let shop = Shop::new().await;
+    let orders = shop.orders();
+    let parameters = [
+        ("grant_type", "client_credentials"),
+        ("client_assertion", orders.as_str()),
+        ("client_assertion_type", ASSERTION),
+        ("audience", PAYMENTS),
+        ("scope", "read"),
+        ("later", ""),
+    ];
+    let mut body = form_urlencoded::Serializer::new(String::new());
+    let body = body.extend_pairs(parameters).finish();
+    let mut request = raw("/oauth2/token", gzipped(body.as_bytes()));
+    let encoding = "gzip".parse().unwrap();
+    request.headers_mut().insert("content-encoding", encoding);
+    let answer = send(&shop.router, request).await;
+    is(
+        &answer,
+        400,
+        "invalid_request",
+        "MalformedRequest",
+        "compressed",
+    );
+    let answer = send(&shop.router, raw("/oauth2/token", body)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
 }
