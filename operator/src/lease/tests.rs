@@ -276,3 +276,29 @@ async fn a_successor_that_had_not_read_the_last_renewal_hides_a_restore_from_eve
         ((false, false), (false, false))
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn f03_a_renewal_lets_the_leader_write_on_and_begin_nothing_anew() {
+    let server = Shared::default();
+    let mut a = start(&server, "a");
+    a.leads.wait_for(Tenure::leads).await.unwrap();
+    a.leads.mark_unchanged();
+    for _ in 0..60 {
+        seconds(1).await;
+        assert!(a.leads.borrow().may_write());
+    }
+    assert!(!a.leads.has_changed().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn f03_the_tenure_ends_although_the_elector_stands_still_and_tells_nobody() {
+    let server = Shared::default();
+    let mut a = start(&server, "a");
+    a.leads.wait_for(Tenure::leads).await.unwrap();
+    a.task.abort();
+    seconds(9).await;
+    assert!(a.leads.borrow().may_write());
+    seconds(2).await;
+    let tenure = *a.leads.borrow();
+    assert!(tenure.leads() && !tenure.may_write(), "{tenure:?}");
+}
