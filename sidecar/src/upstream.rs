@@ -199,7 +199,7 @@ impl Upstream {
                     let not = *peer.lock().unwrap_or_else(PoisonError::into_inner);
                     let race = dialer.race(replicas, not).await?;
                     // Boxed: it is large, and seldom made.
-                    Box::pin(question.put_to_each(race, drivers, patience)).await
+                    Box::pin(question.put_to_each(race, drivers)).await
                 };
                 either(first, second, patience).await
             }

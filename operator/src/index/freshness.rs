@@ -47,7 +47,13 @@ impl Freshness {
         oldest.flatten()
     }
 
-    /// How long ago that was.
+    /// The latest of all proofs.
+    pub(crate) fn last(&self) -> Option<Instant> {
+        let stamps = self.stamps();
+        stamps.iter().filter_map(|(_, at)| *at).max()
+    }
+
+    /// How long ago the oldest of the last proofs was.
     pub(crate) fn age(&self, now: Instant) -> Option<Duration> {
         let proven = self.proven()?;
         Some(now.saturating_duration_since(proven))

@@ -50,12 +50,7 @@ impl Standing {
     /// A minute before `now` the API server was last heard, and another replica lived: this one may not
     /// decide.
     pub(crate) fn be_cut_off(&self, now: Instant) {
-        self.be_cut_off_for(Duration::from_secs(60), now);
-    }
-
-    /// The same, for so long before `now`.
-    pub(crate) fn be_cut_off_for(&self, time: Duration, now: Instant) {
-        let before = now - time;
+        let before = now - Duration::from_secs(60);
         self.freshness().stamp(Kind::Namespace).proven(before);
         self.replicas()
             .take(listed([lease("other", [0, 0], 0)]), before);
@@ -63,12 +58,12 @@ impl Standing {
 
     /// The same, and the other replica has said that it is behind as well: nobody knows more.
     pub(crate) fn be_cut_off_with_all_others(&self, now: Instant) {
-        self.be_cut_off_with_all_others_for(Duration::from_secs(60), now);
+        self.be_cut_off(now);
+        self.hear_that_all_others_are(now);
     }
 
-    /// The same, for so long before `now`.
-    pub(crate) fn be_cut_off_with_all_others_for(&self, time: Duration, now: Instant) {
-        self.be_cut_off_for(time, now);
+    /// The other replica has said once more that it is behind.
+    pub(crate) fn hear_that_all_others_are(&self, now: Instant) {
         self.note("other".into(), now, true);
     }
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use hallpass_core::lifetime::Lifetime;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info};
 
@@ -90,14 +91,22 @@ impl Standing {
         self.may_go_on(LONGEST_OUTAGE, now)
     }
 
-    /// Whether this replica may issue by what it knows. In an outage that ends when the pods' identities do, which
-    /// nobody renews then: 24 minutes after it began at the earliest, since a kubelet renews them when a fifth of
-    /// their time is left.
+    /// Whether this replica may issue by what it knows. While the API server is down, nobody renews the pods'
+    /// identities either: a kubelet does when a fifth of their two hours is left. So that goes on for 22 minutes at
+    /// the least.
     ///
     /// # Errors
-    /// As of [`may_tell`](Self::may_tell), but what is known may be as old as [`IDENTITY_LIFE`].
+    /// As of [`may_tell`](Self::may_tell), but where no watch at all is answered what is known may be as old as
+    /// [`LONGEST_ISSUING`]. Where one is, the API server is there, and somebody may revoke.
     pub fn may_issue(&self, now: Instant) -> Result<(), Behind> {
-        self.may_go_on(IDENTITY_LIFE, now)
+        let last = self.0.freshness.last();
+        let silent = |last| now.saturating_duration_since(last) > LONGEST_LAG;
+        let longest = if last.is_some_and(silent) {
+            LONGEST_ISSUING
+        } else {
+            LONGEST_OUTAGE
+        };
+        self.may_go_on(longest, now)
     }
 
     fn may_go_on(&self, longest: Duration, now: Instant) -> Result<(), Behind> {
@@ -232,8 +241,9 @@ const ANSWER_COUNTS: Duration = Duration::from_secs(5);
 /// How long after the last proof it tells at most what holds, when no replica is answered.
 const LONGEST_OUTAGE: Duration = Duration::from_secs(15 * 60);
 
-/// How long the token lives by which a pod says who it is: whoever asks after that was given one since.
-const IDENTITY_LIFE: Duration = Duration::from_secs(7200);
+/// How long after the last proof it issues at most. What is issued then ends as if it had been issued when the last
+/// proof was given: after the life of the longest token nothing is left of any.
+const LONGEST_ISSUING: Duration = Duration::from_secs(Lifetime::MAX.seconds() as u64);
 
 #[cfg(test)]
 mod tests;

@@ -47,8 +47,9 @@ pub(super) fn authority(life: Duration, now: Timestamp) -> Result<Pair, MakeErro
 }
 
 /// The cross-certificate of `next`, signed by the CA before it ("new with old", RFC 4210 §4.4): by it, who
-/// trusts that one alone accepts what `next` signs. It lives as long as `next`: nobody looks whether what is
-/// trusted has ended. Self-issued, it does not count in the length of a path (RFC 5280 §4.2.1.9).
+/// trusts that one alone accepts what `next` signs. It lives as long as `next`: a sidecar does not look whether what it
+/// trusts has ended. Self-issued, it does not count in the length of a path (RFC 5280 §4.2.1.9); a verifier that counts
+/// it all the same, as Go's does, has to know `next` itself.
 pub(super) fn cross(before: &Pair, next: &Pair, life: Life) -> Result<String, MakeError> {
     let key = read_key(next)?;
     let mut params = authority_params(life);

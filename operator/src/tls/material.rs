@@ -5,7 +5,7 @@
 //! | `ca.crt` | the CA that signs, and after it those that signed before and are still trusted |
 //! | `ca.key` | the key of the first of them |
 //! | `tls.crt`, `tls.key` | the serving certificate and its key; after it the cross-certificate of the CA that signed it, if another came before |
-//! | `next.crt`, `next.key` | the CA that follows, if there is one yet, and after it its cross-certificate |
+//! | `next.crt`, `next.key` | the CA that follows, if there is one yet |
 //! | `next.shown` | since when that one has been published, if it is |
 //!
 //! Who knows the first four alone, as earlier versions do, reads a Secret that is whole without the others,
@@ -17,12 +17,14 @@ use hallpass_core::secret::Secret;
 use jiff::Timestamp;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, InvalidDnsNameError, pem};
+use tracing::warn;
 
 use self::check::{accepted, certificates, fitting, is_there, moment, text, validity, within};
 use super::{
     certificate::{self, MakeError, Pair},
     rotation::{Life, Lives, Scene, Step, Upcoming},
 };
+use crate::telemetry::log::Chain;
 
 mod check;
 
@@ -136,7 +138,8 @@ impl Material {
         }
         let roots = certificates(CA_CRT, text(data, CA_CRT)?)?;
         let chain = certificates(TLS_CRT, text(data, TLS_CRT)?)?;
-        let current = signer(data, CA_KEY, CA_CRT, &roots)?.crossed(&chain);
+        let mut current = signer(data, CA_KEY, CA_CRT, &roots)?;
+        current.cross = chain.get(1).map(|cross| check::pem(cross));
         let serving_life = validity(TLS_CRT, chain.first())?;
         let leaf = chain.first().map(|leaf| check::pem(leaf));
         let leaf = leaf.unwrap_or_default();
@@ -227,14 +230,17 @@ impl Material {
         match step {
             Step::Replace => {
                 let former = content.former;
-                let current = content.current.successor(lives, now)?;
-                return Ok(Content {
-                    former,
-                    ..Content::under(current, dns, lives, now)?
-                });
+                let mut first = Content::first(dns, lives, now)?;
+                match content.current.vouch(&first.current) {
+                    Ok(cross) => first.current.cross = Some(cross),
+                    Err(error) => {
+                        warn!(error = %Chain(&error), "the CA that ended vouches for no other: pods that a webhook told of it have to be started anew");
+                    }
+                }
+                return Ok(Content { former, ..first });
             }
             Step::Prepare => {
-                let signer = content.current.successor(lives, now)?;
+                let signer = Signer::new(lives, now)?;
                 content.next = Some(Next {
                     signer,
                     shown: None,
@@ -255,15 +261,7 @@ impl Material {
 impl Content {
     /// A CA and its first serving certificate.
     pub(super) fn first(dns: &[String], lives: Lives, now: Timestamp) -> Result<Self, MakeError> {
-        Self::under(Signer::new(lives, now)?, dns, lives, now)
-    }
-
-    fn under(
-        current: Signer,
-        dns: &[String],
-        lives: Lives,
-        now: Timestamp,
-    ) -> Result<Self, MakeError> {
+        let current = Signer::new(lives, now)?;
         Ok(Self {
             leaf: current.serving(dns, lives, now)?,
             current,
@@ -277,7 +275,12 @@ impl Content {
             return Ok(());
         };
         self.leaf = next.signer.serving(dns, lives, now)?;
-        let before = std::mem::replace(&mut self.current, next.signer);
+        let cross = Some(self.current.vouch(&next.signer)?);
+        let signer = Signer {
+            cross,
+            ..next.signer
+        };
+        let before = std::mem::replace(&mut self.current, signer);
         // Its key goes: nothing is signed with it any more.
         if !before.life.is_over(now) {
             self.former.push(Root {
@@ -301,14 +304,15 @@ impl Content {
             .into_iter()
             .chain(former)
             .collect();
+        let cross = current.cross.as_deref().unwrap_or_default();
         let mut entries = vec![
             (CA_CRT, roots),
             (CA_KEY, current.pair.key.expose().clone()),
-            (TLS_CRT, current.with_cross(&leaf.certificate)),
+            (TLS_CRT, [&*leaf.certificate, cross].concat()),
             (TLS_KEY, leaf.key.expose().clone()),
         ];
         if let Some(Next { signer, shown }) = next {
-            entries.push((NEXT_CRT, signer.with_cross(&signer.pair.certificate)));
+            entries.push((NEXT_CRT, signer.pair.certificate.clone()));
             entries.push((NEXT_KEY, signer.pair.key.expose().clone()));
             entries.extend(shown.map(|at| (NEXT_SHOWN, at.to_string())));
         }
@@ -329,25 +333,9 @@ impl Signer {
         })
     }
 
-    /// A new one for those, too, who know this one alone. With the key of this one at hand it needs no other proof.
-    fn successor(&self, lives: Lives, now: Timestamp) -> Result<Self, MakeError> {
-        let next = Self::new(lives, now)?;
-        let cross = certificate::cross(&self.pair, &next.pair, next.life)?;
-        Ok(Self {
-            cross: Some(cross),
-            ..next
-        })
-    }
-
-    /// The cross-certificate is what follows in that chain.
-    fn crossed(self, chain: &[CertificateDer<'static>]) -> Self {
-        let cross = chain.get(1).map(|cross| check::pem(cross));
-        Self { cross, ..self }
-    }
-
-    /// That certificate, and after it the cross-certificate.
-    fn with_cross(&self, certificate: &str) -> String {
-        [certificate, self.cross.as_deref().unwrap_or_default()].concat()
+    /// The cross-certificate of `next`, for those who know this one alone.
+    fn vouch(&self, next: &Self) -> Result<String, MakeError> {
+        certificate::cross(&self.pair, &next.pair, next.life)
     }
 
     fn serving(&self, dns: &[String], lives: Lives, now: Timestamp) -> Result<Pair, MakeError> {
@@ -390,7 +378,7 @@ fn next(data: &Data) -> Result<Option<Next>, Fault> {
         return Ok(None);
     }
     let roots = certificates(NEXT_CRT, text(data, NEXT_CRT)?)?;
-    let signer = signer(data, NEXT_KEY, NEXT_CRT, &roots)?.crossed(&roots);
+    let signer = signer(data, NEXT_KEY, NEXT_CRT, &roots)?;
     check::trusted(NEXT_CRT, roots)?;
     let shown = is_there(data, NEXT_SHOWN).then(|| moment(data, NEXT_SHOWN));
     Ok(Some(Next {

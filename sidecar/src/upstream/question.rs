@@ -12,6 +12,7 @@ use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::time::timeout;
 
 use super::{
+    MINT,
     connect::{Connection, Drivers, Race},
     error::{Step, UpstreamError},
     hedge::hedged,
@@ -67,11 +68,11 @@ impl Question<'_> {
         &self,
         race: Race,
         drivers: &Drivers,
-        patience: Duration,
     ) -> Result<Answered, UpstreamError> {
         let (fresh, others) = race.next(drivers).await?;
-        let next = Box::pin(self.put_to_each(others, drivers, patience));
-        either(self.put(fresh), next, patience).await
+        let next = Box::pin(self.put_to_each(others, drivers));
+        // Where two are silent the API server may be slow: who asks them all at once makes it slower.
+        either(self.put(fresh), next, MINT).await
     }
 
     fn request(&self) -> Request<Full<Bytes>> {

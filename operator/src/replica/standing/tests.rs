@@ -116,16 +116,22 @@ fn tells_what_holds_for_a_quarter_of_an_hour_and_says_how_old_it_is() {
 }
 
 #[test]
-fn f01_issues_for_as_long_as_an_identity_of_before_the_outage_lives() {
+fn f01_issues_for_an_hour_while_no_watch_at_all_is_answered() {
     let cut = cut();
     let both = |seconds| {
         cut.answers("b", seconds, true);
         cut.answers("c", seconds, true);
         cut.standing.may_issue(cut.at(seconds))
     };
-    assert_eq!(both(7200), Ok(()));
-    let refused = both(7201).unwrap_err();
-    assert_eq!(refused, Behind::TooLong(Duration::from_secs(7201)));
+    assert_eq!(both(3600), Ok(()));
+    let refused = both(3601).unwrap_err();
+    assert_eq!(refused, Behind::TooLong(Duration::from_secs(3601)));
+    // one watch that is answered, of all: the API server is there
+    let other = cut.standing.freshness().stamp(Kind::Namespace);
+    other.proven(cut.at(1000));
+    let refused = both(1001).unwrap_err();
+    assert_eq!(refused, Behind::TooLong(Duration::from_secs(1001)));
+    assert_eq!(both(1011), Ok(()), "it fell silent too");
     // however long it might: nobody issues who may be the only one to be cut off
     cut.answers("b", 100, false);
     let alone = cut.standing.may_issue(cut.at(100)).unwrap_err();
