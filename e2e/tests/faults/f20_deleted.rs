@@ -1,4 +1,4 @@
-//! What a token is of is deleted: a service account, a whole namespace.
+//! What a token is of is deleted: a service account, a whole namespace, the policy that gave it.
 
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use hallpass_e2e::{
     remark::remark,
     scene::{
         Scene,
-        What::{Jwt, Opaque},
+        What::{Jwt, Opaque, Second},
         Who::{Elsewhere, Orders, Stock},
     },
     state,
     wait::{not_yet, until},
 };
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::fixture::{MINUTE, current, lasts};
@@ -79,6 +80,49 @@ async fn f20_tokens_are_refused_within_a_second_after_a_namespace_lost_their_pod
     .await?;
     within_bound(&scene, &token, Instant::now()).await?;
     scene.guard.accepts("of another namespace", &spared).await
+}
+
+#[tokio::test]
+async fn f20_tokens_are_refused_within_a_second_after_their_policy_is_deleted_unless_another_gives_them()
+-> Result<()> {
+    if state::folder("a policy is deleted").is_none() {
+        return Ok(());
+    }
+    current().await?;
+    let scene = Scene::inside(Cluster::alone("policyless").await?, 1).await?;
+    let spared = scene.token(0, Orders, Second, "0").await?;
+    let (jwt, opaque) = (
+        scene.token(0, Orders, Jwt, "0").await?,
+        scene.token(1, Stock, Opaque, "0").await?,
+    );
+    for token in [&jwt, &opaque, &spared] {
+        scene.guard.accepts_soon("before", token).await?;
+    }
+    lasts(MADE).await;
+    let get = ["get", "tokenpolicies.hallpass.dev", "first", "-o", "json"];
+    let mut first: Value = serde_json::from_str(&scene.shop.kubectl(&get).await?.success()?)?;
+    let delete = [
+        "delete",
+        "tokenpolicies.hallpass.dev",
+        "first",
+        "--wait=false",
+    ];
+    scene.shop.kubectl(&delete).await?.success()?;
+    let since = Instant::now();
+    for token in [&jwt, &opaque] {
+        within_bound(&scene, token, since).await?;
+    }
+    scene.guard.accepts("of another", &spared).await?;
+
+    first["metadata"] = json!({"name": "renamed"});
+    scene.shop.apply(&first.to_string()).await?;
+    for token in [&jwt, &opaque] {
+        scene
+            .guard
+            .accepts_soon("of one that gives it too", token)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn within_bound(

@@ -303,6 +303,12 @@ impl Index {
         self.take_policies(filed(vec![Event::Apply(policy)], record::policy));
     }
 
+    /// The watch tells that this policy was deleted.
+    pub(crate) fn delete_policy(&self, policy: TokenPolicy) {
+        let event = Event::Delete(Stored(Ok(policy)));
+        self.take_policies(filed(vec![event], record::policy));
+    }
+
     /// The watch delivers this pod, new or changed.
     pub(crate) fn deliver_pod(&self, pod: PartialObjectMeta<Pod>) {
         self.take_pods(filed(vec![Event::Apply(pod)], record::pod));

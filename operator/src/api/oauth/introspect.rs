@@ -78,7 +78,9 @@ pub(super) async fn introspect(
         let claims = verified.claims();
         let revoked =
             |set: &RevocationSet| set.refuses(claims, verified.kid(), issuer.name.as_str());
-        alive::is_alive(&snapshot, claims, arrival.at) && !api.index.revocations().ask(revoked)
+        alive::is_alive(&snapshot, claims, arrival.at)
+            && alive::is_given(&snapshot, issuer, claims, arrival.at)
+            && !api.index.revocations().ask(revoked)
     });
     let claims = verified.as_ref().map(|verified| verified.claims());
     let mut response = json(encode(&Answer::of(claims))?);

@@ -228,7 +228,8 @@ fn index(issuers: Vec<TokenIssuer>) -> Index {
     index
 }
 
-fn policy() -> TokenPolicy {
+/// What gives pod `orders-0` its tokens.
+pub(super) fn policy() -> TokenPolicy {
     let token = |name: &str, scopes: &[&str]| {
         json!({
             "name": name, "audienceRef": {"namespace": "payments", "name": name}, "scopes": scopes,

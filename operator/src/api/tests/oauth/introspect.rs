@@ -1,15 +1,19 @@
 //! What a token is worth, and for whom.
 
+use hallpass_crds::token_policy::TokenPolicy;
 use http::StatusCode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::fixture::{
-    EXCHANGE, FIRST, JWT, LEDGER, PAYMENTS, SECOND, Shop, claims, form, issuer, raw,
+    EXCHANGE, FIRST, JWT, LEDGER, PAYMENTS, SECOND, Shop, claims, form, issuer, policy, raw,
 };
 use crate::{
     api::fixture::{Answer, Operator, request, send},
-    index::fixture::{pod, service_account},
+    index::{
+        Stored,
+        fixture::{pod, service_account},
+    },
     issuer::fixture::{START, mint},
     keys::Keys,
     telemetry::Metrics,
@@ -226,6 +230,56 @@ async fn a_token_is_worth_nothing_without_its_pod() {
     another.metadata.uid = Some("another".to_owned());
     shop.index.deliver_pod(another);
     is_inactive(&tell().await, "another pod of that name");
+}
+
+#[tokio::test]
+async fn f20_a_token_is_worth_nothing_without_a_policy_that_gives_it() {
+    let shop = Shop::new().await;
+    let old = shop.signed(FIRST, &claims(FIRST, PAYMENTS, 60));
+    let sealed = shop.sealed(FIRST, &claims(FIRST, PAYMENTS, 60));
+    let just_made = shop.signed(FIRST, &claims(FIRST, PAYMENTS, 10));
+    let tell = async |token: &str| shop.introspect(PATH, &shop.payments(), token).await;
+    // It says now that this pod gets nothing: that counts when the next token is made.
+    let mut edited = policy();
+    edited.spec.tokens.clear();
+    shop.index.deliver(Stored(Ok(edited)));
+    active(&tell(&old).await);
+
+    shop.index.delete_policy(policy());
+    for token in [&old, &sealed] {
+        is_inactive(&tell(token).await, "its policy was deleted");
+    }
+    // Another replica may have made it by a policy that this one has not read of.
+    active(&tell(&just_made).await);
+
+    let named = |name: &str, change: fn(&mut TokenPolicy)| {
+        let mut policy = policy();
+        policy.metadata.name = Some(name.to_owned());
+        policy.metadata.uid = Some(format!("uid-shop-{name}"));
+        change(&mut policy);
+        policy
+    };
+    let others: [(&str, fn(&mut TokenPolicy)); 3] = [
+        ("of another account", |policy| {
+            policy.spec.subjects[0].service_account = "idle".to_owned();
+        }),
+        ("of fewer scopes", |policy| {
+            policy.spec.tokens[0].scopes = Some(vec!["read".to_owned()]);
+        }),
+        ("of another audience", |policy| {
+            policy.spec.tokens.remove(0);
+        }),
+    ];
+    for (what, change) in others {
+        let other = named("other", change);
+        shop.index.deliver(Stored(Ok(other.clone())));
+        is_inactive(&tell(&old).await, what);
+        shop.index.delete_policy(other);
+    }
+    shop.index.deliver(Stored(Ok(named("other", |_| ()))));
+    for token in [&old, &sealed] {
+        active(&tell(token).await);
+    }
 }
 
 #[tokio::test]
