@@ -259,19 +259,25 @@ async fn f20_a_token_is_worth_nothing_without_a_policy_that_gives_it() {
         change(&mut policy);
         policy
     };
-    let others: [(&str, fn(&mut TokenPolicy)); 3] = [
-        ("of another account", |policy| {
-            policy.spec.subjects[0].service_account = "idle".to_owned();
-        }),
-        ("of fewer scopes", |policy| {
-            policy.spec.tokens[0].scopes = Some(vec!["read".to_owned()]);
-        }),
-        ("of another audience", |policy| {
-            policy.spec.tokens.remove(0);
-        }),
+    let others = [
+        (
+            "of another account",
+            named("other", |policy| {
+                policy.spec.subjects[0].service_account = "idle".to_owned();
+            }),
+        ),
+        (
+            "of fewer scopes",
+            named("other", |policy| {
+                policy.spec.tokens[0].scopes = Some(vec!["read".to_owned()]);
+            }),
+        ),
+        (
+            "of another audience",
+            named("other", |policy| drop(policy.spec.tokens.remove(0))),
+        ),
     ];
-    for (what, change) in others {
-        let other = named("other", change);
+    for (what, other) in others {
         shop.index.deliver(Stored(Ok(other.clone())));
         is_inactive(&tell(&old).await, what);
         shop.index.delete_policy(other);
