@@ -33,7 +33,7 @@ test-unit: ## units, without a cluster
 test-e2e: ## the whole on a real Kubernetes of its own
 	E2E_FLAGS="$(E2E_FLAGS)" e2e/run
 
-test-reproducible: ## both programs built a second time elsewhere: the same bytes
+test-reproducible: ## both programs, their images and the chart made a second time elsewhere: the same bytes
 	e2e/reproducible
 
 test-compat: ## the whole on Kubernetes 1.35, where the operator's webhook injects, and faults of that; not a part of `make test`
