@@ -18,7 +18,7 @@ demo-down: ## ends the demo's cluster and removes every trace of it
 
 test: lint test-unit test-e2e test-reproducible test-demo bench ## everything: format, clippy, dependencies, units, and the whole on a real Kubernetes
 
-lint: ## format, clippy, dependencies (bans, licences, sources)
+lint: ## format, clippy, dependencies (bans, licences, sources, and known vulnerabilities where their database can be had)
 	cargo fetch --locked
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -26,6 +26,7 @@ lint: ## format, clippy, dependencies (bans, licences, sources)
 	@command -v cargo-deny >/dev/null || echo "installing cargo-deny $(CARGO_DENY): usually 2 min"
 	@command -v cargo-deny >/dev/null || cargo install cargo-deny --locked --version $(CARGO_DENY) --quiet
 	cargo deny --log-level error check bans licenses sources
+	e2e/advisories
 
 test-unit: ## units, without a cluster
 	cargo test --workspace --exclude hallpass-e2e --locked
