@@ -1,13 +1,18 @@
 //! The operator's API as a client outside of any sidecar meets it: curl, the trust bundle, a bearer.
 
-use std::{io::Write as _, path::Path, sync::Arc};
+use std::{
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
@@ -145,6 +150,14 @@ impl OperatorApi {
     /// # Errors
     /// There is none to be had.
     pub async fn connect(&self) -> Result<TlsStream<TcpStream>> {
+        self.over(self.dial().await?).await
+    }
+
+    /// The same over a connection that was dialled.
+    ///
+    /// # Errors
+    /// The other side is not who it should be.
+    pub async fn over(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(self.trust.path())? {
             roots.add(certificate?)?;
@@ -153,7 +166,6 @@ impl OperatorApi {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let name = ServerName::try_from(format!("hallpass.{RELEASE}.svc"))?;
-        let stream = self.dial().await?;
         let tls = TlsConnector::from(Arc::new(config));
         tls.connect(name, stream).await.context("shake hands")
     }
@@ -164,6 +176,19 @@ impl OperatorApi {
     /// There is none to be had.
     pub async fn dial(&self) -> Result<TcpStream> {
         let stream = TcpStream::connect((self.address.as_str(), self.port)).await;
+        stream.context("connect to the operator")
+    }
+
+    /// A connection without TLS that comes from that address of this machine, and is read from in small bites.
+    ///
+    /// # Errors
+    /// There is none to be had.
+    pub async fn dial_from(&self, address: Ipv4Addr) -> Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(SMALL)?;
+        socket.bind((address, 0).into())?;
+        let operator = SocketAddr::new(self.address.parse()?, self.port);
+        let stream = socket.connect(operator).await;
         stream.context("connect to the operator")
     }
 
@@ -272,3 +297,6 @@ impl Cluster {
             .to_owned())
     }
 }
+
+/// What the kernel takes in for who does not read, in bytes.
+const SMALL: u32 = 4096;

@@ -77,6 +77,18 @@ impl Process {
         Ok(String::from_utf8_lossy(&environment).into_owned())
     }
 
+    /// The most memory that was resident of it so far, in bytes.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn peak(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
+        let mut lines = status.lines();
+        let peak = lines.find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
+        let kib: u64 = peak.context("a process has memory")?.trim().parse()?;
+        Ok(kib << 10)
+    }
+
     async fn signal(&self, signal: &str) -> Result<()> {
         let pid = self.0.to_string();
         run("kill", &[signal, &pid], None).await?.success()?;

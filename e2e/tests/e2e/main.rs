@@ -16,6 +16,7 @@ mod canary;
 mod changed;
 mod chart;
 mod consent;
+mod crowd;
 mod edited_issuer;
 mod engine_gone;
 mod engines;
