@@ -2,34 +2,55 @@
 
 use std::{pin::pin, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
+
+/// What follows an answer of the first one that is there in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Early {
+    /// Nothing: it counts, whatever it says.
+    Counts,
+    /// The second one, at once: what was asked for was not begun.
+    AtOnce,
+    /// The second one, when its time has come: what was asked for may have been done in part.
+    InTime,
+}
 
 /// The outcome of `first`; where it fails, or is not there `after` that time, that of whichever ends first
 /// of it and `second`. An outcome that [`is_away`] counts only where the other one is no better, and so does
 /// what `second` refuses ([`is_refusal`]): it may know less than the one that was asked first.
 ///
 /// # Guarantees
-/// `second` is not begun where `first` answers in time, whatever it answers: one that is asked for a pause
+/// `second` is not begun where `first` answers in time what counts by [`early`]: one that is asked for a pause
 /// does not get twice the questions instead.
 ///
+/// [`early`]: hedged
 /// [`is_away`]: hedged
 /// [`is_refusal`]: hedged
 pub(super) async fn hedged<T, E>(
     first: impl Future<Output = Result<T, E>>,
     second: impl Future<Output = Result<T, E>>,
     after: Duration,
+    early: impl Fn(&T) -> Early,
     is_away: impl Fn(&T) -> bool,
     is_refusal: impl Fn(&T) -> bool,
 ) -> Result<T, E> {
     let mut first = pin!(first);
-    let early = tokio::select! {
+    let due = Instant::now() + after;
+    let in_time = tokio::select! {
         biased;
         outcome = first.as_mut() => Some(outcome),
-        () = sleep(after) => None,
+        () = sleep_until(due) => None,
     };
     let is_whole = |outcome: &Result<T, E>| outcome.as_ref().is_ok_and(|answer| !is_away(answer));
-    match early {
-        Some(Ok(answer)) => Ok(answer),
+    let follows = match &in_time {
+        Some(Ok(answer)) => early(answer),
+        Some(Err(_)) | None => Early::AtOnce,
+    };
+    if follows == Early::InTime {
+        sleep_until(due).await;
+    }
+    match in_time {
+        Some(answered) if follows == Early::Counts => answered,
         Some(failed) => better(failed, second.await, is_whole),
         None => {
             let mut second = pin!(second);
@@ -69,7 +90,7 @@ fn better<T, E>(
 mod tests {
     use std::cell::Cell;
 
-    use tokio::time::Instant;
+    use tokio::time::sleep;
 
     use super::*;
 
@@ -78,6 +99,15 @@ mod tests {
     /// What comes of two tries that take so many milliseconds: the outcome, the time, and whether the
     /// second one was begun.
     async fn outcome(first: (u64, Outcome), second: (u64, Outcome)) -> (Outcome, u64, bool) {
+        outcome_by(|_| Early::Counts, first, second).await
+    }
+
+    /// The same where that follows an answer of the first one in time.
+    async fn outcome_by(
+        early: impl Fn(&u16) -> Early,
+        first: (u64, Outcome),
+        second: (u64, Outcome),
+    ) -> (Outcome, u64, bool) {
         let start = Instant::now();
         let begun = Cell::new(false);
         let tried = async |(millis, outcome): (u64, Outcome)| {
@@ -94,6 +124,7 @@ mod tests {
             tried(first),
             second,
             after,
+            early,
             |status| *status >= 500,
             refused,
         )
@@ -114,6 +145,17 @@ mod tests {
         for status in [200, 403, 429, 503] {
             let told = outcome((299, Ok(status)), (0, Ok(200))).await;
             assert_eq!(told, (Ok(status), 299, false));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_an_answer_in_time_does_not_count_the_second_one_is_begun_at_once_or_in_its_time()
+    {
+        for (early, millis) in [(Early::AtOnce, 6), (Early::InTime, 305)] {
+            let told = outcome_by(|_| early, (1, Ok(503)), (5, Ok(200))).await;
+            assert_eq!(told, (Ok(200), millis, true), "{early:?}");
+            let told = outcome_by(|_| early, (1, Ok(503)), (5, Err("gone"))).await;
+            assert_eq!(told, (Ok(503), millis, true), "{early:?}");
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hallpass_core::{
+    denial::Code,
     secret::Secret,
     wire::{PATIENCE, Problem},
 };
@@ -15,7 +16,7 @@ use super::{
     MINT,
     connect::{Connection, Drivers, Race},
     error::{Step, UpstreamError},
-    hedge::hedged,
+    hedge::{Early, hedged},
     sighting::Sighting,
 };
 use crate::surroundings::Clock;
@@ -61,9 +62,9 @@ impl Question<'_> {
         Ok((answer, to))
     }
 
-    /// Asks the first of these that agrees on TLS and, where it does not answer in time, the next one too.
-    /// The address that leads to any replica may have led to the first: so one that is silent is not the
-    /// only one that is asked.
+    /// Asks the first of these that agrees on TLS and, where it does not answer in time or is away, the next
+    /// one too. The address that leads to any replica may have led to the first: so one that is silent is not
+    /// the only one that is asked.
     pub(super) async fn put_to_each(
         &self,
         race: Race,
@@ -72,7 +73,15 @@ impl Question<'_> {
         let (fresh, others) = race.next(drivers).await?;
         let next = Box::pin(self.put_to_each(others, drivers));
         // Where two are silent the API server may be slow: who asks them all at once makes it slower.
-        either(self.put(fresh), next, MINT).await
+        hedged(
+            self.put(fresh),
+            next,
+            MINT,
+            |(answer, _)| after_one_of_many(answer),
+            is_away,
+            is_refusal,
+        )
+        .await
     }
 
     fn request(&self) -> Request<Full<Bytes>> {
@@ -98,18 +107,42 @@ pub(super) fn either(
     second: impl Future<Output = Result<Answered, UpstreamError>>,
     patience: Duration,
 ) -> impl Future<Output = Result<Answered, UpstreamError>> {
-    let is_away = |(answer, _): &Answered| answer.status.is_server_error();
-    let is_refusal = |(answer, _): &Answered| answer.status.is_client_error();
-    hedged(first, second, patience, is_away, is_refusal)
+    hedged(
+        first,
+        second,
+        patience,
+        |_| Early::Counts,
+        is_away,
+        is_refusal,
+    )
+}
+
+fn is_away((answer, _): &Answered) -> bool {
+    answer.status.is_server_error()
+}
+
+fn is_refusal((answer, _): &Answered) -> bool {
+    answer.status.is_client_error()
+}
+
+/// What follows the answer of one that is asked because another one was silent: where it is away, others may
+/// be left that are not.
+fn after_one_of_many(answer: &Answer) -> Early {
+    if !answer.status.is_server_error() {
+        Early::Counts
+    } else if answer.says(Code::NotSynced) {
+        Early::AtOnce
+    } else {
+        // The API server may have minted what it was asked for, or be on it.
+        Early::InTime
+    }
 }
 
 impl Answer {
     /// What the operator says where it does not do what it was asked.
     pub(super) fn refusal(&self) -> UpstreamError {
         let retry_after = seconds(self.headers.get(header::RETRY_AFTER));
-        // An answer that is no problem document comes from something in between.
-        let problem = serde_json::from_slice::<Problem>(self.body.expose()).ok();
-        match problem.filter(|problem| !problem.code.is_empty()) {
+        match self.problem() {
             Some(problem) => UpstreamError::Refused {
                 retry_after: retry_after.or(problem.retry_after_seconds),
                 problem: Box::new(problem),
@@ -119,6 +152,18 @@ impl Answer {
                 retry_after,
             },
         }
+    }
+
+    /// Whether that is its reason.
+    fn says(&self, code: Code) -> bool {
+        self.problem()
+            .is_some_and(|problem| problem.code == code.as_str())
+    }
+
+    /// An answer that is no problem document comes from something in between.
+    fn problem(&self) -> Option<Problem> {
+        let problem = serde_json::from_slice::<Problem>(self.body.expose()).ok();
+        problem.filter(|problem| !problem.code.is_empty())
     }
 }
 
@@ -151,3 +196,41 @@ fn seconds(value: Option<&HeaderValue>) -> Option<u32> {
 
 const BODY: usize = 1 << 20;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn follows(status: StatusCode, body: &str) -> Early {
+        after_one_of_many(&Answer {
+            status,
+            headers: HeaderMap::new(),
+            body: Secret::new(body.as_bytes().to_vec()),
+            sighting: None,
+        })
+    }
+
+    #[test]
+    fn the_next_of_many_is_asked_at_once_where_nothing_can_have_been_minted_and_else_in_its_time() {
+        let away = StatusCode::SERVICE_UNAVAILABLE;
+        let of = |code: &str| {
+            format!(
+                r#"{{"type":"about:blank","title":"","status":503,"code":"{code}","detail":""}}"#
+            )
+        };
+        assert_eq!(follows(away, &of("NotSynced")), Early::AtOnce);
+        for body in [
+            &*of("Unavailable"),
+            &of("Internal"),
+            "from a proxy",
+            "{}",
+            "",
+        ] {
+            assert_eq!(follows(away, body), Early::InTime, "{body}");
+        }
+        for status in [200, 304, 403, 429] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(follows(status, &of("NotSynced")), Early::Counts, "{status}");
+        }
+    }
+}

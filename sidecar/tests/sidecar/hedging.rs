@@ -1,9 +1,15 @@
 //! Replicas of the operator, those that do not answer among them.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use jiff::Timestamp;
-use tokio::time::{Instant, advance, interval};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, advance, interval},
+};
 
 use crate::support::{
     Plan, Pod,
@@ -111,6 +117,33 @@ async fn f10_a_replica_that_falls_silent_behind_the_service_is_not_the_only_one_
     let answered = operator.asked("/v1/tokens");
     let answered: Vec<_> = answered.iter().map(|asked| asked.replica).collect();
     assert_eq!(answered, [1]);
+}
+
+#[tokio::test]
+async fn f10_a_replica_that_cannot_answer_is_passed_over_where_a_third_one_can() {
+    for refusal in [
+        problem("NotSynced", 503, "starting"),
+        problem("Internal", 500, "a fault"),
+    ] {
+        let clock = TestClock::new();
+        let operator = FakeOperator::on_one_port(clock.clone()).await;
+        operator.assign("vault", "a", 600);
+        operator.refuse_at(0, refusal);
+        // The kernel connects whoever asks, and nobody answers.
+        let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let library = Library::compile();
+        let mut program = Program::new(&library, &operator, clock);
+        program.ask(silent.local_addr().unwrap(), operator.replicas());
+        program.start();
+        let began = Instant::now();
+        let mut beat = interval(Duration::from_millis(10));
+        while !program.file("vault").exists() {
+            beat.tick().await;
+            let waited = began.elapsed();
+            assert!(waited < Duration::from_secs(12), "{}", program.log());
+        }
+        assert_eq!(read(&program.file("vault")), "planted.vault.1");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -54,6 +54,7 @@ struct Script {
     unanswered: u32,
     held: [u32; 2],
     refusal: Option<Value>,
+    away_at: [Option<Value>; 2],
     refusals: BTreeMap<String, Value>,
     asked: Vec<Asked>,
     requests: Vec<(&'static str, String)>,
@@ -238,6 +239,11 @@ impl FakeOperator {
         self.change(|script| script.refusal = problem);
     }
 
+    /// Has one replica refuse every request with this problem.
+    pub(crate) fn refuse_at(&self, replica: usize, problem: Value) {
+        self.change(|script| script.away_at[replica] = Some(problem));
+    }
+
     /// Refuses the token of that name.
     pub(crate) fn refuse(&self, name: &str, problem: Value) {
         self.change(|script| drop(script.refusals.insert(name.to_owned(), problem)));
@@ -277,7 +283,7 @@ async fn assignments(State(shared): State<Shared>, headers: HeaderMap) -> Respon
         (header::ETAG, etag),
         (header::CACHE_CONTROL, "max-age=30".to_owned()),
     ];
-    let answer = match &script.refusal {
+    let answer = match script.refusal_at(shared.replica) {
         Some(problem) => refused(problem.clone()),
         None if known => (StatusCode::NOT_MODIFIED, paced).into_response(),
         None => {
@@ -338,7 +344,7 @@ async fn tokens(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -
             "expires_at": now + SignedDuration::from_secs(life),
         }));
     }
-    let answer = match (&script.refusal, first) {
+    let answer = match (script.refusal_at(shared.replica), first) {
         (Some(problem), _) => refused(problem.clone()),
         (None, Some(mut problem)) if entries.iter().all(|entry| entry["token"].is_null()) => {
             problem["tokens"] = json!(entries);
@@ -360,6 +366,12 @@ fn refused(problem: Value) -> Response {
         headers.insert(header::LOCATION, location.parse().unwrap());
     }
     answer
+}
+
+impl Script {
+    fn refusal_at(&self, replica: usize) -> Option<&Value> {
+        self.refusal.as_ref().or(self.away_at[replica].as_ref())
+    }
 }
 
 impl Shared {
