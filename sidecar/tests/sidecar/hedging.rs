@@ -1,7 +1,7 @@
 //! Replicas of the operator, those that do not answer among them.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
@@ -57,6 +57,33 @@ async fn f21_an_operator_that_has_addresses_of_ipv6_alone_is_reached() {
     operator.assign("vault", "https://vault.example", 600);
     let pod = Pod::beside(operator, plan).await;
     assert_eq!(pod.token("vault").await, "planted.vault.1");
+}
+
+#[tokio::test]
+async fn f21_a_name_with_a_dead_address_of_one_family_is_reached_over_the_other_before_the_dead_one_is_given_up()
+ {
+    let (v4, v6): (IpAddr, IpAddr) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+    for [live, dead] in [[v4, v6], [v6, v4]] {
+        let clock = TestClock::new();
+        let (operator, _dead) = FakeOperator::half_dead(clock.clone(), [live, dead]).await;
+        operator.assign("vault", "a", 600);
+        let library = Library::compile();
+        let mut program = Program::new(&library, &operator, clock);
+        program.ask_name([dead, live], operator.replicas()[0].port());
+        program.start();
+        let mut beat = interval(Duration::from_millis(10));
+        while !program.socket().exists() {
+            beat.tick().await;
+        }
+        let began = Instant::now();
+        while !program.file("vault").exists() {
+            beat.tick().await;
+            let waited = began.elapsed();
+            // Of two addresses each has half of the five seconds that connecting may take.
+            assert!(waited < Duration::from_secs(2), "{dead}: {}", program.log());
+        }
+        assert_eq!(read(&program.file("vault")), "planted.vault.1");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,10 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use self::tls::{Listener, certificates};
-pub(crate) use self::{asked::Asked, tls::foreign_ca};
+pub(crate) use self::{
+    asked::Asked,
+    tls::{NAME, foreign_ca},
+};
 use super::clock::TestClock;
 
 /// A handle to the operator, for the test.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::FileExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -13,7 +13,12 @@ use jiff::SignedDuration;
 use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 
-use super::{IDENTITY, clock::TestClock, operator::FakeOperator, read};
+use super::{
+    IDENTITY,
+    clock::TestClock,
+    operator::{FakeOperator, NAME},
+    read,
+};
 
 /// A library that gives the processes which load it a wall clock of the test's own.
 pub(crate) struct Library(TempDir);
@@ -113,6 +118,14 @@ impl Program {
         fs::write(self.directory.path().join("hosts"), lines.concat()).unwrap();
         self.operator = service.to_string();
         self.replicas = Some(format!("{REPLICAS}:{}", replicas[0].port()));
+    }
+
+    /// Has it know the operator, and every replica, by one name that has these addresses.
+    pub(crate) fn ask_name(&mut self, addresses: [IpAddr; 2], port: u16) {
+        let lines = addresses.map(|address| format!("{address} {NAME}\n"));
+        fs::write(self.directory.path().join("hosts"), lines.concat()).unwrap();
+        self.operator = format!("{NAME}:{port}");
+        self.replicas = Some(self.operator.clone());
     }
 
     /// Has it start on a machine that was suspended for so long since it booted.

@@ -63,7 +63,7 @@ pub(super) fn certificates(from: Timestamp) -> (String, ServerConfig) {
     let ca = authority.self_signed(&key).unwrap().pem();
     let issuer = Issuer::new(authority, key);
     let own = KeyPair::generate().unwrap();
-    let names = ["127.0.0.1", "::1"].map(str::to_owned);
+    let names = ["127.0.0.1", "::1", NAME].map(str::to_owned);
     let mut server = CertificateParams::new(names).unwrap();
     server.not_before = begin;
     let certificate = server.signed_by(&own, &issuer).unwrap();
@@ -77,6 +77,9 @@ pub(super) fn certificates(from: Timestamp) -> (String, ServerConfig) {
         .unwrap();
     (ca, config)
 }
+
+/// The name that the operator has in a test of its addresses.
+pub(crate) const NAME: &str = "hallpass.test";
 
 /// Another authority that has signed nothing.
 pub(crate) fn foreign_ca() -> String {
