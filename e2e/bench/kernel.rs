@@ -41,6 +41,25 @@ impl Memory {
     }
 }
 
+/// The most memory that a process has had since a moment.
+#[derive(Debug)]
+pub(crate) struct Peak(u32);
+
+impl Peak {
+    /// What it had before does not count.
+    pub(crate) fn from_now_on(pid: u32) -> Result<Self> {
+        // proc_pid_clear_refs(5): 5 takes the peak back to what is resident now
+        fs::write(format!("/proc/{pid}/clear_refs"), "5").context("begin a peak anew")?;
+        Ok(Self(pid))
+    }
+
+    /// In MiB.
+    pub(crate) fn resident(&self) -> Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0))?;
+        Ok(number(&status, "VmHWM:")? / 1024.0)
+    }
+}
+
 /// What the threads of processes have done so far, each by its process and its own number.
 #[derive(Debug, Clone)]
 pub(crate) struct Activity(BTreeMap<(u32, OsString), Done>);

@@ -25,7 +25,7 @@ use crate::{
 };
 
 mod closed;
-mod connection;
+pub(crate) mod connection;
 mod open;
 
 /// A server, and what it is asked.

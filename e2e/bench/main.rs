@@ -5,6 +5,7 @@ mod admission;
 mod alone;
 mod bare;
 mod by_policy;
+mod connected;
 mod creation;
 mod crowd;
 mod first_token;

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use crate::{
     alone::{Alone, POLICIES, Population},
+    connected,
     kernel::Memory,
     peers::Peers,
     poll,
@@ -52,7 +53,8 @@ pub(crate) async fn measure(
     resync(report, &alone, &rows).await?;
     restart(report, &mut alone, &rows).await?;
     poll::measure(report, &alone, rows.conditions()).await?;
-    beside(report, &alone, peers, &rows).await
+    beside(report, &alone, peers, &rows).await?;
+    connected::measure(report, &alone, rows.conditions()).await
 }
 
 /// Has the operator list everything anew.

@@ -72,16 +72,18 @@ impl Connection {
     }
 }
 
-struct Head {
-    status: u16,
-    length: usize,
+/// The head of an answer.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) length: usize,
     /// The length of the body; [`None`] where it comes in chunks.
-    body: Option<usize>,
+    pub(crate) body: Option<usize>,
 }
 
 impl Head {
     /// [`None`] while it is not all there.
-    fn read(answer: &[u8]) -> Result<Option<Self>> {
+    pub(crate) fn read(answer: &[u8]) -> Result<Option<Self>> {
         let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
             return Ok(None);
         };
