@@ -38,6 +38,8 @@ pub(crate) enum Bar {
     Ratio(f64),
     /// The same, but no reason to fail: it is not to be had, or what else runs on the machine decides.
     Told(f64),
+    /// Our value is at most that, by another reading of the promise than the one that is kept: no reason to fail either.
+    Shown(f64),
 }
 
 impl Row {
@@ -107,7 +109,7 @@ impl Report {
         if let Some(row) = self.0.last_mut() {
             let (text, of_bar) = match bar {
                 // nothing is never more than nothing
-                Bar::Value(most) => (
+                Bar::Value(most) | Bar::Shown(most) => (
                     format!("<= {most}"),
                     row.value / most.max(f64::MIN_POSITIVE),
                 ),
@@ -118,7 +120,7 @@ impl Report {
             };
             row.bar = Some(text);
             row.of_bar = Some(of_bar);
-            row.judged = !matches!(bar, Bar::Told(_));
+            row.judged = matches!(bar, Bar::Value(_) | Bar::Ratio(_));
         }
     }
 
