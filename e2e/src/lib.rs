@@ -29,6 +29,7 @@ pub mod issuer;
 pub mod jury;
 pub mod local;
 pub mod manifest;
+pub mod memory;
 pub mod mint;
 pub mod operator;
 pub mod payments;

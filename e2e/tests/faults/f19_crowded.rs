@@ -2,9 +2,10 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::{
-    cluster::Cluster, local::LocalPod, manifest::pod, process::Process, remark::remark, state,
+    cluster::Cluster, local::LocalPod, manifest::pod, memory::Memory, process::Process,
+    remark::remark, state,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -40,7 +41,7 @@ async fn f19_ten_thousand_clients_end_no_sidecar_that_has_8_mib() -> Result<()> 
     shop.start(&small.injected().under("orders")).await?;
     let pod = LocalPod::find(&shop, "orders").await?;
     let sidecar = pod.sidecar()?;
-    let limit = limit(&sidecar)?;
+    let limit = Memory::of(sidecar)?.limit()?;
     ensure!(limit == LIMIT, "the limit is {limit}");
     for _ in 0..CROWDS {
         crowd(&pod.socket()).await?;
@@ -72,23 +73,6 @@ async fn crowd(socket: &Path) -> Result<()> {
         client.context("it was not answered")??;
     }
     Ok(())
-}
-
-/// How much memory the kernel lets the container of that process have.
-fn limit(process: &Process) -> Result<u64> {
-    let groups = fs::read_to_string(format!("/proc/{}/cgroup", process.0))?;
-    let place = |mark: &str| {
-        groups
-            .lines()
-            .find_map(|line| Some(line.split_once(mark)?.1))
-    };
-    let file = match (place(":memory:"), place("0::")) {
-        (Some(place), _) => format!("/sys/fs/cgroup/memory{place}/memory.limit_in_bytes"),
-        (None, Some(place)) => format!("/sys/fs/cgroup{place}/memory.max"),
-        (None, None) => bail!("no memory cgroup: {groups}"),
-    };
-    let said = fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
-    Ok(said.trim().parse()?)
 }
 
 /// The most that was resident of it so far, in the kernel's words.
