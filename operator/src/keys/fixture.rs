@@ -43,6 +43,8 @@ pub(super) struct Server {
     pub(super) budget: Option<usize>,
     /// Every answer to a read is this.
     pub(super) garbage: Option<&'static str>,
+    /// How late it begins a watch.
+    pub(super) busy: Duration,
     /// Set once those watches have fallen silent that were open then.
     silent: Arc<AtomicBool>,
 }
@@ -64,6 +66,7 @@ impl Cluster {
             date: None,
             budget: None,
             garbage: None,
+            busy: Duration::ZERO,
             silent: Arc::default(),
         })))
     }
@@ -94,6 +97,13 @@ impl Cluster {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        if head
+            .uri
+            .query()
+            .is_some_and(|query| query.contains("watch=true"))
+        {
+            tokio::time::sleep(self.with(|server| server.busy)).await;
+        }
         let response = self.serve(&head, &body);
         if self.with(Server::is_exhausted) {
             std::future::pending::<()>().await;

@@ -114,10 +114,11 @@ impl Store {
             escape(resource_version)
         );
         let request = self.request(Method::GET, None, &query);
-        let end = Instant::now() + SILENCE;
         // A stream that is compressed comes late.
         let request = request.header(header::ACCEPT_ENCODING, "identity");
         let response = self.send(request, Body::empty()).await?;
+        // Not from when it was asked: an API server that is busy begins a watch, and its time, late.
+        let end = Instant::now() + SILENCE;
         let (head, body) = response.into_parts();
         if head.status.is_success() {
             return Ok(Lines {
@@ -388,7 +389,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// back within 10 s.
 const WATCH_SECONDS: u64 = 5;
 
-/// The longest time that a watch may take: one that the API server has not ended by then has died in silence.
+/// The longest time that a watch may go on after it began: one that the API server has not ended by then has
+/// died in silence.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS + 3);
 
 /// Objects in one answer to a list: each has about 4 kB, and what people add to it.

@@ -1,6 +1,6 @@
 use futures::FutureExt;
 use serde_json::json;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::{
     super::fixture::{Cluster, id, namespace, now, secret},
@@ -156,6 +156,17 @@ async fn f10_a_watch_that_falls_silent_is_noticed_and_back_within_ten_seconds() 
         sleep(Duration::from_millis(50)).await;
         assert_eq!(running.keys(), Some(2));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f10_a_watch_that_a_busy_api_server_begins_late_is_not_taken_for_dead() {
+    let running = start().await;
+    running
+        .cluster
+        .with(|server| server.busy = Duration::from_secs(4));
+    // After a failure the list is looked at.
+    let failed = timeout(Duration::from_secs(60), running.restores.wanted());
+    assert!(failed.await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
