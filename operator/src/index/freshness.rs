@@ -17,8 +17,17 @@ use crate::telemetry::label::Kind;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Freshness(Arc<Mutex<Stamps>>);
 
-/// When each watch was last proven alive, if it ever was.
-type Stamps = Vec<(Kind, Option<Instant>)>;
+/// What is known of each watch.
+type Stamps = Vec<Watch>;
+
+#[derive(Debug)]
+struct Watch {
+    kind: Kind,
+    /// When it was last proven alive, if it ever was.
+    proven: Option<Instant>,
+    /// Whether the definition of its kind is away, or its objects are still to be written again.
+    bereft: bool,
+}
 
 /// Takes the proofs of one watch.
 #[derive(Debug, Clone)]
@@ -31,8 +40,12 @@ impl Freshness {
     /// The stamp of a watch of that kind, which counts from now on.
     pub(crate) fn stamp(&self, kind: Kind) -> Stamp {
         let mut stamps = self.stamps();
-        if stamps.iter().all(|(of, _)| *of != kind) {
-            stamps.push((kind, None));
+        if stamps.iter().all(|watch| watch.kind != kind) {
+            stamps.push(Watch {
+                kind,
+                proven: None,
+                bereft: false,
+            });
         }
         Stamp {
             of: self.clone(),
@@ -43,14 +56,20 @@ impl Freshness {
     /// The oldest of the last proofs. [`None`] while a watch has none, and before there is a watch.
     pub(crate) fn proven(&self) -> Option<Instant> {
         let stamps = self.stamps();
-        let oldest = stamps.iter().map(|(_, at)| *at).min();
+        let oldest = stamps.iter().map(|watch| watch.proven).min();
         oldest.flatten()
     }
 
     /// The latest of all proofs.
     pub(crate) fn last(&self) -> Option<Instant> {
         let stamps = self.stamps();
-        stamps.iter().filter_map(|(_, at)| *at).max()
+        stamps.iter().filter_map(|watch| watch.proven).max()
+    }
+
+    /// Whether the cluster has every definition, and of each kind what it had: where it has not, what is known
+    /// here goes on, and the cluster itself does nothing by it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.stamps().iter().all(|watch| !watch.bereft)
     }
 
     /// How long ago the oldest of the last proofs was.
@@ -69,11 +88,17 @@ impl Stamp {
     /// The API server answered a watch request that was sent then.
     pub(crate) fn proven(&self, sent: Instant) {
         let mut stamps = self.of.stamps();
-        for (kind, at) in stamps.iter_mut() {
-            if *kind == self.kind {
-                // A request that was overtaken by a later one proves nothing new.
-                *at = (*at).max(Some(sent));
-            }
+        for watch in stamps.iter_mut().filter(|watch| watch.kind == self.kind) {
+            // A request that was overtaken by a later one proves nothing new.
+            watch.proven = watch.proven.max(Some(sent));
+        }
+    }
+
+    /// Whether the definition of its kind is away, or its objects are still to be written again.
+    pub(crate) fn bereft(&self, bereft: bool) {
+        let mut stamps = self.of.stamps();
+        for watch in stamps.iter_mut().filter(|watch| watch.kind == self.kind) {
+            watch.bereft = bereft;
         }
     }
 }

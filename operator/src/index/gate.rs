@@ -231,6 +231,7 @@ impl Defined {
         if !self.held {
             self.spares = None;
         }
+        self.note();
         !self.held
     }
 
@@ -260,8 +261,14 @@ impl Defined {
             None => std::future::pending().await,
         }
         (self.spares, self.held) = (None, false);
+        self.note();
         let definition = self.definition.name();
         info!(definition, "objects that were not written again go");
+    }
+
+    /// Puts down whether the cluster has what is known here.
+    fn note(&self) {
+        self.stamp.bereft(self.missing || self.spares.is_some());
     }
 
     /// It went.
@@ -270,6 +277,7 @@ impl Defined {
             return;
         }
         self.metrics.definition_missing(self.kind, true);
+        self.note();
         let definition = self.definition.name();
         if self.synced {
             error!(

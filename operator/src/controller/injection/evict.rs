@@ -56,7 +56,8 @@ pub struct Evictions {
 ///
 /// # Guarantees
 /// Of pods that run, are older than [`AGE`] and are made anew by what owns them, as many as [`Past`] allows, each as it was
-/// found and none of the same name; while this replica knows what is so now, and the cluster has what injection needs.
+/// found and none of the same name; while this replica knows what is so now, and the cluster has what injection needs, the
+/// definitions among it: what is known of a kind whose definition went selects pods, and injects none.
 /// Another leader remembers nothing of this: it may evict one pod more, though none in its first look.
 pub(super) struct Evictor {
     client: Client,
@@ -167,7 +168,8 @@ impl Evictor {
         };
         let old = pod.age.created + AGE <= (self.clock)() && !pod.age.uid.is_empty();
         let knows = self.standing.may_tell(Instant::now()).is_ok();
-        let fit = self.evictions.fit.borrow().is_ok();
+        let whole = self.standing.freshness().is_whole();
+        let fit = whole && self.evictions.fit.borrow().is_ok();
         self.may && asked && old && knows && fit && self.past.allows(&pod.namespace)
     }
 

@@ -339,3 +339,15 @@ async fn what_is_not_defined_by_hallpass_is_never_looked_at() {
     assert_eq!(texts, ["-a", "]"]);
     assert!(gate.is_there().await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn f20_the_cluster_is_not_whole_until_what_the_definition_took_is_back_or_given_up() {
+    let mut policies = Fixture::policies().synced().await;
+    assert!(policies.freshness.is_whole());
+    policies.replaced(MINUTE).await;
+    assert!(!policies.freshness.is_whole(), "no list has counted yet");
+    assert_eq!(policies.list(&["b"]).await, "[ =b");
+    assert!(!policies.freshness.is_whole(), "it may come back");
+    assert!(policies.lapses(SPARED + MINUTE).await);
+    assert!(policies.freshness.is_whole());
+}

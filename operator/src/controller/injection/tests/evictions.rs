@@ -3,6 +3,8 @@
 use super::*;
 use crate::{config::Evict, controller::fixture::failure};
 
+mod undefined;
+
 const NONE: [&str; 0] = [];
 
 /// A pod without the sidecar that is an hour old, of a ReplicaSet for each account.
