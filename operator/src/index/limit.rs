@@ -8,7 +8,7 @@ use http::Request;
 use http_body_util::{BodyExt, Either, StreamBody};
 use hyper::body::Frame;
 use kube::{Client, client::Body};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tower::BoxError;
 
 use super::{
@@ -27,7 +27,8 @@ struct Silent(Duration);
 
 /// The same client, but a request fails when no answer begins, or an answer does not go on, within
 /// `silence`. Without that a list whose packets are dropped would be waited for until the kernel gives
-/// up, a quarter of an hour later. Every watch that the API server grants is put down in `stamp`. Lists
+/// up, a quarter of an hour later. A watch fails as well when it has not ended within `silence` of its
+/// beginning, whatever it said meanwhile. Every watch that the API server grants is put down in `stamp`. Lists
 /// are read in `turn`, a page at a time and each [bounded](Pages::list).
 pub(super) fn limited(client: Client, silence: Duration, stamp: Stamp, turn: Turn) -> Client {
     let namespace = client.default_namespace().to_owned();
@@ -44,7 +45,9 @@ pub(super) fn limited(client: Client, silence: Duration, stamp: Stamp, turn: Tur
             if watches && answer.status().is_success() {
                 stamp.proven(sent);
             }
-            Ok::<_, BoxError>(answer.map(|body| Either::Right(silence.body(body))))
+            // Its time begins when the API server does: one that is busy begins late.
+            let end = watches.then(|| Instant::now() + silence.0);
+            Ok::<_, BoxError>(answer.map(|body| Either::Right(silence.until(end, body))))
         }
     });
     Client::new(service, namespace)
@@ -72,9 +75,19 @@ impl Silence {
         self,
         body: Body,
     ) -> StreamBody<impl Stream<Item = Result<Frame<Bytes>, BoxError>>> {
+        self.until(None, body)
+    }
+
+    /// The same body, as long as it goes on and no longer than until `end`, if it has one.
+    fn until(
+        self,
+        end: Option<Instant>,
+        body: Body,
+    ) -> StreamBody<impl Stream<Item = Result<Frame<Bytes>, BoxError>>> {
         StreamBody::new(stream::unfold(Some(body), move |body| async move {
             let mut body = body?;
-            match timeout(self.0, body.frame()).await {
+            let end = end.unwrap_or_else(|| Instant::now() + self.0);
+            match timeout_at(end, body.frame()).await {
                 Ok(Some(Ok(frame))) => Some((Ok(frame), Some(body))),
                 Ok(Some(Err(error))) => Some((Err(BoxError::from(error)), None)),
                 Ok(None) => None,
@@ -125,6 +138,39 @@ mod tests {
     async fn an_answer_that_stops_halfway_is_an_error() {
         let error = read(&["{\"kind\":"]).await;
         assert!(error.contains("silent for 20s"), "{error}");
+    }
+
+    /// How long that is read of an answer that says something for a minute, every second.
+    async fn chatty(path: &str) -> Duration {
+        let service = tower::service_fn(|_: Request<Body>| async move {
+            let chunks = stream::unfold(0, |said| async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let frame = Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"\n")));
+                (said < 60).then_some((frame, said + 1))
+            });
+            Ok::<_, BoxError>(Response::new(StreamBody::new(Box::pin(chunks))))
+        });
+        let client = limited(
+            Client::new(service, "default"),
+            Duration::from_secs(8),
+            Freshness::default().stamp(Kind::Pod),
+            Turn::default(),
+        );
+        let (request, start) = (
+            Request::get(path).body(Body::empty()).unwrap(),
+            Instant::now(),
+        );
+        let answer = client.send(request).await.unwrap();
+        drop(answer.into_body().collect().await);
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f10_a_watch_has_a_time_to_end_in_whatever_it_said_meanwhile() {
+        let watch = chatty("/api/v1/pods?watch=true").await;
+        assert_eq!(watch, Duration::from_secs(8));
+        let other = chatty("/api/v1/pods/x/log").await;
+        assert_eq!(other, Duration::from_secs(61));
     }
 
     /// When the watch was last proven alive, after an API server gave that answer a second later.

@@ -194,7 +194,8 @@ pub(super) const PAGE: u32 = 500;
 /// it for dead.
 const TIMEOUT_SECONDS: u32 = 5;
 
-/// The longest time without a byte that is not a fault: a quiet watch ends after [`TIMEOUT_SECONDS`].
+/// The longest time without a byte that is not a fault, and that a watch goes on: it ends after
+/// [`TIMEOUT_SECONDS`].
 pub(super) const SILENCE: Duration = Duration::from_secs(TIMEOUT_SECONDS as u64 + 3);
 
 /// A cluster that comes back is seen again after this time.
