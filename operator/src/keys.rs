@@ -54,6 +54,8 @@ pub struct Keys(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    /// What is signed with. It is made anew for each change and put in place by one store: no panic leaves a part of
+    /// it, and there is no lock whose holder could.
     issuers: ArcSwap<BTreeMap<IssuerId, Issuer>>,
     synced: AtomicBool,
     changes: Sender<u64>,

@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use super::*;
 use crate::keys::{
+    Keys,
     fixture::{at, secret_of},
     secret::{Object, StoredKey},
 };
-use hallpass_core::token::signing::Algorithm;
+use hallpass_core::{name::IssuerId, token::signing::Algorithm};
 
 fn key(algorithm: Algorithm, number: u32, activated: Option<i64>) -> StoredKey {
     let object: Object =
@@ -91,4 +92,20 @@ fn every_key_opens_what_it_sealed() {
         assert_eq!(ring.sealing(id).map(SealingKey::id), Some(id));
     }
     assert!(ring.sealing(KeyId::of("somebody else's")).is_none());
+}
+
+#[test]
+fn f22_a_panic_of_who_holds_the_keys_leaves_them_whole_and_to_be_replaced() {
+    let url = "https://issuer.example";
+    let (keys, id) = (Keys::of(&[url]), IssuerId::of(url));
+    let before = keys.ring(&id).unwrap();
+    let holder = keys.clone();
+    let held = std::thread::spawn(move || {
+        let _held = (holder.0.issuers.load(), holder.ring(&IssuerId::of(url)));
+        panic!("planted");
+    });
+    held.join().unwrap_err();
+    assert!(Arc::ptr_eq(&keys.ring(&id).unwrap(), &before));
+    keys.forget_all();
+    assert!(keys.ring(&id).is_none());
 }
