@@ -218,6 +218,25 @@ fn f18_the_version_before_serves_renews_and_publishes_what_is_there() {
 }
 
 #[test]
+fn f18_what_a_version_without_cross_certificates_renews_is_accepted_by_those_who_know_its_ca() {
+    let first = made(now());
+    let prepared = after(&first, Step::Prepare, later(1826));
+    let activated = after(&prepared, Step::Activate, later(1828));
+    let leaf = parse(&activated, now()).unwrap().unwrap().content.leaf;
+    let renewed = with(activated.clone(), TLS_CRT, leaf.certificate.as_bytes());
+    // The key that would have to sign another one is gone since the CA changed.
+    let again = after(&renewed, Step::Renew, later(1900));
+    for data in [&renewed, &again] {
+        accepted_by_those_who_know(&activated, data, later(1900)).unwrap();
+        let fault = accepted_by_those_who_know(&first, data, later(1900)).unwrap_err();
+        assert!(matches!(fault, Fault::NotAccepted(_)), "{fault:?}");
+    }
+    // The next CA is vouched for as ever.
+    let replaced = after(&again, Step::Replace, later(5500));
+    accepted_by_those_who_know(&again, &replaced, later(5500)).unwrap();
+}
+
+#[test]
 fn a_next_ca_that_somebody_broke_is_told() {
     let prepared = after(&made(now()), Step::Prepare, later(1826));
     let prepared = after(&prepared, Step::Show, later(1826));
