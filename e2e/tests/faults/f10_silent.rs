@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use hallpass_e2e::{
     cluster::Cluster,
     guard::Token,
+    operator::Replica,
     remark::remark,
     revocation::token_revocation,
     scene::{
@@ -24,6 +25,14 @@ use crate::fixture::{LIFE, MINUTE, PODS, apps, current, lasts};
 
 /// What is known counts for that long. It is also the bound of a revocation.
 const BOUND: Duration = Duration::from_secs(10);
+
+/// How old what a replica knows is, and the age beyond which it is behind, in seconds.
+const AGE: &str = "hallpass_state_age_seconds";
+const OLD: f64 = 10.0;
+
+/// Between two looks at it; and its metric is set every second, and in whole seconds.
+const LOOK: Duration = Duration::from_secs(1);
+const COARSE: Duration = Duration::from_secs(2);
 
 /// A life of the short tokens.
 const SILENT: Duration = Duration::from_secs(60);
@@ -63,9 +72,16 @@ async fn f10_a_revocation_holds_within_ten_seconds_where_the_api_server_has_gone
         let spared = scene.token(silent, Elsewhere, Jwt, &row).await?;
         scene.guard.accepts_soon("before", &revoked).await?;
         let silence = Silence::towards_api_server(&replicas[silent].address).await?;
+        let since = Instant::now();
         let lock = token_revocation("a", &json!({"pod": "orders"})).locking("it went silent");
         let lock = scene.shop.revoke(&lock).await?;
-        let last = last_accepted(&scene, silent, &revoked, lock.since).await?;
+        let seen = async {
+            let (shown, age) = shown(&replicas[silent], since).await?;
+            let other = replicas[1 - silent].metric(AGE).await?;
+            Ok((shown, age, other))
+        };
+        let last = last_accepted(&scene, silent, &revoked, lock.since);
+        let (last, ([not_ready, behind], age, other)) = tokio::try_join!(last, seen)?;
         drop(silence);
         let back = Instant::now();
         until(MINUTE, "it decides again", || async {
@@ -79,11 +95,37 @@ async fn f10_a_revocation_holds_within_ten_seconds_where_the_api_server_has_gone
              it decides again {:?} after it does",
             back.elapsed()
         ));
+        remark(&format!(
+            "{not_ready:?} after it went silent it was not ready, and after {behind:?} it said that what it knows is \
+             {age} s old; the other one's is {other} s"
+        ));
         scene.guard.refuses("revoked meanwhile", &revoked).await?;
         lock.delete().await?;
         ensure!(last <= BOUND, "accepted for {last:?}");
+        ensure!(not_ready <= BOUND + LOOK, "shown after {not_ready:?}");
+        ensure!(behind <= BOUND + LOOK + COARSE, "told after {behind:?}");
+        ensure!(other <= OLD, "the other one's is {other} s old too");
     }
     Ok(())
+}
+
+/// How long after `since` that replica is not ready for the first time, since it is behind, and how long after that its
+/// metric says so too; with the age that it tells.
+async fn shown(replica: &Replica, since: Instant) -> Result<([Duration; 2], f64)> {
+    let not_ready = until(2 * BOUND, "it is not ready", || async {
+        let ready = replica.health("/readyz").await?;
+        let named = ready.body.contains("current");
+        ensure!(ready.status == 503 && named, "{ready:?}");
+        Ok(since.elapsed())
+    })
+    .await?;
+    let age = until(2 * BOUND, "its metric says that it is behind", || async {
+        let age = replica.metric(AGE).await?;
+        ensure!(age > OLD, "{age}");
+        Ok(age)
+    })
+    .await?;
+    Ok(([not_ready, since.elapsed()], age))
 }
 
 /// How long after `since` that replica called the token good the last time, in twice the bound.
