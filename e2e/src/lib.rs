@@ -27,6 +27,7 @@ pub mod injection;
 pub mod inventory;
 pub mod issuer;
 pub mod jury;
+pub mod kept_logs;
 pub mod local;
 pub mod manifest;
 pub mod memory;

@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use hallpass_e2e::{
     apps::{Apps, SHORT},
     cluster::Cluster,
+    kept_logs,
     local::LocalPod,
     operator::{Replica, replicas, whole},
     process::Process,
@@ -32,6 +33,7 @@ pub(crate) async fn apps(fault: &str, count: usize, life: &str) -> Result<Option
     if state::folder(fault).is_none() {
         return Ok(None);
     }
+    kept_logs::keep();
     current().await?;
     let shop = Cluster::alone(fault).await?;
     current().await?;
