@@ -41,6 +41,16 @@ impl Authority {
         Self::living(now - 5 * HOUR, now + 4 * HOUR)
     }
 
+    /// One that ends so soon, after a life in which nobody looks at it more often than usual: it lapses while the
+    /// operator runs.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn ending_after(left: Duration) -> Result<Self> {
+        let now = now();
+        Self::living(now - HOUR, now + left)
+    }
+
     fn living(from: Timestamp, until: Timestamp) -> Result<Self> {
         let (key, mut ca) = (KeyPair::generate()?, CertificateParams::default());
         ca.distinguished_name

@@ -11,6 +11,7 @@ mod f09_stopped;
 mod f10_silent;
 mod f11_storm;
 mod f12_authority;
+mod f12_lapsed;
 mod f13_no_operator;
 mod f13_webhook;
 mod f14_node;
