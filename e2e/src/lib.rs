@@ -28,6 +28,7 @@ pub mod inventory;
 pub mod issuer;
 pub mod jury;
 pub mod kept_logs;
+pub mod key_set;
 pub mod local;
 pub mod manifest;
 pub mod memory;

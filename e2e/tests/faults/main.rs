@@ -5,6 +5,7 @@ mod f01_api_server;
 mod f02_throttled;
 mod f03_leader;
 mod f04_rotated;
+mod f04_verified;
 mod f07_frozen;
 mod f08_full;
 mod f09_stopped;
