@@ -15,6 +15,7 @@ mod f12_authority;
 mod f12_lapsed;
 mod f13_no_operator;
 mod f13_webhook;
+mod f14_disk;
 mod f14_node;
 mod f18_upgraded;
 mod f19_crowded;
