@@ -36,24 +36,17 @@ pub(crate) async fn measure(
     (scale, peers): (&Scale, &Peers),
 ) -> Result<Crowd> {
     single(report, roots).await?;
-    let mut theirs = None;
-    if let Some(peer) = &peers.sidecar {
-        let roots = Roots::make(alone, peer, HUNDRED)?;
-        theirs = Some((cost(&roots, HUNDRED).await?.1, megabytes(peer)?));
-    }
-    let (mut crowd, hundred) = cost(roots, HUNDRED).await?;
-    tell(
-        report,
-        HUNDRED,
-        &hundred,
-        theirs.as_ref().map(|(cost, _)| cost),
-    );
-    if scale.sidecars > HUNDRED {
-        drop(crowd);
+    let mut crowd = None;
+    for count in sizes(scale) {
+        drop(crowd.take());
+        let theirs = match &peers.sidecar {
+            Some(peer) => Some(cost(&Roots::make(alone, peer, count)?, count).await?.1),
+            None => None,
+        };
         roots.wipe()?;
-        let (all, cost) = cost(roots, scale.sidecars).await?;
-        tell(report, scale.sidecars, &cost, None);
-        crowd = all;
+        let (running, ours) = cost(roots, count).await?;
+        tell(report, count, &ours, theirs.as_ref());
+        crowd = Some(running);
     }
     let size = (megabytes(sidecar)?, "MB");
     report.add(
@@ -62,11 +55,17 @@ pub(crate) async fn measure(
         size,
         "the file, without debug symbols",
     );
-    if let Some((_, size)) = theirs {
-        report.beside(PEER, size);
+    if let Some(peer) = &peers.sidecar {
+        report.beside(PEER, megabytes(peer)?);
     }
     spire(report, peers).await?;
-    Ok(crowd)
+    crowd.context("there is a size at least")
+}
+
+/// How many run at once: one, a hundred, and what the scale says if that is more.
+fn sizes(scale: &Scale) -> impl Iterator<Item = usize> {
+    let most = Some(scale.sidecars).filter(|most| *most > HUNDRED);
+    [1, HUNDRED].into_iter().chain(most)
 }
 
 /// Five, one after the other: how long until the first token of each. Each is another pod, which has had none yet:
@@ -77,14 +76,6 @@ async fn single(report: &mut Report, roots: &Roots) -> Result<()> {
         let crowd = roots.start(number..number + 1)?;
         let served = roots.served(&crowd).await?;
         millis.push(served.first.as_secs_f64() * 1e3);
-        if number == 0 {
-            let memory = Memory::mean(crowd.pids())?;
-            let resident = (memory.resident, "MiB");
-            report.add("B11", "resident, one sidecar", resident, CONDITIONS);
-            report.bar(Bar::Value(4.0));
-            let proportional = (memory.proportional, "MiB");
-            report.add("B11", "proportional, one sidecar", proportional, CONDITIONS);
-        }
     }
     let median = (Sample::new(millis).median(), "ms");
     let conditions = "one sidecar, the median of five one after the other, from its start by another process on; nothing in its cache";
@@ -111,8 +102,12 @@ async fn cost(roots: &Roots, count: usize) -> Result<(Crowd, Cost)> {
 }
 
 fn tell(report: &mut Report, count: usize, ours: &Cost, theirs: Option<&Cost>) {
+    let who = match count {
+        1 => "one sidecar".to_owned(),
+        _ => format!("{count} sidecars"),
+    };
     let mut row = |metric: &str, unit: &str, of: fn(&Cost) -> f64, bar: Option<f64>| {
-        let metric = format!("{metric}, {count} sidecars");
+        let metric = format!("{metric}, {who}");
         report.add("B11", &metric, (of(ours), unit), CONDITIONS);
         if let Some(theirs) = theirs {
             report.beside(PEER, of(theirs));
@@ -126,7 +121,8 @@ fn tell(report: &mut Report, count: usize, ours: &Cost, theirs: Option<&Cost>) {
         "proportional",
         "MiB",
         |cost| cost.memory.proportional,
-        Some(0.6),
+        // what is shared is divided among as many as there are
+        (count >= HUNDRED).then_some(0.6),
     );
     row("anonymous", "MiB", |cost| cost.memory.anonymous, None);
     row("wake-ups when idle", "1/s", |cost| cost.wakes, Some(0.2));
@@ -148,7 +144,8 @@ async fn spire(report: &mut Report, peers: &Peers) -> Result<()> {
     let running = peers.run_spire(agent)?;
     sleep(SETTLE).await;
     let memory = Memory::of(running.pid())?;
-    let conditions = "started, without a server that answers: its least";
+    let conditions = "started, without a server that answers: its least. Left out: its wake-ups, processor time and tokens, since \
+         SPIRE's server needs cgo and is not built here";
     report.add(
         "B11",
         "spire-agent, resident",
@@ -178,5 +175,5 @@ const SETTLE: Duration = Duration::from_secs(12);
 /// In which each asks for its assignments about once.
 const WINDOW: Duration = Duration::from_secs(33);
 const CONDITIONS: &str = "the shipped program as real processes, ten tokens of 1 h each by the operator, the mean of all; idle: 33 s, \
-     in which each polls about once, and no renewal; no cluster, the API server is a stand-in";
+     in which each polls about once, and no renewal; no cluster, the API server is a stand-in. Left out: more than ten tokens, and readers of them";
 const PEER: &str = "the same in Go, net/http";
