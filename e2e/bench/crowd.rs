@@ -42,6 +42,10 @@ pub(crate) struct Served {
     pub(crate) first: Duration,
     /// The last token of the last one.
     pub(crate) last: Duration,
+    /// How often a sidecar answered that it has none, before it had.
+    pub(crate) refused: usize,
+    /// How often it hung up on who asked.
+    pub(crate) broken: usize,
 }
 
 impl Roots {
@@ -142,11 +146,15 @@ impl Roots {
         let mut served = Served {
             first: Duration::MAX,
             last: Duration::ZERO,
+            refused: 0,
+            broken: 0,
         };
         for asked in asking {
-            let Served { first, last } = asked.await??;
-            served.first = served.first.min(first);
-            served.last = served.last.max(last);
+            let of = asked.await??;
+            served.first = served.first.min(of.first);
+            served.last = served.last.max(of.last);
+            served.refused += of.refused;
+            served.broken += of.broken;
         }
         Ok(served)
     }

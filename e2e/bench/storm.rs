@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use crate::{
     alone::Alone,
-    crowd::{Crowd, Roots},
-    kernel::Memory,
+    crowd::{Crowd, Roots, Served},
+    kernel::{Memory, Peak},
     report::{Bar, Report},
     scale::Scale,
 };
@@ -22,19 +22,20 @@ pub(crate) async fn measure(
         scale.sidecars
     );
     drop(crowd);
+    let pid = alone.pid()?;
+    let peak = Peak::from_now_on(pid)?;
     let warm = roots.start(0..scale.sidecars)?;
     let served = roots.served(&warm).await?;
-    let last = (served.last.as_secs_f64(), "s");
-    report.add("B14", "last token, warm caches", last, &conditions);
-    report.bar(Bar::Value(2.0));
+    tell(report, "warm caches", (&served, 2.0), &conditions);
     drop(warm);
     roots.wipe()?;
     let wiped = roots.start(0..scale.sidecars)?;
     let served = roots.served(&wiped).await?;
-    let last = (served.last.as_secs_f64(), "s");
-    report.add("B14", "last token, wiped caches", last, &conditions);
-    report.bar(Bar::Value(10.0));
-    let resident = (Memory::of(alone.pid()?)?.resident, "MiB");
+    tell(report, "wiped caches", (&served, 10.0), &conditions);
+    let peak = (peak.resident()?, "MiB");
+    report.add("B14", "operator through both, peak", peak, &conditions);
+    report.bar(Bar::Value(64.0));
+    let resident = (Memory::of(pid)?.resident, "MiB");
     report.add(
         "B14",
         "operator after both, resident",
@@ -42,4 +43,18 @@ pub(crate) async fn measure(
         &conditions,
     );
     Ok(())
+}
+
+/// Who asks before a token is there asks again, and that is no failure; who is hung up on was failed.
+fn tell(report: &mut Report, caches: &str, (served, most): (&Served, f64), conditions: &str) {
+    let last = (served.last.as_secs_f64(), "s");
+    report.add("B14", &format!("last token, {caches}"), last, conditions);
+    report.bar(Bar::Value(most));
+    #[expect(clippy::cast_precision_loss, reason = "thousands")]
+    let (refused, broken) = (served.refused as f64, served.broken as f64);
+    let metric = format!("asks answered with \"not yet\", {caches}");
+    report.add("B14", &metric, (refused, ""), conditions);
+    let metric = format!("asks hung up on, {caches}");
+    report.add("B14", &metric, (broken, ""), conditions);
+    report.bar(Bar::Value(0.0));
 }

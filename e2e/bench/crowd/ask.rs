@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixStream,
@@ -14,16 +14,31 @@ use tokio::{
 
 use super::{Served, TOKENS, token_name};
 
+/// How far somebody is who reads all tokens of a sidecar.
+#[derive(Debug, Default)]
+struct Reading {
+    number: usize,
+    first: Option<Duration>,
+    refused: usize,
+    broken: usize,
+}
+
 /// Reads all tokens there, one after the other, and says when it had the first and the last.
 pub(super) async fn all(socket: PathBuf, began: Instant, pause: Duration) -> Result<Served> {
-    let mut first = None;
-    let mut number = 0;
+    let mut reading = Reading::default();
     loop {
-        let outcome = from(&socket, began, &mut number, &mut first).await;
-        match (outcome, first) {
-            (Ok(last), Some(first)) => return Ok(Served { first, last }),
+        let outcome = reading.go_on(&socket, began).await;
+        match (outcome, reading.first) {
+            (Ok(last), Some(first)) => {
+                return Ok(Served {
+                    first,
+                    last,
+                    refused: reading.refused,
+                    broken: reading.broken,
+                });
+            }
             (Err(why), _) if began.elapsed() > LONGEST => {
-                let socket = socket.display();
+                let (number, socket) = (reading.number, socket.display());
                 return Err(why.context(format!("token {number} of {socket}")));
             }
             // it does not listen yet, or the token is not there yet
@@ -32,25 +47,33 @@ pub(super) async fn all(socket: PathBuf, began: Instant, pause: Duration) -> Res
     }
 }
 
-/// Reads over one connection from that number on.
-async fn from(
-    socket: &Path,
-    began: Instant,
-    number: &mut usize,
-    first: &mut Option<Duration>,
-) -> Result<Duration> {
-    let mut stream = BufReader::new(UnixStream::connect(socket).await?);
-    loop {
-        read(&mut stream, &token_name(*number)).await?;
-        first.get_or_insert_with(|| began.elapsed());
-        *number += 1;
-        if *number == TOKENS {
-            return Ok(began.elapsed());
+impl Reading {
+    /// Reads over one connection what is not read yet.
+    async fn go_on(&mut self, socket: &Path, began: Instant) -> Result<Duration> {
+        let mut stream = BufReader::new(UnixStream::connect(socket).await?);
+        loop {
+            match read(&mut stream, &token_name(self.number)).await {
+                Ok(None) => {}
+                Ok(Some(refusal)) => {
+                    self.refused += 1;
+                    bail!(refusal);
+                }
+                Err(why) => {
+                    self.broken += 1;
+                    return Err(why);
+                }
+            }
+            self.first.get_or_insert_with(|| began.elapsed());
+            self.number += 1;
+            if self.number == TOKENS {
+                return Ok(began.elapsed());
+            }
         }
     }
 }
 
-async fn read(stream: &mut BufReader<UnixStream>, name: &str) -> Result<()> {
+/// Why there is no token, if there is none.
+async fn read(stream: &mut BufReader<UnixStream>, name: &str) -> Result<Option<String>> {
     let request = format!("GET /v1/tokens/{name} HTTP/1.1\r\nhost: hallpass\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let (mut line, mut status, mut length) = (String::new(), String::new(), 0);
@@ -72,8 +95,7 @@ async fn read(stream: &mut BufReader<UnixStream>, name: &str) -> Result<()> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.context("the body")?;
     let good = status.starts_with("HTTP/1.1 200") && length > 300;
-    ensure!(good, "{status}: {}", String::from_utf8_lossy(&body));
-    Ok(())
+    Ok((!good).then(|| format!("{status}: {}", String::from_utf8_lossy(&body))))
 }
 
 const LONGEST: Duration = Duration::from_secs(120);
