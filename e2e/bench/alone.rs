@@ -83,6 +83,7 @@ impl Alone {
             .await?;
         alone.kill();
         population.put(&alone.api.store);
+        alone.api.store.forget_writes();
         Ok(alone)
     }
 

@@ -74,7 +74,7 @@ pub(crate) struct Page {
     pub(crate) next: Option<Key>,
 }
 
-/// What was written of the objects at a path.
+/// What was written of the objects at one path.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Written {
     /// Of all of them.
@@ -248,16 +248,24 @@ impl Store {
         self.lock().kinds.get(path).map_or(0, |kind| kind.lists)
     }
 
-    /// What was written there so far.
-    pub(crate) fn written(&self, path: &str) -> Written {
+    /// What was written everywhere, by path. A review is a question and not kept.
+    pub(crate) fn all_written(&self) -> BTreeMap<String, Written> {
         let inner = self.lock();
-        inner
+        let written = inner
             .kinds
-            .get(path)
-            .map_or_else(Written::default, |kind| Written {
-                writes: kind.writes.values().sum(),
-                most: kind.writes.values().copied().max().unwrap_or(0),
-            })
+            .iter()
+            .map(|(path, kind)| (path, kind.written()));
+        let written = written.filter(|(_, written)| written.writes > 0);
+        written
+            .map(|(path, written)| (path.clone(), written))
+            .collect()
+    }
+
+    /// Has what was written so far not count.
+    pub(crate) fn forget_writes(&self) {
+        for kind in self.lock().kinds.values_mut() {
+            kind.writes.clear();
+        }
     }
 
     /// How many objects there have the condition `Ready`.
@@ -296,6 +304,13 @@ impl Inner {
 impl Kind {
     fn count(&mut self, key: &Key) {
         *self.writes.entry(key.clone()).or_default() += 1;
+    }
+
+    fn written(&self) -> Written {
+        Written {
+            writes: self.writes.values().sum(),
+            most: self.writes.values().copied().max().unwrap_or(0),
+        }
     }
 
     fn keep(
