@@ -51,6 +51,23 @@ impl Row {
             1.0
         }
     }
+
+    /// Its bar and whether that is met. Memory is told in MB too, which are smaller: a bar that says MB may be read
+    /// either way, and it is the MiB that are judged.
+    fn verdict(&self) -> String {
+        let met = |met| if met { "met" } else { "MISSED" };
+        let mut said = match (&self.bar, self.of_bar) {
+            (Some(bar), Some(of)) => format!("{bar}: {}", met(of <= 1.0)),
+            (Some(bar), None) => format!("{bar}: {}", met(false)),
+            (None, _) => String::new(),
+        };
+        if self.unit == "MiB" {
+            let bar = self.of_bar.map(|of| met(of * MIB_IN_MB <= 1.0));
+            let bar = bar.map_or_else(String::new, |bar| format!(": {bar}"));
+            said = format!("{said} ({:.2} MB{bar})", self.value * MIB_IN_MB);
+        }
+        said
+    }
 }
 
 /// All rows of a run.
@@ -149,23 +166,25 @@ impl Report {
         Ok(())
     }
 
+    /// The table, and below it under which conditions each row was measured.
     #[expect(clippy::print_stdout, reason = "the table is what the command is for")]
     pub(crate) fn print(&self) {
         println!(
-            "{:<10} {:<40} {:>10} {:<6} {:<34} {:>10} {:>7}  bar",
+            "{:<10} {:<56} {:>10} {:<6} {:<34} {:>10} {:>7}  bar",
             "id", "metric", "value", "unit", "peer", "value", "ratio"
         );
+        let mut conditions: Vec<&str> = Vec::new();
         for row in &self.0 {
             let peer = row.peer.as_deref().unwrap_or("-");
             let number =
                 |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.2}"));
-            let bar = match (&row.bar, row.of_bar) {
-                (Some(bar), Some(of)) if of <= 1.0 => format!("{bar}: met"),
-                (Some(bar), _) => format!("{bar}: MISSED"),
-                (None, _) => String::new(),
-            };
+            let known = conditions.iter().position(|of| *of == row.conditions);
+            let note = known.unwrap_or_else(|| {
+                conditions.push(&row.conditions);
+                conditions.len() - 1
+            });
             println!(
-                "{:<10} {:<40} {:>10.2} {:<6} {:<34} {:>10} {:>7}  {}",
+                "{:<10} {:<56} {:>10.2} {:<6} {:<34} {:>10} {:>7}  {} [{}]",
                 row.id,
                 row.metric,
                 row.value,
@@ -173,14 +192,20 @@ impl Report {
                 peer,
                 number(row.peer_value),
                 number(row.ratio),
-                bar
+                row.verdict(),
+                note + 1
             );
+        }
+        for (number, conditions) in (1..).zip(conditions) {
+            println!("[{number}] {conditions}");
         }
     }
 }
 
 /// How many times its bar a time may be.
 const FAR: f64 = 3.0;
+/// How many MB a MiB has.
+const MIB_IN_MB: f64 = 1.048_576;
 const TIMES: [&str; 3] = ["s", "ms", "us"];
 
 fn path() -> PathBuf {
