@@ -80,7 +80,8 @@ pub(crate) async fn measure(report: &mut Report, alone: &Alone, conditions: &str
     }
     let how = format!(
         "{count} sidecars of distinct pods connect at once by TLS, from {} addresses, ask, and hold on until no more are \
-         let in; then each lets go when it has its answer: {conditions}",
+         let in, which its listener decides; what it does not take waits in the kernel, and tries again \
+         after 10 s; then each lets go when it has its answer: {conditions}",
         count.div_ceil(ON_A_NODE)
     );
     let mut row =
