@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use futures::future::try_join_all;
 use hallpass_e2e::manifest::Manifest;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::PostParams};
@@ -39,10 +40,36 @@ impl Pairs {
         Ok(())
     }
 
+    /// The same by so many at once, each of whom creates its part of them one after the other.
+    pub(crate) async fn at_once(
+        &mut self,
+        pods: &Api<Pod>,
+        pair: (&Manifest, &Manifest),
+        (pairs, params): (usize, &PostParams),
+        creators: usize,
+    ) -> Result<()> {
+        let part = (pairs / creators, params);
+        let each = (0..creators).map(|_| async {
+            let mut made = Self::default();
+            made.create(pods, pair, part).await?;
+            Ok::<_, anyhow::Error>(made)
+        });
+        for made in try_join_all(each).await? {
+            self.without.extend(made.without);
+            self.with.extend(made.with);
+        }
+        Ok(())
+    }
+
     /// The medians without it and with it.
     pub(crate) fn medians(self) -> (f64, f64) {
-        let Self { without, with } = self;
-        (Sample::new(without).median(), Sample::new(with).median())
+        let (without, with) = self.samples();
+        (without.median(), with.median())
+    }
+
+    /// All of them without it and with it.
+    pub(crate) fn samples(self) -> (Sample, Sample) {
+        (Sample::new(self.without), Sample::new(self.with))
     }
 }
 
