@@ -11,6 +11,7 @@ pub mod attempt;
 pub mod authentication;
 pub mod authority;
 pub mod caller;
+pub mod clock;
 pub mod cluster;
 pub mod command;
 pub mod comparable;

@@ -6,6 +6,7 @@ mod f02_throttled;
 mod f03_leader;
 mod f04_rotated;
 mod f04_verified;
+mod f06_clocks;
 mod f07_frozen;
 mod f08_full;
 mod f09_stopped;
