@@ -14,22 +14,22 @@ pub(crate) mod policy;
 pub(crate) mod revocation;
 
 pub(crate) fn service_account_name() -> Rule {
-    Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(
+    Rule::new(format!("self.matches('{SUBDOMAIN}')")).message(
         "must be the exact name of one service account: lower-case letters, digits, '-' and '.'; there are no wildcards",
     )
 }
 
 pub(crate) fn namespace_name() -> Rule {
-    Rule::new("!format.dns1123Label().validate(self).hasValue()").message(
+    Rule::new(format!("self.matches('{LABEL}')")).message(
         "must be the exact name of one namespace: at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
     )
 }
 
 /// `kind` is that of the resource that is referred to.
 pub(crate) fn resource_name(kind: &str) -> Rule {
-    Rule::new("!format.dns1123Subdomain().validate(self).hasValue()").message(Message::Message(
-        format!("must be the exact name of one {kind}: lower-case letters, digits, '-' and '.'"),
-    ))
+    Rule::new(format!("self.matches('{SUBDOMAIN}')")).message(Message::Message(format!(
+        "must be the exact name of one {kind}: lower-case letters, digits, '-' and '.'"
+    )))
 }
 
 pub(crate) fn some_pod_label() -> Rule {
@@ -45,21 +45,17 @@ pub(crate) fn some_namespace_label() -> Rule {
 }
 
 pub(crate) fn label_keys() -> Rule {
-    Rule::new("self.all(k, !format.qualifiedName().validate(k).hasValue())").message(
-        Message::Expression(
-            r#"'"' + self.filter(k, format.qualifiedName().validate(k).hasValue())[0] + '" is not a label key: write a name of at most 63 letters, digits, "-", "_" or ".", with an optional prefix such as "example.com/"'"#
-                .into(),
-        ),
-    )
+    let is = qualified("k");
+    Rule::new(format!("self.all(k, {is})")).message(Message::Expression(format!(
+        r#"'"' + self.filter(k, !({is}))[0] + '" is not a label key: write a name of at most 63 letters, digits, "-", "_" or ".", with an optional prefix such as "example.com/"'"#
+    )))
 }
 
 pub(crate) fn label_values() -> Rule {
-    Rule::new("self.all(k, !format.labelValue().validate(self[k]).hasValue())").message(
-        Message::Expression(
-            r#"'the value of label "' + self.filter(k, format.labelValue().validate(self[k]).hasValue())[0] + '" is not a label value: at most 63 letters, digits, "-", "_" or ".", beginning and ending with a letter or digit'"#
-                .into(),
-        ),
-    )
+    let is = format!("self[k].matches('{LABEL_VALUE}')");
+    Rule::new(format!("self.all(k, {is})")).message(Message::Expression(format!(
+        r#"'the value of label "' + self.filter(k, !{is})[0] + '" is not a label value: at most 63 letters, digits, "-", "_" or ".", beginning and ending with a letter or digit'"#
+    )))
 }
 
 pub(crate) fn some_audience() -> Rule {
@@ -104,6 +100,20 @@ fn lifetime_within(field: &str, least: &str) -> String {
         "!{field}.matches('{LIFETIME}') || (duration({field}) >= duration('{least}') && duration({field}) <= duration('1h'))"
     )
 }
+
+/// A CEL expression: whether that one is the key of a label or an annotation, what Kubernetes calls a qualified name.
+fn qualified(key: &str) -> String {
+    format!("({key}.matches('{QUALIFIED}') && {key}.indexOf('/') <= 253)")
+}
+
+// What CEL's library `format` says of names, which Kubernetes 1.31 does not have.
+
+/// With at most 253 characters, which the schema says.
+const SUBDOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
+const LABEL: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
+const LABEL_VALUE: &str = "^(([A-Za-z0-9][A-Za-z0-9_.-]{0,61})?[A-Za-z0-9])?$";
+/// With at most 253 characters before the slash.
+const QUALIFIED: &str = "^([a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*/)?([A-Za-z0-9][A-Za-z0-9_.-]{0,61})?[A-Za-z0-9]$";
 
 const LIFETIME: &str = "^([0-9]{1,6}(h|m|s))+$";
 

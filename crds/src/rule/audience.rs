@@ -6,7 +6,7 @@ use hallpass_core::{
 };
 use kube::core::{Message, Reason, Rule};
 
-use super::{SCOPE, lifetime_within, most_in_all};
+use super::{SCOPE, SUBDOMAIN, lifetime_within, most_in_all, qualified};
 
 pub(crate) fn immutable_audience() -> Rule {
     Rule::new("self == oldSelf")
@@ -129,13 +129,10 @@ pub(crate) fn one_source() -> Rule {
 }
 
 pub(crate) fn source_key() -> Rule {
-    Rule::new("!format.qualifiedName().validate(self).hasValue()").message(
+    Rule::new(qualified("self")).message(
         "must be a key: a name of at most 63 letters, digits, '-', '_' or '.', with an optional prefix such as example.com/",
     )
 }
-
-/// What `format.dns1123Subdomain()` says, at a price that is right for as many names as there may be.
-const SUBDOMAIN: &str = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
 
 const SHARED: &str =
     "let consumers share an entry, by a label that their namespaces have in common";

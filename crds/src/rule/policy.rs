@@ -3,7 +3,7 @@
 use hallpass_core::policy::{MOST_CONTAINERS_IN_ALL, MOST_LABELS_IN_ALL, MOST_SCOPES_IN_ALL};
 use kube::core::{Message, Reason, Rule};
 
-use super::{SCOPE, lifetime_within, most_in_all};
+use super::{LABEL, SCOPE, lifetime_within, most_in_all};
 
 pub(crate) fn some_subject() -> Rule {
     Rule::new("self.size() > 0")
@@ -47,7 +47,7 @@ pub(crate) fn distinct_audiences() -> Rule {
 }
 
 pub(crate) fn token_name() -> Rule {
-    Rule::new("!format.dns1123Label().validate(self).hasValue()").message(
+    Rule::new(format!("self.matches('{LABEL}')")).message(
         "must be a DNS label, since it is a file name and a path: at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
     )
 }
@@ -114,12 +114,10 @@ pub(crate) fn some_container() -> Rule {
 }
 
 pub(crate) fn container_names() -> Rule {
-    Rule::new("self.all(c, !format.dns1123Label().validate(c).hasValue())").message(
-        Message::Expression(
-            r#"'"' + self.filter(c, format.dns1123Label().validate(c).hasValue())[0] + '" is not the name of a container: at most 63 lower-case letters, digits and "-"'"#
-                .into(),
-        ),
-    )
+    let is = format!("c.matches('{LABEL}')");
+    Rule::new(format!("self.all(c, {is})")).message(Message::Expression(format!(
+        r#"'"' + self.filter(c, !{is})[0] + '" is not the name of a container: at most 63 lower-case letters, digits and "-"'"#
+    )))
 }
 
 const SECOND: &str = "write the rest into a second policy";

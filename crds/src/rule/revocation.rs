@@ -23,7 +23,7 @@ pub(crate) fn one_target() -> Rule {
 /// Beside a namespace that is one of the others, or that is all there is.
 pub(crate) fn one_target_of_the_cluster() -> Rule {
     let others = one_of("self", &OF_THE_CLUSTER);
-    let any = one_of("self", &[&["namespace"], &OF_THE_CLUSTER[..]].concat());
+    let any = one_of("self", &[&["__namespace__"], &OF_THE_CLUSTER[..]].concat());
     Rule::new(format!("{others} || {any}")).message(
         "write exactly one of pod, serviceAccount, policy, tokenID, audience, key and issuer, or namespace alone to mean all of it: for more than one thing, write a ClusterTokenRevocation for each",
     )
@@ -32,7 +32,7 @@ pub(crate) fn one_target_of_the_cluster() -> Rule {
 pub(crate) fn some_namespace() -> Rule {
     let one = one_of("self", &OF_THE_CLUSTER);
     Rule::new(format!(
-        "!{one} || has(self.namespace) || !(has(self.pod) || has(self.serviceAccount) || has(self.policy))"
+        "!{one} || has(self.__namespace__) || !(has(self.pod) || has(self.serviceAccount) || has(self.policy))"
     ))
     .reason(Reason::FieldValueRequired)
     .field_path(".namespace")
@@ -42,7 +42,7 @@ pub(crate) fn some_namespace() -> Rule {
 pub(crate) fn no_namespace() -> Rule {
     let one = one_of("self", &OF_THE_CLUSTER);
     Rule::new(format!(
-        "!{one} || !has(self.namespace) || has(self.pod) || has(self.serviceAccount) || has(self.policy)"
+        "!{one} || !has(self.__namespace__) || has(self.pod) || has(self.serviceAccount) || has(self.policy)"
     ))
     .reason(Reason::FieldValueForbidden)
     .field_path(".namespace")
