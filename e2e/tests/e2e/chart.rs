@@ -1,5 +1,6 @@
 //! The chart: rendered twice it is the same, all of it is valid, and installing it again changes nothing.
 
+mod expressions;
 mod helms;
 mod monitoring;
 mod network;
