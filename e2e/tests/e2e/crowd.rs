@@ -131,7 +131,7 @@ async fn large(mut stream: Stream) {
     let head = format!(
         "POST /inject/pod HTTP/1.1\r\nHost: hallpass\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
     );
-    let part = [b' '; 16 * 1024];
+    let part = vec![b' '; 16 * 1024];
     let mut sent = stream.write_all(head.as_bytes()).await;
     for _ in 1..size / part.len() {
         if sent.is_err() {
