@@ -31,6 +31,7 @@ pub mod issuer;
 pub mod jury;
 pub mod kept_logs;
 pub mod key_set;
+pub mod load;
 pub mod local;
 pub mod manifest;
 pub mod memory;
