@@ -14,7 +14,7 @@ use hallpass_core::{
     scope::ScopeSet,
     wire,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -26,6 +26,7 @@ use self::{
 };
 use crate::{
     audit::{Audit, AuditError, Audited, RequestId},
+    clock,
     index::{Index, Snapshot},
     issuer::{IssuedToken, Issuers},
     telemetry::{Metrics, log::Chain},
@@ -305,10 +306,7 @@ impl Ask {
     /// The time of this step, counted from when the request was read.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        SignedDuration::try_from(self.since.elapsed())
-            .ok()
-            .and_then(|passed| self.at.saturating_add(passed).ok())
-            .unwrap_or(self.at)
+        clock::after(self.at, self.since.elapsed())
     }
 }
 

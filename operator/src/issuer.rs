@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use self::minted::Mismatch;
+use crate::clock::since_boot;
 
 pub mod hallpass;
 pub mod kubernetes;
@@ -44,10 +45,14 @@ impl Issuers {
         now: Timestamp,
         until: Instant,
     ) -> Result<IssuedToken, MintError> {
+        let since_boot = since_boot();
         match grant.source() {
             // Boxed, since it is large and would be a part of the other's state too.
-            Source::Kubernetes => Box::pin(self.kubernetes.mint(grant, now, until)).await,
-            Source::Hallpass(own) => self.hallpass.mint(grant, own, now),
+            Source::Kubernetes => {
+                let minted = Box::pin(self.kubernetes.mint(grant, now, until)).await;
+                minted.map_err(|error| self.hallpass.reason(error, now, since_boot))
+            }
+            Source::Hallpass(own) => self.hallpass.mint(grant, own, now, since_boot),
         }
     }
 }

@@ -30,6 +30,7 @@ use self::{
     store::Store,
 };
 use crate::{
+    clock,
     index::freshness::Freshness,
     restore::Restores,
     telemetry::{Metrics, label::Kind},
@@ -60,8 +61,8 @@ struct Shared {
     synced: AtomicBool,
     changes: Sender<u64>,
     heard: Freshness,
-    /// How far this replica's clock is ahead of the API server's.
-    ahead: Mutex<Option<SignedDuration>>,
+    /// What time it was by the API server's clock when this machine booted: nobody can set what has passed since.
+    booted: Mutex<Option<Timestamp>>,
     metrics: Metrics,
 }
 
@@ -91,22 +92,16 @@ impl Keys {
             synced: AtomicBool::new(false),
             changes: Sender::new(0),
             heard,
-            ahead: Mutex::new(None),
+            booted: Mutex::new(None),
             metrics,
         }))
     }
 
     /// Keeps the keys as they are stored in `namespace`, for ever, and lists them anew with each of the
     /// `restores`. On every replica.
-    pub async fn run(
-        self,
-        client: Client,
-        namespace: String,
-        restores: Restores,
-        clock: fn() -> Timestamp,
-    ) {
+    pub async fn run(self, client: Client, namespace: String, restores: Restores) {
         let store = Store::new(client, &namespace);
-        watch::follow(&self, &store, &restores, clock).await;
+        watch::follow(&self, &store, &restores).await;
     }
 
     /// The keys of that issuer; [`None`] while it has none that signs.
@@ -204,19 +199,24 @@ impl Keys {
         changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// How far this replica's clock is ahead of the API server's, where that is too far to say what time it
-    /// is: by such a clock no token begins or ends.
+    /// How far `now`, by this replica's clock, is ahead of what the API server's shows so long after the boot,
+    /// where that is too far to say what time it is: by such a clock no token begins or ends.
+    ///
+    /// # Guarantees
+    /// A clock that is set is noticed at once, and so is one that is set right; a suspended machine's clock
+    /// was not set.
     #[must_use]
-    pub fn clock_fault(&self) -> Option<SignedDuration> {
-        let ahead = *self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        ahead.filter(|ahead| ahead.abs() > CLOCKS_APART)
+    pub fn clock_fault(&self, now: Timestamp, since_boot: Duration) -> Option<SignedDuration> {
+        let booted = *self.0.booted.lock().unwrap_or_else(PoisonError::into_inner);
+        let ahead = now.duration_since(clock::after(booted?, since_boot));
+        (ahead.abs() > CLOCKS_APART).then_some(ahead)
     }
 
     /// Takes note of the API server's time, which it says in whole seconds, cut off.
-    fn compared(&self, date: Option<Timestamp>, now: Timestamp) {
-        if let Some(date) = date {
-            let mut ahead = self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-            *ahead = Some(now.duration_since(date));
+    fn compared(&self, date: Option<Timestamp>, since_boot: Duration) {
+        let booted = date.and_then(|date| date.checked_sub(since_boot).ok());
+        if booted.is_some() {
+            *self.0.booted.lock().unwrap_or_else(PoisonError::into_inner) = booted;
         }
     }
 

@@ -23,10 +23,10 @@ use tracing::{debug, info, warn};
 
 use self::{
     candidate::{Candidate, DURATION, Record, Step},
-    tenure::{Tenure, suspended},
+    tenure::Tenure,
 };
 use crate::{
-    clock,
+    clock::{self, suspended},
     restore::Restores,
     telemetry::{Metrics, log::Chain},
 };

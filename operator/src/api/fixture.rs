@@ -1,6 +1,7 @@
 //! The whole operator behind its router: only the API server is scripted.
 
 use std::{
+    cell::Cell,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
 };
@@ -10,6 +11,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hallpass_core::{name::Namespace, token::cache::VerifiedCache, wire::Problem};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
+use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -43,6 +45,20 @@ pub(super) const REVOCATIONS: &str =
 /// That of the token that every token of the tests is named as.
 const REVOCATION: &str = "GET /apis/hallpass.dev/v1alpha1/namespaces/shop/tokenrevocations/token-07070707-0707-4707-8707-070707070707";
 const ISSUER: &str = "https://kubernetes.default.svc";
+
+thread_local! {
+    static AHEAD: Cell<SignedDuration> = const { Cell::new(SignedDuration::ZERO) };
+}
+
+/// The clock of the operators of this test, which runs on one thread.
+fn wall() -> Timestamp {
+    now() + AHEAD.get()
+}
+
+/// Sets it so many seconds ahead.
+pub(super) fn set_clock(ahead: i64) {
+    AHEAD.set(SignedDuration::from_secs(ahead));
+}
 
 /// An operator that serves namespace `shop`: its pod `orders-0` may hold `queue` and `vault`, its pod
 /// `idle-0` nothing.
@@ -156,7 +172,7 @@ impl Operator {
             anchors: Anchors::default(),
             webhook: None,
             metrics: metrics.clone(),
-            clock: now,
+            clock: wall,
         };
         Self {
             lines,

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, error};
 
 use super::{Api, oauth, problem::Refused};
-use crate::{audit::RequestId, issue::refusal::Refusal, telemetry::label::Route};
+use crate::{audit::RequestId, clock, issue::refusal::Refusal, telemetry::label::Route};
 
 /// A request's id, when it was read, and where it came from.
 #[derive(Debug, Clone)]
@@ -26,6 +26,11 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
+    /// The time of this step, counted from when the request was read.
+    pub(super) fn now(&self) -> Timestamp {
+        clock::after(self.at, self.since.elapsed())
+    }
+
     /// The arrival of the request with those extensions.
     pub(super) fn of(extensions: &Extensions) -> Result<&Self, Refusal> {
         extensions

@@ -284,7 +284,7 @@ impl Parts {
             let (keys, client) = (self.keys.clone(), self.client.clone());
             let (namespace, restores) = (namespace.clone(), self.restores.clone());
             async move {
-                keys.run(client, namespace, restores, clock::now).await;
+                keys.run(client, namespace, restores).await;
                 Ok(())
             }
         });

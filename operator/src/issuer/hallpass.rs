@@ -1,6 +1,8 @@
 //! Tokens of Hallpass's own: signed or sealed here, with the keys of the grant's issuer, without asking
 //! anybody. Nothing is stored.
 
+use std::time::Duration;
+
 use hallpass_core::{
     audience::Format,
     decide::{Grant, Own},
@@ -9,7 +11,7 @@ use hallpass_core::{
 };
 use jiff::Timestamp;
 
-use super::{IssuedToken, MintError};
+use super::{IssuedToken, MintError, minted::Mismatch};
 use crate::{index::revocations::Revocations, keys::Keys};
 
 /// Mints tokens of Hallpass's own.
@@ -43,8 +45,9 @@ impl Mint {
         grant: &Grant,
         own: &Own,
         now: Timestamp,
+        since_boot: Duration,
     ) -> Result<IssuedToken, MintError> {
-        if let Some(ahead) = self.keys.clock_fault() {
+        if let Some(ahead) = self.keys.clock_fault(now, since_boot) {
             return Err(MintError::Clock(ahead));
         }
         let ring = self.keys.ring(&own.issuer.url.id());
@@ -70,6 +73,20 @@ impl Mint {
             issued_at: claims.issued,
             expires_at: claims.expires,
         })
+    }
+
+    /// That error of another issuer, or that this replica's clock is off, where it is the reason.
+    pub(super) fn reason(
+        &self,
+        error: MintError,
+        now: Timestamp,
+        since_boot: Duration,
+    ) -> MintError {
+        let by_the_clock = matches!(error, MintError::Mismatch(Mismatch::Lifetime));
+        let ahead = self.keys.clock_fault(now, since_boot);
+        ahead
+            .filter(|_| by_the_clock)
+            .map_or(error, MintError::Clock)
     }
 
     fn id(&self) -> TokenId {

@@ -23,7 +23,7 @@ use tokio::{sync::broadcast, time::Instant};
 use tower::BoxError;
 
 use super::{Keys, rotation::Plan, secret::NewKey, shelf::Shelf};
-use crate::telemetry::Metrics;
+use crate::{clock::since_boot, telemetry::Metrics};
 
 pub(super) const PATH: &str = "/api/v1/namespaces/hallpass-keys/secrets";
 
@@ -369,7 +369,7 @@ impl Keys {
 
     /// The API server says that it is `seconds` earlier than this replica's clock does.
     pub(crate) fn be_ahead(&self, seconds: i64) {
-        self.compared(Some(at(0)), at(seconds));
+        self.compared(Some(at(-seconds)), since_boot());
     }
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use hallpass_core::lifetime;
-use jiff::Timestamp;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
@@ -13,6 +12,7 @@ use super::{
     store::{CallError, ChangeKind, Lines, Store},
 };
 use crate::{
+    clock::since_boot,
     restore::Restores,
     telemetry::{label::Kind, log::Chain},
 };
@@ -25,17 +25,12 @@ use crate::{
 /// then on, and a new list is taken: the watch may hang on a version that the cluster, whose state went
 /// back, has not reached yet. After a failure a list counts when it is known whether it is from such a
 /// cluster: it may have keys that were removed.
-pub(super) async fn follow(
-    keys: &Keys,
-    store: &Store,
-    restores: &Restores,
-    clock: fn() -> Timestamp,
-) {
+pub(super) async fn follow(keys: &Keys, store: &Store, restores: &Restores) {
     let (mut shelf, mut failures) = (Shelf::telling(), 0u32);
     let mut noticed = restores.watch();
     loop {
         tokio::select! {
-            () = until_it_fails(keys, store, restores, clock, (&mut shelf, &mut failures)) => {}
+            () = until_it_fails(keys, store, restores, (&mut shelf, &mut failures)) => {}
             // Its error says that nobody is left who would notice, and then the process ends too.
             Ok(()) = noticed.changed() => {
                 warn!(watch.kind = Kind::SigningKey.as_str(), "the state of the cluster went back: listing anew");
@@ -52,10 +47,9 @@ async fn until_it_fails(
     keys: &Keys,
     store: &Store,
     restores: &Restores,
-    clock: fn() -> Timestamp,
     (shelf, failures): (&mut Shelf, &mut u32),
 ) {
-    let Err(error) = tend(keys, store, restores, clock, (shelf, failures)).await;
+    let Err(error) = tend(keys, store, restores, (shelf, failures)).await;
     *failures = failures.saturating_add(1);
     keys.0.metrics.watch_error(Kind::SigningKey);
     report(&error, *failures);
@@ -79,11 +73,11 @@ async fn tend(
     keys: &Keys,
     store: &Store,
     restores: &Restores,
-    clock: fn() -> Timestamp,
     (shelf, failures): (&mut Shelf, &mut u32),
 ) -> Result<Never, CallError> {
     let sent = Instant::now();
     let listed = store.list(None).await?;
+    keys.compared(listed.date, since_boot());
     if *failures > 0 {
         restores.look().await;
     }
@@ -91,7 +85,6 @@ async fn tend(
     *shelf = shelf.relist(&listed.objects);
     keys.publish(shelf, restores.last());
     keys.heard(sent);
-    keys.compared(listed.date, clock());
     if std::mem::take(failures) > 0 {
         info!(watch.kind = Kind::SigningKey.as_str(), "the watch is back");
     }
@@ -99,7 +92,7 @@ async fn tend(
         let began = Instant::now();
         let mut lines = store.watch(&version).await?;
         keys.heard(began);
-        keys.compared(lines.date, clock());
+        keys.compared(lines.date, since_boot());
         while take(keys, &mut lines, shelf, &mut version, restores).await? {}
         // An API server that ends every watch at once is not asked without a pause.
         sleep_until(began + SHORTEST_WATCH).await;

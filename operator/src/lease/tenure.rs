@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::time::Instant;
+
+use crate::clock::suspended;
 
 /// Whether this replica leads, and until when unless it renews.
 ///
@@ -41,19 +42,6 @@ impl Tenure {
         let end = self.0;
         end.is_some_and(|end| now + suspended.saturating_sub(end.suspended) < end.at)
     }
-}
-
-/// How long this machine was suspended since it booted.
-pub(super) fn suspended() -> Duration {
-    let running = since_boot(clock_gettime(ClockId::Monotonic));
-    since_boot(clock_gettime(ClockId::Boottime)).saturating_sub(running)
-}
-
-fn since_boot(read: Timespec) -> Duration {
-    // The kernel tells neither a time before the start nor nanoseconds beyond a second.
-    let seconds = u64::try_from(read.tv_sec).unwrap_or_default();
-    let nanos = u32::try_from(read.tv_nsec).unwrap_or_default();
-    Duration::new(seconds, nanos)
 }
 
 #[cfg(test)]

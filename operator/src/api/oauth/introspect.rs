@@ -26,6 +26,7 @@ use crate::{
         problem::Refused,
         routes::{encode, json},
     },
+    clock::since_boot,
     issue::refusal::Refusal,
     issuer::MintError,
 };
@@ -56,7 +57,7 @@ pub(super) async fn introspect(
     let snapshot = api.index.snapshot().map_err(Refusal::from)?;
     let current = api.index.standing().may_tell(Instant::now());
     current.map_err(Refusal::from)?;
-    if let Some(ahead) = api.keys.clock_fault() {
+    if let Some(ahead) = api.keys.clock_fault(arrival.now(), since_boot()) {
         let detail = MintError::Clock(ahead).to_string();
         return Err(Refusal::new(Code::Unavailable, detail).into());
     }

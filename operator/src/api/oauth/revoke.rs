@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     api::{Api, observe::Arrival, problem::Refused},
+    clock::since_boot,
     issue::refusal::Refusal,
     issuer::MintError,
     telemetry::log::Chain,
@@ -61,7 +62,7 @@ pub(super) async fn revoke(
     let subject = subject.map_err(|refusal| refuse(refusal, client))?;
     let spent = api.issuance.count(&subject, COST, arrival.at);
     spent.map_err(|refusal| refuse(refusal, client))?;
-    let meant = meant(api, issuer, token, arrival.at);
+    let meant = meant(api, issuer, token, arrival);
     // RFC 7009 §2.2: what is no valid token is worth nothing already, and that is no error.
     if let Some(verified) = meant.map_err(|refusal| refuse(refusal, client))? {
         let revoked = store(api, &subject, &verified, arrival).await;
@@ -78,11 +79,11 @@ fn meant(
     api: &Api,
     issuer: &Issuer,
     token: &Secret<String>,
-    now: Timestamp,
+    arrival: &Arrival,
 ) -> Result<Option<Arc<Verified<Claims>>>, Refusal> {
     let snapshot = api.index.snapshot()?;
     api.index.standing().may_tell(Instant::now())?;
-    if let Some(ahead) = api.keys.clock_fault() {
+    if let Some(ahead) = api.keys.clock_fault(arrival.now(), since_boot()) {
         let detail = MintError::Clock(ahead).to_string();
         return Err(Refusal::new(Code::Unavailable, detail));
     }
@@ -92,7 +93,7 @@ fn meant(
         audiences: &snapshot.rules().audiences,
         ring: &ring,
         issuer,
-        now,
+        now: arrival.at,
     };
     known.meant(token)
 }

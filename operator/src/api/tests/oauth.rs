@@ -1,5 +1,6 @@
 //! What issuers have below their URLs.
 
+mod clock;
 mod fixture;
 mod foreign;
 mod introspect;

@@ -31,7 +31,7 @@ async fn start() -> Running {
     let (keys, restores) = (Keys::new(Metrics::default()), Restores::default());
     let running = keys
         .clone()
-        .run(cluster.client(), namespace(), restores.clone(), now);
+        .run(cluster.client(), namespace(), restores.clone());
     let running = Running {
         task: tokio::spawn(running),
         cluster,

@@ -23,7 +23,7 @@ use crate::{
 const REVOKE: &str = "/oauth2/revoke";
 
 impl Shop {
-    async fn give_back(&self, path: &str, identity: &str, token: &str) -> Answer {
+    pub(super) async fn give_back(&self, path: &str, identity: &str, token: &str) -> Answer {
         self.post(path, &give_back(identity, token)).await
     }
 
