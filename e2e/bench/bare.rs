@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use axum::Router;
+use hallpass_operator::clock;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
@@ -141,7 +142,8 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
     writeln!(stdout, "{}", listener.local_addr()?.port())?;
     stdout.flush()?;
     let router = Router::new().fallback(|| async {});
-    hallpass_operator::api::serve(listener, Arc::new(tls), router, std::future::pending()).await;
+    let never = std::future::pending();
+    hallpass_operator::api::serve(listener, Arc::new(tls), router, clock::now, never).await;
     Ok(())
 }
 

@@ -11,11 +11,13 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::Request, response::Response};
+use http::{HeaderValue, header::DATE};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::{GracefulShutdown, Watcher},
 };
+use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -86,12 +88,14 @@ impl Default for ConnectionLimits {
 /// Serves `service` over TLS until `shutdown`, then lets open requests end, for 20 s at most.
 ///
 /// # Guarantees
+/// Each answer says what time it is by `clock`, whatever was done to it: who asks counts by that how old a token is.
 /// A caller that is slow, silent or gone loses its connection; no failure of one connection ends another
 /// or the loop; no one address takes all connections.
 pub async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     service: impl Answers,
+    clock: fn() -> Timestamp,
     shutdown: impl Future<Output = ()>,
 ) {
     serve_within(
@@ -99,6 +103,7 @@ pub async fn serve(
         listener,
         tls,
         service,
+        clock,
         shutdown,
     )
     .await;
@@ -110,6 +115,7 @@ pub async fn serve_within(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     service: impl Answers,
+    clock: fn() -> Timestamp,
     shutdown: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
@@ -137,6 +143,7 @@ pub async fn serve_within(
             limits,
             acceptor: acceptor.clone(),
             service: service.clone().asked_from(address.ip()),
+            clock,
             watcher: graceful.watcher(),
             _slot: slot,
             _share: share,
@@ -182,6 +189,7 @@ struct Connection<S> {
     limits: ConnectionLimits,
     acceptor: TlsAcceptor,
     service: S,
+    clock: fn() -> Timestamp,
     watcher: Watcher,
     _slot: OwnedSemaphorePermit,
     _share: Share,
@@ -193,6 +201,7 @@ impl<S: Answers> Connection<S> {
             limits,
             acceptor,
             service,
+            clock,
             watcher,
             _slot,
             _share,
@@ -208,13 +217,19 @@ impl<S: Answers> Connection<S> {
             let pace = Arc::clone(&pace);
             let answer = service.clone().call(request.map(Body::new));
             async move {
-                let answer = answer.await;
+                let Ok(mut answer) = answer.await;
+                if let Some(date) = date(clock()) {
+                    answer.headers_mut().insert(DATE, date);
+                }
                 pace.rest();
-                answer
+                Ok::<_, Infallible>(answer)
             }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
+            // Its own is one that it remembers until the clock has passed it: of a clock that was ahead and is set
+            // right it tells the wrong time for as long as it was ahead. What it refuses itself has none.
+            .auto_date_header(false)
             // Counts from the end of the answer before, so it is the idle time; Paced has the shorter one.
             .header_read_timeout(limits.idle)
             .max_headers(MOST_HEADERS)
@@ -224,6 +239,13 @@ impl<S: Answers> Connection<S> {
     }
 }
 
+/// The `Date` of an answer (RFC 9110 §6.6.1).
+fn date(now: Timestamp) -> Option<HeaderValue> {
+    let text = DATES.timestamp_to_rfc9110_string(&now).ok()?;
+    HeaderValue::try_from(text).ok()
+}
+
+const DATES: DateTimePrinter = DateTimePrinter::new();
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 const MOST_HEADERS: usize = 64;
 const HEAD_SIZE: usize = 16 * 1024;

@@ -220,7 +220,7 @@ impl Parts {
         ] {
             let (tls, over) = (Arc::clone(&tls), reached(phases.clone(), Phase::Closing));
             closing.spawn(name, async move {
-                api::serve(listener, tls, front, over).await;
+                api::serve(listener, tls, front, clock::now, over).await;
                 Ok(())
             });
         }

@@ -18,8 +18,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use self::date::clock;
 use super::*;
 
+mod date;
 mod protocol;
 
 /// More than the kernel buffers of both sides hold.
@@ -109,7 +111,7 @@ async fn serving_over(
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(serve_within(limits, listener, tls, service, async {
+    let task = tokio::spawn(serve_within(limits, listener, tls, service, clock, async {
         drop(stopped.await);
     }));
     Server {

@@ -41,7 +41,13 @@ async fn replica(name: &str, answer: &'static str) -> Replica {
     Replica {
         address,
         trust: Arc::new(trust),
-        _task: tokio::spawn(crate::api::serve(listener, Arc::new(tls), router, never)),
+        _task: tokio::spawn(crate::api::serve(
+            listener,
+            Arc::new(tls),
+            router,
+            crate::clock::now,
+            never,
+        )),
     }
 }
 
