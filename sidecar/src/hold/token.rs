@@ -42,12 +42,14 @@ impl HeldToken {
     /// # Guarantees
     /// Its life is counted by this machine's boot time from the moment it was asked for, and is no longer
     /// than what the operator's clock leaves of it: it ends here no later than where it was made,
-    /// whatever this machine's wall clock says.
+    /// whatever this machine's wall clock says. Where that clock and the token agree that it was made when it
+    /// was asked for, a date that says otherwise is a wrong one, and takes [`AGREED`] of its life at most.
     pub(crate) fn new(issued: IssuedToken, asked: Asked) -> Option<Self> {
-        let from = asked
-            .latest
-            .unwrap_or(issued.issued_at)
-            .max(issued.issued_at);
+        let made = issued.issued_at;
+        let mut from = asked.latest.unwrap_or(made).max(made);
+        if asked.at.wall.duration_since(made).unsigned_abs() <= AGREED {
+            from = from.min(made.saturating_add(AGREED).unwrap_or(from));
+        }
         let life = Duration::try_from(issued.expires_at.duration_since(from)).ok();
         let life = life.filter(|life| !life.is_zero())?;
         Self::kept(issued, life, asked.at.boot)
@@ -133,6 +135,8 @@ fn opening(issued: &IssuedToken) -> Option<Secret<String>> {
     Some(Secret::new(opening.to_owned()))
 }
 
+/// As far apart are clocks that agree.
+const AGREED: Duration = Duration::from_secs(5);
 /// Room for the members that [`HeldToken::json`] adds.
 const ROOM: usize = 48;
 
@@ -156,14 +160,36 @@ mod tests {
     fn f06_what_the_operators_clock_leaves_of_a_life_is_all_that_is_left() {
         let now = start();
         let held = |latest| {
-            let latest = Some(Timestamp::UNIX_EPOCH + Duration::from_secs(latest));
-            HeldToken::new(issued("vault", "planted", 600), Asked { at: now, latest })
+            let wall = Timestamp::UNIX_EPOCH + Duration::from_secs(latest);
+            let (at, latest) = (Moment { wall, ..now }, Some(wall));
+            HeldToken::new(issued("vault", "planted", 600), Asked { at, latest })
         };
         for (latest, left) in [(0, 600), (1, 599), (590, 10)] {
             let token = held(latest).unwrap();
             assert_eq!(token.remaining(now), Duration::from_secs(left), "{latest}");
         }
         assert!(held(600).is_none());
+    }
+
+    #[test]
+    fn f06_a_date_that_the_token_and_the_clock_here_speak_against_takes_no_life() {
+        let left = |wall: i64, latest: i64| {
+            let at = Moment {
+                wall: Timestamp::from_second(wall).unwrap(),
+                ..start()
+            };
+            let latest = Timestamp::from_second(latest).ok();
+            let token = HeldToken::new(issued("vault", "planted", 600), Asked { at, latest });
+            token.map(|token| token.remaining(at).as_secs())
+        };
+        for wall in [-5, 0, 5] {
+            assert_eq!(left(wall, 600), Some(595), "ten minutes ahead, {wall}");
+            assert_eq!(left(wall, 3), Some(597), "what was on the way, {wall}");
+            assert_eq!(left(wall, -600), Some(600), "behind, {wall}");
+        }
+        for wall in [-6, 6, 600] {
+            assert_eq!(left(wall, 600), None, "who is right is not known, {wall}");
+        }
     }
 
     #[test]
