@@ -5,14 +5,15 @@ use hallpass_e2e::{
     api::OperatorApi,
     apps::{Apps, SHORT},
     clock::WallClock,
-    operator::renewed,
     pod::Answer,
     process::Process,
-    silence::Silence,
     wait::until,
 };
+use jiff::fmt::rfc2822::DateTimeParser;
 
 use crate::fixture::{LIFE, MINUTE, PODS, apps, current, moment, replaced};
+
+const PARSER: DateTimeParser = DateTimeParser::new();
 
 /// In seconds.
 const OFF: i64 = 600;
@@ -37,49 +38,43 @@ async fn f06_every_read_is_served_while_the_clock_of_a_sidecar_is_set() -> Resul
 }
 
 #[tokio::test]
-async fn f06_every_read_is_served_while_the_clock_of_one_of_two_replicas_is_off() -> Result<()> {
+async fn f06_every_read_is_served_while_the_clock_of_one_of_two_replicas_is_set() -> Result<()> {
     let Some(apps) = apps("clockoff", PODS, LIFE).await? else {
         return Ok(());
     };
-    let outcome = one_off(&apps).await;
-    // one that was ahead and is set back would go on for as long to say in its answers that it is later
-    renewed().await?;
-    current().await?;
-    let (_, verdict) = apps.end("the clock of one of two replicas was off")?;
-    let ahead = outcome?;
-    drop(ahead);
+    for (replica, ahead) in [-OFF, OFF].into_iter().enumerate() {
+        set(&apps, replica, ahead).await?;
+    }
+    let (_, verdict) = apps.end("the clock of one of two replicas was set")?;
     verdict.all_served()
 }
 
-/// One after the other is off, and the second stays so.
-async fn one_off(apps: &Apps) -> Result<WallClock> {
-    let behind = wrong(apps, 0, -OFF).await?;
-    drop(behind);
+/// A replica whose clock is set so far off makes and judges no tokens from then on, and the pods have theirs from
+/// the other. As soon as it is set right it does.
+async fn set(apps: &Apps, which: usize, ahead: i64) -> Result<()> {
     let (replicas, identity) = (current().await?, apps.identity().await?);
-    let right = replicas[0].api().await?;
-    until(MINUTE / 2, "it issues", || issues(&right, &identity)).await?;
-    wrong(apps, 1, OFF).await
-}
-
-/// A replica whose clock is so far off makes and judges no tokens, and the pods have theirs from the other.
-async fn wrong(apps: &Apps, off: usize, ahead: i64) -> Result<WallClock> {
-    let (replicas, identity) = (current().await?, apps.identity().await?);
-    let (wrong, right) = (replicas[off].api().await?, replicas[1 - off].api().await?);
-    let wall = WallClock::of(Process::of(&replicas[off]).await?).await?;
-    // it compares the clocks with each watch: until then it goes by the wrong one, and no pod reaches it
-    let silence = Silence::towards_pods(&replicas[off].address).await?;
-    wall.set(ahead)?;
-    until(MINUTE / 2, "it judges nothing", || {
-        judges_nothing(&wrong, &identity)
-    })
-    .await?;
-    drop(silence);
+    let (off, right) = (
+        replicas[which].api().await?,
+        replicas[1 - which].api().await?,
+    );
+    let wall = WallClock::of(Process::of(&replicas[which]).await?).await?;
+    judges(&off, &identity).await?;
     let since = moment();
+    wall.set(ahead)?;
+    // by what it noticed before: it compares its clock with that of the API server every few seconds
+    issues_nothing(&off, &identity).await?;
+    judges_nothing(&off, &identity, ahead).await?;
     replaced(apps, since).await?;
-    judges_nothing(&wrong, &identity).await?;
-    issues_nothing(&wrong, &identity).await?;
+    issues_nothing(&off, &identity).await?;
+    judges_nothing(&off, &identity, ahead).await?;
     until(MINUTE / 2, "the other issues", || issues(&right, &identity)).await?;
-    Ok(wall)
+    let since = moment();
+    drop(wall);
+    judges(&off, &identity).await?;
+    // its sidecar may have been given two a moment ago
+    until(MINUTE / 2, "it issues", || issues(&off, &identity)).await?;
+    replaced(apps, since).await?;
+    judges(&off, &identity).await
 }
 
 /// The first pod's sidecar knows how far its clock is ahead, and how often it was set.
@@ -99,11 +94,28 @@ async fn told(apps: &Apps, ahead: i64, jumps: u32) -> Result<()> {
     Ok(())
 }
 
-/// The replica knows that its clock is so far from the API server's, and judges no token.
-async fn judges_nothing(api: &OperatorApi, identity: &str) -> Result<()> {
+/// What the replica says of a token that nobody made, at a time by its own clock that is so far ahead.
+async fn asked(api: &OperatorApi, identity: &str, ahead: i64) -> Result<Answer> {
     let bearer = format!("Authorization: Bearer {identity}");
     let question = ["-H", &bearer, "-d", "token=unknown"];
-    let answer = api.ask(&question, "/oauth2/introspect").await?;
+    let reply = api.reply(&question, "/oauth2/introspect").await?;
+    let date = reply.header("date").context("no date")?;
+    let date = PARSER.parse_timestamp(date)?;
+    let off = date.duration_since(moment()).as_secs() - ahead;
+    ensure!(off.abs() <= 3, "{off} s off: {reply:?}");
+    Ok(reply.answer)
+}
+
+/// The replica judges tokens.
+async fn judges(api: &OperatorApi, identity: &str) -> Result<()> {
+    let answer = asked(api, identity, 0).await?;
+    ensure!(answer.status == 200, "{answer:?}");
+    Ok(())
+}
+
+/// The replica knows that its clock is so far from the API server's, and judges no token.
+async fn judges_nothing(api: &OperatorApi, identity: &str, ahead: i64) -> Result<()> {
+    let answer = asked(api, identity, ahead).await?;
     ensure!(answer.status == 503, "{answer:?}");
     tells_why(&answer)
 }
