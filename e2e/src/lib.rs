@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod apps;
+pub mod asker;
 pub mod attempt;
 pub mod authentication;
 pub mod authority;
@@ -20,6 +21,7 @@ pub mod daemon;
 pub mod disk;
 pub mod etcd;
 pub mod faults;
+pub mod flow;
 pub mod forge;
 pub mod generated_pods;
 pub mod guard;
@@ -31,6 +33,7 @@ pub mod issuer;
 pub mod jury;
 pub mod kept_logs;
 pub mod key_set;
+pub mod late;
 pub mod load;
 pub mod local;
 pub mod manifest;

@@ -5,9 +5,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use hallpass_e2e::{
     api::OperatorApi,
-    apps::Apps,
+    asker::{Asker, ROWS},
     daemon::{API_SERVER, ETCD, api_answers},
-    manifest::{pod, policy, service_account},
     remark::remark,
     wait::{not_yet, until},
 };
@@ -20,10 +19,6 @@ const GONE: Duration = Duration::from_secs(120);
 
 /// How soon after its return a service-account token is issued again.
 const AGAIN: Duration = Duration::from_secs(5);
-
-/// Names that nobody asked for yet: of each, a replica issues two at once.
-const ROWS: usize = 30;
-const ASKER: &str = "asker";
 
 #[tokio::test]
 async fn f01_every_read_is_served_while_the_api_server_is_gone_for_two_minutes() -> Result<()> {
@@ -61,14 +56,11 @@ async fn without_api_server(test: &str, fault: Fault) -> Result<()> {
     let Some(apps) = apps(test, PODS, LIFE).await? else {
         return Ok(());
     };
-    let identity = asker(&apps).await?;
+    let asker = Asker::start(&apps.shop).await?;
     let mut apis = Vec::new();
     for replica in current().await? {
         let api = replica.api().await?;
-        until(MINUTE, "it knows the policy", || {
-            issues(&api, &identity, "row-0")
-        })
-        .await?;
+        until(MINUTE, "it knows the policy", || asker.ask(&api, 0)).await?;
         apis.push(api);
     }
 
@@ -93,8 +85,8 @@ async fn without_api_server(test: &str, fault: Fault) -> Result<()> {
         }
     };
     let (one, other) = tokio::try_join!(
-        first_success(&apis[0], &identity, returned),
-        first_success(&apis[1], &identity, returned),
+        first_success(&apis[0], &asker, returned),
+        first_success(&apis[1], &asker, returned),
     )?;
     remark(&format!(
         "a service-account token {one:?} and {other:?} after the API server's return"
@@ -109,42 +101,15 @@ async fn without_api_server(test: &str, fault: Fault) -> Result<()> {
     Ok(())
 }
 
-/// A pod beside the applications, for whose tokens the replicas are asked by the test; its identity.
-async fn asker(apps: &Apps) -> Result<String> {
-    let rows: Vec<_> = (0..ROWS)
-        .map(|row| (format!("row-{row}"), format!("https://{row}.example")))
-        .collect();
-    let rows: Vec<_> = rows.iter().map(|(name, aud)| (&**name, &**aud)).collect();
-    let account = service_account(ASKER);
-    apps.shop.apply(&account.to_string()).await?;
-    let rows = policy(ASKER, ASKER, &rows);
-    apps.shop.apply(&rows.to_string()).await?;
-    let asker = pod(ASKER).injected().under(ASKER);
-    let asker = apps.shop.start(&asker).await?;
-    apps.shop.identity(&asker, ASKER).await
-}
-
 /// How long after `since` that replica issued a service-account token.
-async fn first_success(api: &OperatorApi, identity: &str, since: Instant) -> Result<Duration> {
+async fn first_success(api: &OperatorApi, asker: &Asker, since: Instant) -> Result<Duration> {
     let mut why = not_yet("nothing was asked for");
     for row in 1..ROWS {
-        match issues(api, identity, &format!("row-{row}")).await {
+        match asker.ask(api, row).await {
             Ok(()) => return Ok(since.elapsed()),
             Err(refused) => why = refused,
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     Err(why.context(format!("nothing {:?} after the return", since.elapsed())))
-}
-
-async fn issues(api: &OperatorApi, identity: &str, name: &str) -> Result<()> {
-    let answer = api.tokens(identity, &[name]).await?;
-    let issued = answer.status == 200 && answer.json()?["tokens"][0]["token"].is_string();
-    ensure!(
-        issued,
-        "{} {}",
-        answer.status,
-        answer.code().unwrap_or_default()
-    );
-    Ok(())
 }

@@ -2,6 +2,7 @@
 //! read their tokens all the while, and a jury looks at every read. Each test is alone on the cluster.
 
 mod f01_api_server;
+mod f02_slow;
 mod f02_throttled;
 mod f03_leader;
 mod f04_rotated;
