@@ -39,6 +39,7 @@ pub mod local;
 pub mod manifest;
 pub mod memory;
 pub mod mint;
+pub mod minting;
 pub mod operator;
 pub mod payments;
 pub mod pod;
