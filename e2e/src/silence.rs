@@ -32,6 +32,18 @@ impl Silence {
         Self::of(&[&["FORWARD", "-s", pod], &["FORWARD", "-d", pod]]).await
     }
 
+    /// The large packets between a pod and all other pods, as where a link takes smaller ones only and does not say
+    /// so: connections are opened, and much of what is written to them does not come.
+    ///
+    /// # Errors
+    /// iptables refused.
+    pub async fn of_large_packets(pod: &str) -> Result<Self> {
+        let large = ["-m", "length", "--length", LARGE];
+        let from = [&["FORWARD", "-s", pod][..], &large].concat();
+        let to = [&["FORWARD", "-d", pod][..], &large].concat();
+        Self::of(&[&from, &to]).await
+    }
+
     /// How many packets did not arrive.
     ///
     /// # Errors
@@ -81,3 +93,6 @@ impl Drop for Silence {
 }
 
 const API_PORT: &str = "6443";
+
+/// From so many bytes on: more than the packets that open a connection have, and less than a certificate.
+const LARGE: &str = "600:";

@@ -24,6 +24,7 @@ mod f19_crowded;
 mod f19_sidecar_killed;
 mod f20_deleted;
 mod f20_undefined;
+mod f21_large;
 mod f21_names;
 mod f22_panics;
 mod fixture;
