@@ -3,7 +3,8 @@
 
 use std::{
     fs,
-    io::ErrorKind,
+    io::{self, ErrorKind},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Once,
     time::Duration,
@@ -74,8 +75,7 @@ fn link_all(state: &Path) -> Result<()> {
     for pod in list(&logs)? {
         for container in list(&pod)? {
             for log in list(&container)? {
-                let name = log.strip_prefix(&logs)?.to_string_lossy().replace('/', "_");
-                match fs::hard_link(&log, kept.join(name)) {
+                match link(&log, &logs, &kept) {
                     Err(why) if !expected(why.kind()) => {
                         return Err(why).with_context(|| log.display().to_string());
                     }
@@ -85,6 +85,14 @@ fn link_all(state: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// By the number of the file, not by its name: the kubelet puts one that is large aside and begins another of that name.
+fn link(log: &Path, logs: &Path, kept: &Path) -> io::Result<()> {
+    let container = log.parent().and_then(|of| of.strip_prefix(logs).ok());
+    let container = container.unwrap_or(log).to_string_lossy().replace('/', "_");
+    let number = fs::metadata(log)?.ino();
+    fs::hard_link(log, kept.join(format!("{container}_{number}.log")))
 }
 
 /// What is in a folder, which may be gone.
@@ -138,7 +146,21 @@ mod tests {
         assert_eq!(logs.len(), 2, "{logs:?}");
         let found = panics(&logs)?;
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("shop_orders_hallpass_0.log"), "{found:?}");
+        assert!(found[0].contains("shop_orders_hallpass_"), "{found:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_log_that_was_put_aside_is_kept_once_and_the_one_that_took_its_name_too() -> Result<()> {
+        let state = TempDir::new()?;
+        write(state.path(), "shop_orders", "listening\n")?;
+        assert_eq!(all(state.path())?.len(), 1, "seen");
+        let folder = state.path().join(LOGS).join("shop_orders/hallpass");
+        fs::rename(folder.join("0.log"), folder.join("0.log.20260101-000000"))?;
+        write(state.path(), "shop_orders", "{\"message\":\"panic\"}\n")?;
+        let logs = all(state.path())?;
+        assert_eq!(logs.len(), 2, "{logs:?}");
+        assert_eq!(panics(&logs)?.len(), 1);
         Ok(())
     }
 }

@@ -61,12 +61,18 @@ fn logs(replicas: &[Replica]) -> Result<()> {
 }
 
 /// The log of a pod that there is not, with a record of a panic, until this is dropped.
-struct Planted([PathBuf; 2]);
+struct Planted {
+    pod: PathBuf,
+    kept: PathBuf,
+}
 
 impl Planted {
     fn in_a_log(state: &Path) -> Result<Self> {
         let pod = state.join("pod-logs").join(PLANTED);
-        let planted = Self([pod.clone(), state.join("pod-logs-kept").join(KEPT)]);
+        let planted = Self {
+            pod: pod.clone(),
+            kept: state.join("pod-logs-kept"),
+        };
         std::fs::create_dir_all(pod.join("hallpass"))?;
         let line = r#"2026-01-01T00:00:00Z stderr F {"level":"ERROR","message":"panic","place":"src/x.rs:1:1"}"#;
         std::fs::write(pod.join("hallpass/0.log"), line)?;
@@ -76,12 +82,15 @@ impl Planted {
 
 impl Drop for Planted {
     fn drop(&mut self) {
-        let Self([pod, kept]) = self;
         // what is still there fails the test
-        drop(std::fs::remove_dir_all(pod));
-        drop(std::fs::remove_file(kept));
+        drop(std::fs::remove_dir_all(&self.pod));
+        let kept = std::fs::read_dir(&self.kept).into_iter().flatten();
+        for log in kept.flatten() {
+            if log.file_name().to_string_lossy().starts_with(PLANTED) {
+                drop(std::fs::remove_file(log.path()));
+            }
+        }
     }
 }
 
 const PLANTED: &str = "shop_planted_0";
-const KEPT: &str = "shop_planted_0_hallpass_0.log";
