@@ -1,6 +1,8 @@
 //! Who takes all the connections of a replica, and has it hold as much as it will for each, does not take its memory.
 
-use std::{iter::repeat_n, net::Ipv4Addr, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind, iter::repeat_n, net::Ipv4Addr, process::Stdio, sync::Arc, time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use hallpass_e2e::{
@@ -46,6 +48,8 @@ async fn t39_who_takes_every_connection_does_not_take_the_memory_of_a_replica() 
     let first = process.peak()?;
     let connected = connected(&api).await?;
     let idle = process.peak()?;
+    let held = connected.iter().filter(|stream| is_held(stream)).count();
+    ensure!(held == connected.len(), "the replica holds {held}");
     worst(connected).await?;
     ensure!(process.runs(), "it ended");
     let peak = process.peak()?;
@@ -96,6 +100,12 @@ async fn connected(api: &Arc<OperatorApi>) -> Result<Vec<Stream>> {
         connected.push(stream?);
     }
     Ok(connected)
+}
+
+/// Nothing came of the replica, not the end either: it keeps one that asks nothing for longer than it takes to open all.
+fn is_held(stream: &Stream) -> bool {
+    let came = stream.get_ref().0.try_read(&mut [0]);
+    came.is_err_and(|nothing| nothing.kind() == ErrorKind::WouldBlock)
 }
 
 /// Has each of them take as much as it is given, until the operator ends them all.
