@@ -72,8 +72,11 @@ async fn f21_a_name_with_a_dead_address_of_one_family_is_reached_over_the_other_
         program.ask_name([dead, live], operator.replicas()[0].port());
         program.start();
         let mut beat = interval(Duration::from_millis(10));
+        let begins = Instant::now();
         while !program.socket().exists() {
             beat.tick().await;
+            let waited = begins.elapsed();
+            assert!(waited < Duration::from_secs(30), "{}", program.log());
         }
         let began = Instant::now();
         while !program.file("vault").exists() {
