@@ -34,7 +34,7 @@ pub(super) fn is_alive(snapshot: &Snapshot, claims: &Claims, now: Timestamp) -> 
 }
 
 /// Whether the policy that gave the token is still there, or another one gives the pod what the token is good for: a
-/// policy may be replaced by one of another name, and the pod keeps its token meanwhile.
+/// policy may be replaced by another one, of another name or of its own, and the pod keeps its token meanwhile.
 ///
 /// What a policy that is there says now is not looked at: that counts when the next token is made.
 pub(super) fn is_given(
@@ -44,7 +44,11 @@ pub(super) fn is_given(
     now: Timestamp,
 ) -> bool {
     let policy = (claims.namespace.as_str(), claims.policy.as_str());
-    snapshot.look_at_policy(policy, |_| ()).is_some()
+    let gave = snapshot.look_at_policy(policy, |policy| {
+        let spec = policy.spec.as_ref();
+        spec.map_or(true, |spec| spec.seniority.created <= claims.issued)
+    });
+    gave.unwrap_or(false)
         || is_just_made(claims, now)
         || by_another(snapshot, issuer, claims, now).unwrap_or(false)
 }

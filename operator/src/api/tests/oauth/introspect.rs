@@ -2,6 +2,7 @@
 
 use hallpass_crds::token_policy::TokenPolicy;
 use http::StatusCode;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
@@ -218,7 +219,7 @@ async fn a_token_is_worth_nothing_without_its_pod() {
     active(&tell().await);
     let due = |ago: i64| {
         let mut pod = pod("shop", "orders-0", "orders");
-        let due = jiff::Timestamp::from_second(START - ago).unwrap();
+        let due = Timestamp::from_second(START - ago).unwrap();
         pod.metadata.deletion_timestamp = Some(Time(due));
         pod
     };
@@ -282,6 +283,12 @@ async fn f20_a_token_is_worth_nothing_without_a_policy_that_gives_it() {
         is_inactive(&tell(&old).await, what);
         shop.index.delete_policy(other);
     }
+    let again = named("orders", |policy| {
+        policy.metadata.creation_timestamp = Some(Time(Timestamp::from_second(START).unwrap()));
+        policy.spec.subjects[0].service_account = "idle".to_owned();
+    });
+    shop.index.deliver(Stored(Ok(again)));
+    is_inactive(&tell(&old).await, "another one of that name");
     shop.index.deliver(Stored(Ok(named("other", |_| ()))));
     for token in [&old, &sealed] {
         active(&tell(token).await);
