@@ -126,12 +126,14 @@ fn is_refusal((answer, _): &Answered) -> bool {
 }
 
 /// What follows the answer of one that is asked because another one was silent: where it is away, others may
-/// be left that are not.
+/// be left that are not. One that names a pause is there, and has more to do than it can.
 fn after_one_of_many(answer: &Answer) -> Early {
     if !answer.status.is_server_error() {
         Early::Counts
     } else if answer.says(Code::NotSynced) {
         Early::AtOnce
+    } else if answer.headers.contains_key(header::RETRY_AFTER) {
+        Early::Counts
     } else {
         // The API server may have minted what it was asked for, or be on it.
         Early::InTime
@@ -202,9 +204,13 @@ mod tests {
     use super::*;
 
     fn follows(status: StatusCode, body: &str) -> Early {
+        follows_with(HeaderMap::new(), status, body)
+    }
+
+    fn follows_with(headers: HeaderMap, status: StatusCode, body: &str) -> Early {
         after_one_of_many(&Answer {
             status,
-            headers: HeaderMap::new(),
+            headers,
             body: Secret::new(body.as_bytes().to_vec()),
             sighting: None,
         })
@@ -227,6 +233,11 @@ mod tests {
             "",
         ] {
             assert_eq!(follows(away, body), Early::InTime, "{body}");
+        }
+        let pause = HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static("2"))]);
+        for (code, early) in [("NotSynced", Early::AtOnce), ("Unavailable", Early::Counts)] {
+            let early_then = follows_with(pause.clone(), away, &of(code));
+            assert_eq!(early_then, early, "{code}, after a pause");
         }
         for status in [200, 304, 403, 429] {
             let status = StatusCode::from_u16(status).unwrap();
